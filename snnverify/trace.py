@@ -1,0 +1,240 @@
+"""Case, Trace, Provenance, and Divergence: how two traces part."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+
+from .content import Array, Content
+from .errors import DataError, NetworkError
+from .network import INPUT, Network, Neuron, per_channel
+
+Record = Literal["counts", "spikes", "full"]
+Encoding = Literal["constant", "poisson", "spikes"]
+
+
+@dataclass(frozen=True, eq=False)
+class Case(Content):
+    """A network and its stimulus.
+
+    Parameters
+    ----------
+    network : Network
+    x : array
+        [N, *input_shape]; for ``encoding="spikes"`` the user's own train [T, N, *input_shape].
+    steps : int
+        T >= 1.
+    encoding : {"constant", "poisson", "spikes"}
+        ``poisson`` draws Bernoulli spikes with probability x, which must lie in [0, 1].
+    seed : int
+        Of the stochastic encoding.
+    first_sample : int
+        Absolute number of ``x[0]`` in its data set: what a sample draws does not depend on how a batch is split.
+    dtype : {"float32", "float64"}
+    kind : {"exact", "rough", "integer"}
+        ``exact``: every intermediate is representable in `dtype`, so correct simulators agree bit for bit.
+    """
+
+    network: Network
+    x: Array
+    steps: int
+    encoding: Encoding = "constant"
+    seed: int = 0
+    first_sample: int = 0
+    dtype: Literal["float32", "float64"] = "float64"
+    kind: Literal["exact", "rough", "integer"] = "rough"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.steps < 1:
+            raise DataError(f"steps = {self.steps}: a simulation has at least 1 time step")
+        lead = 2 if self.encoding == "spikes" else 1
+        if self.x.ndim != lead + len(self.network.input_shape) or self.x.shape[lead:] != self.network.input_shape:
+            axes = "[T, N, *shape]" if lead == 2 else "[N, *shape]"
+            raise DataError(f"x of shape {self.x.shape}: {axes} with shape {self.network.input_shape}")
+        if lead == 2 and self.x.shape[0] != self.steps:
+            raise DataError(f"x holds {self.x.shape[0]} steps, steps = {self.steps}: give as many")
+        if self.x.shape[lead - 1] == 0:
+            raise DataError(f"x of shape {self.x.shape}: there is no sample in it")
+        if not np.all(np.isfinite(self.x)):
+            raise DataError("x holds NaN or infinity: mend the input")
+        if self.encoding == "poisson" and (self.x.min() < 0 or self.x.max() > 1):
+            lo, hi = float(self.x.min()), float(self.x.max())
+            raise DataError(f"x in [{lo:g}, {hi:g}]: poisson encoding takes rates in [0, 1]; scale the input first")
+
+
+@dataclass(frozen=True, eq=False)
+class Provenance(Content):
+    """Who made a trace."""
+
+    oracle: str
+    version: str
+    python: str = field(default_factory=platform.python_version)
+    numpy: str = np.__version__
+
+
+@dataclass(frozen=True, eq=False)
+class Trace(Content):
+    """What a simulator did. Per layer arrays are time-major; spiking layers are named, analog ones are not.
+
+    Parameters
+    ----------
+    readout : array
+        [R, N, *output shape]: sum over the first ``readout_at[r]`` steps of the output layer's values (its spikes times
+        their amplitude, or the analog values of a layer without activation).
+    readout_at : tuple of int
+        The steps; the last one is T.
+    counts : mapping of layer to int array [N, *shape]
+        Spikes over all T steps.
+    v_end : mapping of layer to array [N, *shape]
+        Potential after the last step (before a delayed reset).
+    spikes : mapping of layer to array [T, N, *shape], empty unless recorded
+        Number of spikes in each step.
+    v, v_peak : mapping of layer to array [T, N, *shape], empty unless ``record="full"``
+        Potential after step t, and before its reset.
+    events : mapping of layer to mapping of str to int
+        ``spikes``, ``neuron_updates``, ``synaptic_operations`` (each spike counts the non-zero weights of its fan-out,
+        booked on the receiving layer).
+    """
+
+    readout: Array
+    readout_at: tuple[int, ...]
+    counts: Mapping[str, Array]
+    v_end: Mapping[str, Array]
+    spikes: Mapping[str, Array] = field(default_factory=dict)
+    v: Mapping[str, Array] = field(default_factory=dict)
+    v_peak: Mapping[str, Array] = field(default_factory=dict)
+    events: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    provenance: Provenance | None = None
+
+    @property
+    def steps(self) -> int:
+        """T."""
+        return self.readout_at[-1]
+
+
+@dataclass(frozen=True, eq=False)
+class Parting(Content):
+    """One causal divergence: a unit that differs although every spike before it, in its sample, agreed."""
+
+    layer: str
+    t: int
+    n: int
+    unit: tuple[int, ...]
+    a: int
+    b: int
+    v_peak: float
+    theta: float
+
+    @property
+    def margin(self) -> float:
+        """``|v_peak - theta| / theta``: small for a rounding, large for a bug; NaN where potentials are unknown."""
+        return abs(self.v_peak - self.theta) / self.theta
+
+    def __str__(self) -> str:
+        where = f"layer {self.layer!r}, step {self.t}, sample {self.n}, unit {self.unit}"
+        return f"{where}: {self.a} against {self.b} spikes at v = {self.v_peak:g}, margin {self.margin:.3g}"
+
+
+@dataclass(frozen=True, eq=False)
+class Divergence(Content):
+    """How two traces part.
+
+    Parameters
+    ----------
+    causal : tuple of Parting
+        In order of step; at least the first of each sample that differs.
+    spikes_differ, spikes_compared : int
+        Entries of the spike arrays.
+    v_max : float
+        Greatest difference of potentials while no spike of the sample differed; NaN where they are unknown.
+    """
+
+    causal: tuple[Parting, ...]
+    spikes_differ: int
+    spikes_compared: int
+    v_max: float
+
+    @property
+    def first(self) -> Parting | None:
+        """The earliest causal divergence."""
+        return self.causal[0] if self.causal else None
+
+    @property
+    def margin(self) -> float:
+        """Greatest margin of the causal divergences; 0 where the spikes agree."""
+        return max((p.margin for p in self.causal), default=0.0)
+
+    def __str__(self) -> str:
+        if not self.causal:
+            return f"{self.spikes_compared} spike entries agree, potentials within {self.v_max:g}"
+        return f"{self.spikes_differ} of {self.spikes_compared} spike entries differ; first: {self.first}"
+
+
+def compare(network: Network, a: Trace, b: Trace, limit: int = 100) -> Divergence:
+    """Tell where two traces of one case part.
+
+    Parameters
+    ----------
+    network : Network
+        Whose layers are compared; both traces hold spikes of every spiking layer.
+    a, b : Trace
+        Potentials are taken from `a` where recorded.
+    limit : int
+        Greatest number of causal divergences that are listed.
+    """
+    never = np.iinfo(np.int64).max
+    first_of: dict[str, Array] = {}  # layer or input -> [N] first step at which anything upstream of it differs
+    partings: list[Parting] = []
+    differ = compared = 0
+    v_max = np.nan
+    samples = a.readout.shape[1]
+    first_of[INPUT] = np.full(samples, never)
+    for layer in network.layers:
+        upstream = np.min([first_of[br.source] for br in layer.branches], axis=0)
+        if layer.name not in a.spikes and layer.name not in b.spikes:
+            first_of[layer.name] = upstream
+            continue
+        try:
+            sa, sb = a.spikes[layer.name], b.spikes[layer.name]
+        except KeyError:
+            raise NetworkError(f"layer {layer.name!r}: one trace holds its spikes and the other does not") from None
+        if sa.shape != sb.shape:
+            raise NetworkError(f"layer {layer.name!r}: spikes of shape {sa.shape} against {sb.shape}")
+        unlike = sa != sb
+        differ, compared = differ + int(unlike.sum()), compared + unlike.size
+        t_unit = np.where(unlike.any(0), unlike.argmax(0), never)  # [N, *shape]
+        axes = tuple(range(1, t_unit.ndim))
+        # A unit's own first difference is causal when nothing upstream of the sample differed up to that step.
+        causal = (t_unit < never) & (t_unit < np.expand_dims(upstream, axes) if axes else t_unit < upstream)
+        partings += _partings(network, layer.name, a, b, t_unit, causal, limit)
+        first_of[layer.name] = np.minimum(upstream, t_unit.min(axis=axes) if axes else t_unit)
+        if layer.name in a.v and layer.name in b.v:
+            calm = np.arange(len(sa))[:, None] < first_of[layer.name][None]  # [T, N]
+            gap = np.abs(np.asarray(a.v[layer.name], float) - np.asarray(b.v[layer.name], float))
+            gap = gap.reshape(*calm.shape, -1).max(-1)[calm]
+            v_max = np.fmax(v_max, gap.max()) if gap.size else v_max
+    partings.sort(key=lambda p: p.t)
+    return Divergence(tuple(partings), differ, compared, float(v_max))
+
+
+def _partings(
+    network: Network, name: str, a: Trace, b: Trace, t_unit: Array, causal: Array, limit: int
+) -> list[Parting]:
+    act = network[name].act
+    theta = np.broadcast_to(per_channel(act.theta, network.shapes[name]), network.shapes[name]) \
+        if isinstance(act, Neuron) else np.full(network.shapes[name], getattr(act, "threshold", 0) * 64.0)  # fmt: skip
+    potentials = a.v_peak.get(name, b.v_peak.get(name))
+    places = np.argwhere(causal)
+    places = places[np.argsort(t_unit[causal], kind="stable")][:limit]
+    found = []
+    for n, *unit in places.tolist():
+        at = (int(t_unit[(n, *unit)]), n, *unit)
+        v = float("nan") if potentials is None else float(potentials[at])
+        spikes = int(a.spikes[name][at]), int(b.spikes[name][at])
+        found.append(Parting(name, at[0], n, tuple(unit), *spikes, v, float(theta[tuple(unit)])))
+    return found
