@@ -1,0 +1,127 @@
+"""Neuron dynamics over a block of time steps, vectorised over everything but time.
+
+The order of a step is that of the `Neuron` and `Cuba` docstrings. State lives in a dict that the caller keeps between
+blocks, so a run may be split over time at will.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..activation import Cuba, Neuron
+
+Array = npt.NDArray[Any]
+State = dict[str, Array]
+Resolve = Callable[[Any], Array]  # a parameter of shape () or (C,) -> an array that broadcasts over a sample
+
+
+def advance(
+    act: Neuron, currents: Array, steps: int, state: State, resolve: Resolve, keep: tuple[Array, Array] | None = None
+) -> Array:
+    """Run `steps` time steps.
+
+    Parameters
+    ----------
+    act : Neuron
+    currents : array [steps or 1, N, *shape]
+        Summed input; one entry where it is constant in time.
+    steps : int
+    state : dict
+        Empty before the first block; holds ``v`` (and ``i``, ``last``) [N, *shape] afterwards.
+    resolve : callable
+    keep : pair of arrays [steps, N, *shape], optional
+        Filled with the potential after each step and before its reset.
+
+    Returns
+    -------
+    array [steps, N, *shape], uint8 or int32
+        Number of spikes in each step.
+    """
+    dtype = currents.dtype
+    theta, v_rest, leak = resolve(act.theta), dtype.type(act.v_rest), dtype.type(act.leak)
+    gain = dtype.type(1 - act.leak) if act.input_scaled else None
+    if not state:
+        state["v"] = np.zeros(currents.shape[1:], dtype) + resolve(act.v_init)
+    v = state["v"]
+    spikes = np.empty((steps, *v.shape), np.uint8 if act.max_spikes and act.max_spikes < 256 else np.int32)
+    for t in range(steps):
+        i = currents[t if len(currents) > 1 else 0]
+        if act.reset_delay and "last" in state:
+            _reset(act, v, state["last"], theta)
+        if act.syn_decay is not None:
+            i = state["i"] = state.get("i", np.zeros_like(v)) * dtype.type(act.syn_decay) + i
+        if gain is not None:
+            i = i * gain
+        if act.leak == 1:
+            v += i
+        elif act.order == "leak-integrate":
+            v -= v_rest
+            v *= leak
+            v += v_rest
+            v += i
+        else:
+            v -= v_rest
+            v += i
+            v *= leak
+            v += v_rest
+        if act.v_floor is not None:
+            np.maximum(v, dtype.type(act.v_floor), out=v)
+        if keep is not None:
+            keep[1][t] = v
+        spikes[t] = fire(v, theta, act.fires, act.max_spikes)
+        if act.reset_delay:
+            state["last"] = spikes[t]
+        else:
+            _reset(act, v, spikes[t], theta)
+        if keep is not None:
+            keep[0][t] = v
+    return spikes
+
+
+def fire(v: Array, theta: Array, fires: str, max_spikes: int | None) -> Array:
+    """Count the spikes of one step: the greatest ``n <= max_spikes`` with ``v >= n theta`` (or ``>``), at least 0."""
+    over = np.greater_equal if fires == ">=" else np.greater
+    if max_spikes == 1:
+        return over(v, theta)
+    n = np.floor(v / theta)
+    n += over(v, (n + 1) * theta)  # the quotient is rounded: settle the last unit by the comparison itself
+    n -= ~over(v, n * theta)
+    return np.clip(n, 0, max_spikes).astype(np.int32)
+
+
+def _reset(act: Neuron, v: Array, spikes: Array, theta: Array) -> None:
+    if act.reset == "subtract":
+        v -= spikes * theta
+    else:
+        np.copyto(v, v.dtype.type(act.v_reset), where=spikes > 0)
+
+
+def advance_cuba(
+    act: Cuba, currents: Array, steps: int, state: State, resolve: Resolve, keep: tuple[Array, Array] | None = None
+) -> Array:
+    """Run `steps` steps of Loihi's integer neuron; as `advance`, in int64. ``v`` and ``u`` stay in the state."""
+    if not state:
+        state["v"] = np.zeros(currents.shape[1:], np.int64)
+        state["u"] = np.zeros(currents.shape[1:], np.int64)
+    u, v = state["u"], state["v"]
+    bias = 64 * resolve(act.bias)
+    spikes = np.empty((steps, *v.shape), np.uint8)
+    for t in range(steps):
+        u[...] = _decay(u, act.current_decay) + 64 * currents[t if len(currents) > 1 else 0]
+        v[...] = _decay(v, act.voltage_decay) + u + bias
+        if keep is not None:
+            keep[1][t] = v
+        spikes[t] = v > 64 * act.threshold
+        v[spikes[t] > 0] = 0
+        if keep is not None:
+            keep[0][t] = v
+    return spikes
+
+
+def _decay(state: Array, decay: int) -> Array:
+    """``rz(state (4096 - decay) / 4096)``, rounding toward zero."""
+    return np.asarray(np.sign(state) * ((np.abs(state) * (4096 - decay)) >> 12))
