@@ -1,1 +1,84 @@
-"""."""
+"""The list of checks behind every face: a check added here is a pytest id, a row of the report and a mutant's enemy.
+
+A check is a function with the decorator `check`. Its docstring is the claim (first line, with the source in brackets
+at its end); its name is ``room.name``; it yields `Measure`. What it is given depends on its kind:
+
+- ``simulator``, ``converter``, ``operators``: (what its strategy drew, the `Oracle` under test);
+- ``model``: the `ModelUnderTest`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from importlib import import_module
+from typing import Any
+
+from ..errors import ConfigError
+from ..findings import Measure
+
+ROOMS = ("dynamics", "encoding", "parity", "conversion", "calibration", "batchnorm", "statistics", "model")
+_CHECKS: dict[str, Check] = {}
+
+
+@dataclass(frozen=True)
+class Check:
+    """A law, where it comes from, and the function that measures it.
+
+    Parameters
+    ----------
+    name : str
+        ``room.function``.
+    kind : {"simulator", "converter", "operators", "model"}
+    function : callable
+    cases : hypothesis strategy or None
+        None for checks on models.
+    claim, source : str
+        From the docstring.
+    """
+
+    name: str
+    kind: str
+    function: Callable[..., Iterable[Measure]]
+    cases: Any
+    claim: str
+    source: str
+
+
+def check(
+    kind: str, cases: Any = None
+) -> Callable[[Callable[..., Iterable[Measure]]], Callable[..., Iterable[Measure]]]:
+    """Register a check; the room is the module's name."""
+
+    def register(function: Callable[..., Iterable[Measure]]) -> Callable[..., Iterable[Measure]]:
+        name = f"{function.__module__.rsplit('.', 1)[-1]}.{function.__name__}"
+        text = " ".join((inspect.getdoc(function) or "").split("\n\n")[0].split())
+        found = re.fullmatch(r"(.*?)\s*\[(.+)\]\.?", text)
+        if found is None:
+            raise TypeError(f"{name}: its docstring must be 'the claim [its source]'")
+        _CHECKS[name] = Check(name, kind, function, cases, found[1], found[2])
+        return function
+
+    return register
+
+
+def select(*patterns: str) -> tuple[Check, ...]:
+    """Checks whose name matches one of the patterns (all without one), in order of the rooms.
+
+    Raises
+    ------
+    ConfigError
+        A pattern that matches nothing; names the nearest check.
+    """
+    for room in ROOMS:
+        import_module(f".{room}", __name__)
+    for p in patterns:
+        if not any(fnmatch(name, p) for name in _CHECKS):
+            near = difflib.get_close_matches(p, _CHECKS, 1)
+            hint = f"did you mean {near[0]!r}?" if near else "see `snnverify list`"
+            raise ConfigError(f"check = {p!r}: no such check; {hint}")
+    return tuple(c for name, c in _CHECKS.items() if not patterns or any(fnmatch(name, p) for p in patterns))

@@ -1,1 +1,68 @@
-"""."""
+"""Oracles: whatever turns a Case into a Trace, converts a network, or offers an operator of either.
+
+An oracle has up to three kinds of subject: a *simulator* (``run``), a *converter* (``convert``) and *operators* (pure
+functions such as ``fold_batchnorm``). A check asks for one kind; an oracle without it is ``unsupported`` there.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import Any
+
+from ..errors import ConfigError, Unsupported
+from ..trace import Case, Record, Trace
+
+
+@dataclass(frozen=True)
+class Oracle:
+    """A subject of checks.
+
+    Parameters
+    ----------
+    name, version : str
+    simulator : callable (Case, Record) -> Trace, optional
+        Raises `Unsupported` where it cannot express the case.
+    converter : callable (Network, calibration, **options) -> ConvertedNetwork, optional
+    operators : mapping of str to callable
+    """
+
+    name: str
+    version: str
+    simulator: Callable[[Case, Record], Trace] | None = None
+    converter: Callable[..., Any] | None = None
+    operators: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
+
+    def run(self, case: Case, record: Record = "full") -> Trace:
+        """Trace of a case."""
+        if self.simulator is None:
+            raise Unsupported(self.name, "it has no simulator")
+        return self.simulator(case, record)
+
+    def convert(self, network: Any, calibration: Any = None, **options: Any) -> Any:
+        """Conversion of an ANN network."""
+        if self.converter is None:
+            raise Unsupported(self.name, "it has no converter")
+        return self.converter(network, calibration, **options)
+
+    def operator(self, name: str) -> Callable[..., Any]:
+        """One pure function, by the name that the checks know it by."""
+        if name not in self.operators:
+            raise Unsupported(self.name, f"it has no operator {name!r}")
+        return self.operators[name]
+
+
+# name -> module that defines `oracle() -> Oracle`; a library is imported only inside its adapter
+ADAPTERS = {"snnverify": "own", "reference": "reference"}
+
+
+def get(name: str) -> Oracle:
+    """Oracle of that name; `ConfigError` with the nearest match where there is none."""
+    if name not in ADAPTERS:
+        near = difflib.get_close_matches(name, ADAPTERS, 1)
+        hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(ADAPTERS)}"
+        raise ConfigError(f"oracle = {name!r}: no such oracle; {hint}")
+    oracle: Oracle = import_module(f".{ADAPTERS[name]}", __name__).oracle()
+    return oracle

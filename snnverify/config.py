@@ -1,0 +1,212 @@
+"""Settings: ``[tool.snnverify]`` of ``pyproject.toml``; precedence command line > pyproject > default."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import Any
+
+import tomllib
+
+from .data import resolve_spec
+from .errors import ConfigError
+from .objects import load_object, nearest
+
+SECTION = "[tool.snnverify]"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a run is told.
+
+    Parameters
+    ----------
+    model : str or None
+        ``module:callable`` or ``path.py:callable``, or the name of an embedded model; None for the default one.
+    weights : str or None
+        Path of a weights file.
+    data, calibration : str or None
+        Specs of `snnverify.data.load_data`.
+    timesteps : tuple of int
+        T at which accuracy is reported, increasing, >= 1.
+    mode : str
+        Of the threshold calibration, as `snnverify.convert.convert` takes it: ``99.9%``, ``max``, ``0.5``.
+    v_init : str or float
+        ``half``, ``zero``, or a fraction of the threshold.
+    max_drop : str
+        Greatest accuracy drop allowed, as written (percentage points): no binary rounding touches it.
+    out : str
+        Folder of the reports.
+    examples : int
+        Drawn cases per check, >= 1.
+    oracle : str or None
+        The implementation under test; None for the simulator of this package.
+    seed : int
+        >= 0.
+    root : Path or None
+        Folder of the ``pyproject.toml`` that was read.
+    """
+
+    model: str | None = None
+    weights: str | None = None
+    data: str | None = None
+    calibration: str | None = None
+    timesteps: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 64, 128)
+    mode: str = "99.9%"
+    v_init: str | float = "half"
+    max_drop: str = "1.0"
+    out: str = "reports"
+    examples: int = 100
+    oracle: str | None = None
+    seed: int = 0
+    root: Path | None = None
+
+
+class _Float(str):
+    """A float of the file, kept as it is written there; told from a string by its type."""
+
+    __slots__ = ()
+
+
+def read_config(start: str | Path = ".") -> Settings:
+    """Read the nearest ``pyproject.toml`` with a ``[tool.snnverify]`` table, from `start` upwards.
+
+    Returns
+    -------
+    Settings
+        Paths are absolute against the folder of the file; the defaults where no such table exists.
+
+    Raises
+    ------
+    ConfigError
+        The file is not TOML, or a key is unknown or of a wrong type (names file and key).
+    """
+    here = Path(start).resolve()
+    for folder in (here, *here.parents):
+        file = folder / "pyproject.toml"
+        if not file.is_file():
+            continue
+        try:
+            document = tomllib.loads(file.read_text("utf-8"), parse_float=_Float)
+        except (OSError, ValueError) as e:
+            raise ConfigError(f"{file}: cannot be read ({e}); mend the file") from e
+        tool = document.get("tool", {})
+        if isinstance(tool, dict) and "snnverify" in tool:
+            if not isinstance(tool["snnverify"], dict):
+                raise ConfigError(f"{file}: tool.snnverify = {tool['snnverify']!r}; write a table {SECTION}")
+            values = _checked(tool["snnverify"], f"{file}: {SECTION}")
+            for key in ("model", "data", "calibration"):
+                if key in values and (key != "model" or ":" in values[key]):  # else the name of a model of the zoo
+                    values[key] = resolve_spec(values[key], folder)
+            for key in ("weights", "out"):
+                if key in values:
+                    values[key] = str(folder / values[key])
+            return Settings(**values, root=folder)
+    return Settings()
+
+
+def merge(cli_options: Mapping[str, Any], settings: Settings) -> Settings:
+    """Put the options of the command line over the settings; an option that is None was not given.
+
+    Raises
+    ------
+    ConfigError
+        An option is unknown or of a wrong type.
+    """
+    given = {key: value for key, value in cli_options.items() if value is not None}
+    return dataclasses.replace(settings, **_checked(given, "command line:"))
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str) or isinstance(value, _Float) or not value.strip():
+        raise ValueError("a string")
+    return value
+
+
+def _text_or_number(value: Any) -> str:
+    return str(value) if isinstance(value, (_Float, float)) else _text(value)
+
+
+def _whole(least: int) -> Callable[[Any], int]:
+    def check(value: Any) -> int:
+        if not isinstance(value, int) or isinstance(value, bool) or value < least:
+            raise ValueError(f"an integer >= {least}")
+        return value
+
+    return check
+
+
+def _steps(value: Any) -> tuple[int, ...]:
+    rule = "a list of integers >= 1, increasing"
+    if not isinstance(value, (list, tuple)) or not value:
+        raise ValueError(rule)
+    try:
+        steps = tuple(_whole(1)(item) for item in value)
+    except ValueError:
+        raise ValueError(rule) from None
+    if any(a >= b for a, b in itertools.pairwise(steps)):
+        raise ValueError(rule)
+    return steps
+
+
+def _decimal(value: Any) -> Decimal:
+    """Any number, exactly: of a float the shortest decimal that means it."""
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        raise ValueError
+    number = Decimal(str(value))
+    if not number.is_finite():
+        raise ValueError
+    return number
+
+
+def _drop(value: Any) -> str:
+    try:
+        if _decimal(value) < 0:
+            raise ValueError
+    except (ValueError, InvalidOperation):
+        raise ValueError("a number >= 0, in percentage points") from None
+    return str(value)
+
+
+def _v_init(value: Any) -> str | float:
+    try:
+        return float(_decimal(value))
+    except InvalidOperation:
+        return _text(value)
+    except ValueError:
+        raise ValueError('a string such as "half", or a number') from None
+
+
+_KEYS: dict[str, Callable[[Any], Any]] = {
+    "model": _text,
+    "weights": _text,
+    "data": _text,
+    "calibration": _text,
+    "timesteps": _steps,
+    "mode": _text_or_number,
+    "v_init": _v_init,
+    "max_drop": _drop,
+    "out": _text,
+    "examples": _whole(1),
+    "oracle": _text,
+    "seed": _whole(0),
+}
+
+
+def _checked(given: Mapping[str, Any], where: str) -> dict[str, Any]:
+    values = {}
+    for key, value in given.items():
+        if key not in _KEYS:
+            raise ConfigError(f"{where} {key} is not a setting{nearest(key, _KEYS)}")
+        try:
+            values[key] = _KEYS[key](value)
+        except ValueError as e:
+            raise ConfigError(f"{where} {key} = {value!r}: give {e}") from None
+    return values
+
+
+__all__ = ["Settings", "load_object", "merge", "read_config"]

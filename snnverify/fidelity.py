@@ -1,0 +1,310 @@
+"""What a conversion kept, measured on labelled data in one streamed pass: accuracy over T, and every layer's errors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+import numpy as np
+
+from .activation import Neuron
+from .content import Array, Content
+from .convert import ConvertedNetwork
+from .errors import DataError
+from .network import INPUT, Conv, Flatten, Layer, Network, Op, Pool, Scale, per_channel
+from .simulate import forward, simulate, summed
+from .stats import Paired
+from .trace import Encoding
+
+TILE = 256
+
+
+@dataclass(frozen=True, eq=False)
+class LayerFidelity(Content):
+    """One spiking layer at the largest T. Rates are spikes per step; every error is in units of the threshold.
+
+    By the layer identity ``theta r = W rbar + b - (V_T - V_0) / T`` and because clipping to [0, 1] shrinks distances,
+    ``|r - clip(a)| <= |W (rbar - abar)| / theta + |V_T - V_0| / (T theta)`` in every unit: what a layer inherits, and
+    the potential that is left over.
+
+    Parameters
+    ----------
+    rate, ann_rate : float
+        Mean rate of the SNN, and of the ANN's activations clipped to [0, 1].
+    error_mean, error_max : float
+        Of ``|r - clip(a)|``.
+    inherited, left_over, clipped : float
+        Mean size of the two parts above, and of the activation over the threshold.
+    identity, unexplained, normalisation : float
+        Greatest breach of the layer identity; greatest excess of the rate error over its two parts; greatest difference
+        between the layer's own weights on the ANN's activations and the ANN's input of the layer.
+    rounding, rate_limit : float
+        Rounding bound of the first two; greatest rate error that the law of constant input allows. NaN where a law
+        does not hold.
+    dead, saturated, units : int
+        Units that never spiked; units that spiked in every step of some sample; all.
+    """
+
+    layer: str
+    rate: float
+    ann_rate: float
+    error_mean: float
+    error_max: float
+    inherited: float
+    left_over: float
+    clipped: float
+    identity: float
+    unexplained: float
+    normalisation: float
+    rounding: float
+    rate_limit: float
+    dead: int
+    saturated: int
+    units: int
+
+
+@dataclass(frozen=True, eq=False)
+class Fidelity(Content):
+    """Predictions and layer errors of one model on one data set.
+
+    Parameters
+    ----------
+    steps : tuple of int
+        The T at which the SNN is read out, ascending.
+    labels, ann : int array [N]
+    snn : int array [len(steps), N]
+    ties : tuple of int
+        Samples whose greatest read-out was not unique, at each T (the arg max takes the lowest index).
+    layers : tuple of LayerFidelity
+    events : mapping of layer to mapping of str to int
+        Exact operation counts over all samples and steps.
+    """
+
+    steps: tuple[int, ...]
+    labels: Array
+    ann: Array
+    snn: Array
+    ties: tuple[int, ...]
+    layers: tuple[LayerFidelity, ...]
+    events: Mapping[str, Mapping[str, int]]
+
+    def paired(self, steps: int, label: int | None = None) -> Paired:
+        """Return the paired table of ANN and SNN at one T, of all samples or of one class."""
+        kept = np.ones(len(self.labels), bool) if label is None else self.labels == label
+        y = self.labels[kept]
+        ann, snn = self.ann[kept] == y, self.snn[self.steps.index(steps)][kept] == y
+        return Paired(len(y), int((ann & ~snn).sum()), int((~ann & snn).sum()))
+
+
+@dataclass(frozen=True)
+class ModelUnderTest:
+    """A conversion with the data and the figures it is judged on.
+
+    Parameters
+    ----------
+    name : str
+    converted : ConvertedNetwork
+    x : array [N, *shape]
+    logits : array [N, classes]
+        What the trained model itself (not its import) says.
+    fidelity : Fidelity
+    margin : Fraction
+        Greatest accuracy drop that is let through.
+    seed : int
+    limits : mapping of check to float
+        Policy limits of the user.
+    """
+
+    name: str
+    converted: ConvertedNetwork
+    x: Array
+    logits: Array
+    fidelity: Fidelity
+    margin: Fraction
+    seed: int = 0
+    limits: Mapping[str, float] = field(default_factory=dict)
+
+
+def measure(
+    converted: ConvertedNetwork,
+    x: Array,
+    labels: Array,
+    logits: Array,
+    steps: Sequence[int],
+    *,
+    encoding: Encoding = "constant",
+    seed: int = 0,
+    progress: Callable[[int], None] | None = None,
+) -> Fidelity:
+    """Run a data set through the converted network, in tiles.
+
+    Parameters
+    ----------
+    converted : ConvertedNetwork
+    x, labels : arrays [N, *shape], [N]
+    logits : array [N, classes]
+        Of the trained model.
+    steps : sequence of int
+    encoding, seed
+    progress : callable, optional
+        Called with the number of samples that are done.
+
+    Raises
+    ------
+    DataError
+        Logits that are not one row of finite numbers per sample.
+    """
+    marks = tuple(sorted(set(steps)))
+    if logits.ndim != 2 or len(logits) != len(x) or not np.all(np.isfinite(logits)):
+        raise DataError(f"model output of shape {logits.shape}: [N, classes] of finite numbers is needed to classify")
+    predictions, ties = np.empty((len(marks), len(x)), np.int64), np.zeros(len(marks), int)
+    tallies = {v.name: _LayerTally(converted, v, marks[-1], encoding) for v in converted.snn.spiking}
+    events: dict[str, dict[str, int]] = {}
+    for start in range(0, len(x), TILE):
+        rows = slice(start, min(start + TILE, len(x)))
+        trace = simulate(converted.snn, x[rows], marks[-1], encoding=encoding, seed=seed, first_sample=start,
+                         readout_at=marks)  # fmt: skip
+        predictions[:, rows] = trace.readout.argmax(-1)
+        ties += ((trace.readout == trace.readout.max(-1, keepdims=True)).sum(-1) > 1).sum(-1)
+        analog = forward(converted.ann, x[rows]) | {INPUT: np.asarray(x[rows], float)}
+        spikes = {k: v / marks[-1] for k, v in trace.counts.items()}
+        worth = {k: per_channel(converted.units[k], converted.snn.shapes[k]) for k in tallies}
+        means = _means(converted.snn, x[rows], spikes)
+        wanted = _means(converted.snn, x[rows], {k: np.maximum(analog[k], 0) / worth[k] for k in tallies}, emitted=True)
+        for name, tally in tallies.items():
+            tally.take(spikes[name], trace.v_end[name], means, wanted, analog)
+        for name, found in trace.events.items():
+            events[name] = {k: v + events.get(name, {}).get(k, 0) for k, v in found.items()}
+        if progress is not None:
+            progress(rows.stop - rows.start)
+    layers = tuple(t.finish() for t in tallies.values())
+    return Fidelity(marks, np.asarray(labels), logits.argmax(-1), predictions, tuple(ties.tolist()), layers, events)
+
+
+def _means(snn: Network, x: Array, spiking: Mapping[str, Array], emitted: bool = False) -> dict[str, Array]:
+    """Mean value per step that every layer hands on, in float64, from the rates (or emitted means) of spiking layers."""
+    means = {INPUT: np.asarray(x, float)}
+    for layer in snn.layers:
+        if isinstance(layer.act, Neuron):
+            amplitude = 1.0 if emitted else per_channel(layer.act.amplitude, snn.shapes[layer.name])
+            means[layer.name] = spiking[layer.name] * amplitude
+        else:
+            means[layer.name] = summed(layer, means)
+    return means
+
+
+def reach(network: Network, name: str, x_max: float) -> tuple[float, int]:
+    """Greatest absolute input that a unit of the layer can get in a step, and the additions and products on its way.
+
+    What rounding bounds need: spikes are at most their amplitude, the input at most `x_max`, and an analog layer hands
+    on what it gets, with its roundings.
+    """
+    total, depth = 0.0, 0
+    for b in network[name].branches:
+        act = None if b.source == INPUT else network[b.source].act
+        if b.source == INPUT:
+            size, before = x_max, 0
+        elif isinstance(act, Neuron):
+            size, before = float(np.max(act.amplitude)), 0
+        else:
+            size, before = reach(network, b.source, x_max)
+        fan, terms = _fan_in(b.op)
+        bias = getattr(b.op, "bias", None)
+        total += size * fan + (0.0 if bias is None else float(np.abs(bias).max()))
+        depth = max(depth, before + terms + 2)
+    return total, depth + len(network[name].branches)
+
+
+def _fan_in(op: Op) -> tuple[float, int]:
+    """Greatest sum of absolute weights of an output unit, and how many products it may hold."""
+    if isinstance(op, Flatten):
+        return 1.0, 0
+    if isinstance(op, Pool):
+        entries = int(np.prod(op.kernel))
+        return (1.0 if op.kind == "average" else float(entries)), entries
+    if isinstance(op, Scale):
+        return float(np.abs(op.factor).max()), 1
+    weight = np.abs(op.weight)
+    if isinstance(op, Conv) and op.transposed:
+        weight = weight.swapaxes(0, 1)  # every input channel may reach an output: an upper bound with groups
+    rows = weight.reshape(len(weight), -1)
+    return float(rows.sum(1).max()), rows.shape[1]
+
+
+class _LayerTally:
+    """Running errors of one spiking layer."""
+
+    def __init__(self, converted: ConvertedNetwork, layer: Layer, steps: int, encoding: str) -> None:
+        assert isinstance(layer.act, Neuron)
+        self.layer, self.act, self.steps, self.converted = layer, layer.act, steps, converted
+        self.shape = converted.snn.shapes[layer.name]
+        self.theta, self.v_init = (per_channel(p, self.shape) for p in (layer.act.theta, layer.act.v_init))
+        self.scale = per_channel(converted.scales[layer.name], self.shape)  # theta in ANN units
+        self.constant = encoding == "constant" and _sees_only_input(converted.snn, layer.name)
+        self.sums: dict[str, float] = {}
+        self.peaks: dict[str, float] = {}
+        self.spiked, self.full = np.zeros(self.shape, bool), np.zeros(self.shape, bool)
+        self.samples, self.x_max = 0, 0.0
+
+    def take(
+        self,
+        rate: Array,
+        v_end: Array,
+        means: Mapping[str, Array],
+        wanted: Mapping[str, Array],
+        analog: Mapping[str, Array],
+    ) -> None:
+        target = np.maximum(analog[self.layer.name], 0) / self.scale
+        given, due = (summed(self.layer, values) / self.theta for values in (means, wanted))
+        ann_input = summed(self.converted.ann[self.layer.name], analog) / self.scale
+        left = (v_end.astype(float) - self.v_init) / (self.steps * self.theta)
+        error = np.abs(rate - np.minimum(target, 1))
+        inherited = np.abs(given - due)
+        self.samples, self.x_max = self.samples + len(rate), max(self.x_max, float(np.abs(means[INPUT]).max()))
+        self.spiked |= (rate > 0).any(0)
+        self.full |= (rate >= 1).any(0)
+        sums = {"rate": rate, "ann_rate": np.minimum(target, 1), "error": error, "inherited": inherited,
+                "left_over": np.abs(left), "clipped": np.maximum(target - 1, 0)}  # fmt: skip
+        for name, values in sums.items():
+            self.sums[name] = self.sums.get(name, 0.0) + float(values.sum())
+        peaks = {"error": error, "identity": np.abs(rate - given + left), "normalisation": np.abs(due - ann_input),
+                 "unexplained": error - inherited - np.abs(left)}  # fmt: skip
+        for name, values in peaks.items():
+            self.peaks[name] = max(self.peaks.get(name, 0.0), float(values.max()))
+
+    def finish(self) -> LayerFidelity:
+        units = int(np.prod(self.shape))
+        mean = {k: v / (self.samples * units) for k, v in self.sums.items()}
+        rounding = self._rounding() if self.act.keeps_charge else float("nan")
+        start = self.v_init / self.theta
+        closed = (
+            self.constant
+            and self.act.keeps_charge
+            and self.act.max_spikes == 1
+            and bool(np.all((start >= 0) & (start < 1)))
+        )
+        law = float(np.maximum(start, 1 - start).max()) / self.steps + rounding if closed else float("nan")
+        return LayerFidelity(
+            self.layer.name, mean["rate"], mean["ann_rate"], mean["error"], self.peaks["error"], mean["inherited"],
+            mean["left_over"], mean["clipped"], self.peaks["identity"], self.peaks["unexplained"],
+            self.peaks["normalisation"], rounding, law, int((~self.spiked).sum()), int(self.full.sum()), units,
+        )  # fmt: skip
+
+    def _rounding(self) -> float:
+        """Rounding bound of the identity in float32, in units of the threshold.
+
+        With u = 2^-24: an input of K roundings is within ``(K + 1) u S`` of its exact value, S the greatest sum of
+        absolute products (Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., eq. 3.5, first order; one
+        more for weights rounded to float32); each of the 2 T updates of v rounds by at most u times
+        ``|v| <= |v_0| + T S + theta``; the sum over the run is divided by T theta.
+        """
+        S, depth = reach(self.converted.snn, self.layer.name, self.x_max)
+        v_max = float(np.abs(self.v_init).max()) + self.steps * S + float(np.max(self.theta))
+        return 2.0**-24 * ((depth + 1) * S + 2 * v_max) / float(np.min(self.theta)) * 1.01  # 1 %: second order
+
+
+def _sees_only_input(network: Network, name: str) -> bool:
+    """Whether nothing but analog layers lies between the input and a layer, so that its current is constant."""
+    sources = [b.source for b in network[name].branches]
+    return all(s == INPUT or (network[s].act is None and _sees_only_input(network, s)) for s in sources)

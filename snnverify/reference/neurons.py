@@ -1,0 +1,97 @@
+"""Activations of one unit in exact numbers: the analog values, and spiking neurons over all their steps."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from fractions import Fraction
+
+from ..activation import Act, ClipFloor, Cuba, Neuron, Relu
+from ..errors import NetworkError, Unsupported
+from .operations import ONE, ZERO, Index, channel, exact
+
+Dynamics = tuple[list[int], list[Fraction], list[Fraction]]  # spikes, v, v_peak of one unit in each step
+
+
+def activate(act: Act, index: Index, x: Fraction) -> Fraction:
+    """Return the analog value: x, ``max(x, 0)``, or ``theta / L clip(floor(x L / theta + shift), 0, L)``."""
+    if isinstance(act, Relu):
+        return max(x, ZERO)
+    if isinstance(act, ClipFloor):
+        theta, levels = channel(act.theta, index), act.levels
+        return theta / levels * min(max(math.floor(x * levels / theta + exact(act.shift)), 0), levels)
+    return x
+
+
+def fire(act: Neuron, theta: Fraction, v: Fraction) -> int:
+    """Return the greatest n in 0 ... max_spikes with ``v >= n theta`` (or ``v > n theta``).
+
+    The docstring of `Neuron` names no lower bound of n; below the first threshold, and so for v < 0, it is 0.
+    """
+    n = math.floor(v / theta) if act.fires == ">=" else math.ceil(v / theta) - 1
+    return max(0, n if act.max_spikes is None else min(n, act.max_spikes))
+
+
+def reset(act: Neuron, theta: Fraction, v: Fraction, s: int) -> Fraction:
+    """Return the potential after the reset that `s` spikes cause."""
+    if act.reset == "subtract":
+        return v - s * theta
+    return exact(act.v_reset) if s else v
+
+
+def neuron(act: Neuron, index: Index, drive: Sequence[Fraction]) -> Dynamics:
+    """Run one `Neuron` on its summed input of each step, line by line as its docstring has it.
+
+    Where the docstring is silent: the synaptic current is 0 before the first step, and a delayed reset of the last step
+    never acts, so that ``v`` is ``v_peak`` throughout with ``reset_delay = 1``.
+    """
+    theta, leak, rest = channel(act.theta, index), exact(act.leak), exact(act.v_rest)
+    k = 1 - leak if act.input_scaled else ONE
+    v, i, s = channel(act.v_init, index), ZERO, 0
+    spikes, after, peak = [], [], []
+    for total in drive:
+        if act.reset_delay == 1:
+            v = reset(act, theta, v, s)
+        i = total if act.syn_decay is None else exact(act.syn_decay) * i + total
+        leak_first = act.order == "leak-integrate"
+        v = rest + leak * (v - rest) + k * i if leak_first else rest + leak * (v - rest + k * i)
+        if act.v_floor is not None:
+            v = max(v, exact(act.v_floor))
+        peak.append(v)
+        s = fire(act, theta, v)
+        if act.reset_delay == 0:
+            v = reset(act, theta, v, s)
+        spikes.append(s)
+        after.append(v)
+    return spikes, after, peak
+
+
+def cuba(act: Cuba, index: Index, drive: Sequence[Fraction]) -> Dynamics:
+    """Run one Loihi neuron on its (already delayed) sums of each step, in ints; ``v`` and ``v_peak`` in Loihi units.
+
+    Raises
+    ------
+    NetworkError
+        A bias that is not an integer.
+    Unsupported
+        u or v outside -2^23 ... 2^23 - 1.
+    """
+    mantissa = channel(act.bias, index)
+    if mantissa.denominator != 1:
+        raise NetworkError(f"Cuba.bias = {float(mantissa)} at unit {index}: an integer mantissa; quantise it first")
+    u = v = 0
+    spikes, after, peak = [], [], []
+    for t, total in enumerate(drive):
+        u = math.trunc(Fraction(u * (4096 - act.current_decay), 4096)) + 64 * int(total)
+        v = math.trunc(Fraction(v * (4096 - act.voltage_decay), 4096)) + u + 64 * int(mantissa)
+        for name, state in (("u", u), ("v", v)):
+            if not -(1 << 23) <= state < 1 << 23:
+                raise Unsupported(f"Cuba unit {index}", f"{name} = {state} in step {t} is outside 24 bits",
+                                  "scale weights, bias or input down")  # fmt: skip
+        peak.append(Fraction(v))
+        s = int(v > 64 * act.threshold)
+        if s:
+            v = 0
+        spikes.append(s)
+        after.append(Fraction(v))
+    return spikes, after, peak

@@ -1,0 +1,150 @@
+"""The only judge: a check, a subject and cases become a Finding."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis.database import DirectoryBasedExampleDatabase
+from hypothesis.errors import HypothesisException
+
+from .checks import Check, select
+from .content import Content, save
+from .errors import Unsupported
+from .fidelity import ModelUnderTest
+from .findings import Finding, Measure
+from .oracles import Oracle
+
+STORE = Path(".snnverify")  # below the working directory: example databases and failing cases
+
+
+@dataclass(frozen=True, eq=False)
+class Failure(Content):
+    """The smallest case that broke a check: what `snnverify replay` reads."""
+
+    check: str
+    oracle: str
+    drawn: Content
+
+
+class _Broken(Exception):
+    """A measure over its limit."""
+
+
+def run(check: Check, oracle: Oracle, *, examples: int = 50, seed_value: int = 0, store: Path | None = None) -> Finding:
+    """Try a check on drawn cases.
+
+    Parameters
+    ----------
+    check : Check
+        Of any kind but ``model``.
+    oracle : Oracle
+    examples : int
+        Number of cases.
+    seed_value : int
+        Of the draw.
+    store : Path, optional
+        Folder for the example database (one per check and oracle) and for the smallest failing case.
+
+    Returns
+    -------
+    Finding
+        A pass on no measure at all is a failure.
+    """
+    started, tally = time.perf_counter(), _Tally()
+    last: list[Any] = [None, None]
+
+    def body(drawn: Any) -> None:
+        last[0], last[1] = drawn, None
+        broken = tally.take(lambda: check.function(drawn, oracle))
+        if broken is not None:
+            last[1] = broken
+            raise _Broken
+
+    database = DirectoryBasedExampleDatabase(store / "examples" / f"{check.name}-{oracle.name}") if store else None
+    phases = tuple(Phase) if store else (Phase.generate, Phase.shrink)
+    options = settings(max_examples=examples, deadline=None, database=database, phases=phases,
+                       suppress_health_check=list(HealthCheck), report_multiple_bugs=False)  # fmt: skip
+    message, outcome = "", None
+    try:
+        seed(seed_value)(options(given(check.cases)(body)))()  # type: ignore[no-untyped-call]
+    except _Broken:
+        outcome = "fail"
+    except (KeyboardInterrupt, HypothesisException):
+        raise
+    except Exception as e:
+        outcome, message = "error", _one_line(e)
+    finding = tally.finding(check, oracle.name, outcome, message, last[1], time.perf_counter() - started)
+    if outcome is None or not isinstance(last[0], Content) or store is None:
+        return finding
+    path = save(Failure(check.name, oracle.name, last[0]), store / "failures" / f"{check.name}-{oracle.name}.npz")
+    return replace(finding, replay=f"snnverify replay {path}")
+
+
+def run_model(check: Check, model: ModelUnderTest) -> Finding:
+    """Try a check of kind ``model``."""
+    started, tally = time.perf_counter(), _Tally()
+    outcome, message, broken = None, "", None
+    try:
+        broken = tally.take(lambda: check.function(model))
+        outcome = "fail" if broken is not None else None
+    except Exception as e:
+        outcome, message = "error", _one_line(e)
+    finding = tally.finding(check, model.name, outcome, message, broken, time.perf_counter() - started)
+    return replace(finding, replay=f"pytest suites/test_model.py -k {check.name}") if outcome else finding
+
+
+def replay(failure: Failure, oracle: Oracle) -> Finding:
+    """Run the case of a failure again."""
+    (check,) = select(failure.check)
+    tally, started = _Tally(), time.perf_counter()
+    outcome, message, broken = None, "", None
+    try:
+        broken = tally.take(lambda: check.function(failure.drawn, oracle))
+        outcome = "fail" if broken is not None else None
+    except Exception as e:
+        outcome, message = "error", _one_line(e)
+    return tally.finding(check, oracle.name, outcome, message, broken, time.perf_counter() - started)
+
+
+class _Tally:
+    """Measures of one check over its cases."""
+
+    def __init__(self) -> None:
+        self.cases = self.unsupported = 0
+        self.worst: Measure | None = None
+        self.why = ""
+
+    def take(self, measures: Callable[[], Iterable[Measure]]) -> Measure | None:
+        """Measure one case; return the first measure that is over its limit."""
+        try:
+            found = list(_iterate(measures))
+        except Unsupported as e:
+            self.unsupported, self.why = self.unsupported + 1, str(e)
+            return None
+        self.cases += bool(found)
+        for m in found:
+            if self.worst is None or not m.value - m.limit <= self.worst.value - self.worst.limit:
+                self.worst = m
+        return next((m for m in found if not m.kept), None)
+
+    def finding(
+        self, check: Check, subject: str, outcome: str | None, message: str, broken: Measure | None, seconds: float
+    ) -> Finding:
+        if outcome is None:
+            outcome = "pass" if self.cases else "unsupported" if self.unsupported else "fail"
+            message = {"pass": "", "unsupported": self.why}.get(outcome, "it measured nothing: no case had evidence")
+        return Finding(check.name, subject, outcome, check.claim, check.source, self.cases, broken or self.worst,
+                       message, "", seconds)  # fmt: skip
+
+
+def _iterate(measures: Callable[[], Iterable[Measure]]) -> Iterator[Measure]:
+    yield from measures()
+
+
+def _one_line(e: Exception) -> str:
+    return f"{type(e).__name__}: {' '.join(str(e).split())}"[:400]

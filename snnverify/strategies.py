@@ -1,0 +1,290 @@
+"""hypothesis strategies: exact dyadic, rough and integer Cases, and the inputs of conversion checks.
+
+An exact case draws every number as ``k / 2^m`` so that every intermediate is representable: all correct simulators
+agree bit for bit. The budget is computed by `exact_bits` and decides the dtype; a case that fits neither is not drawn.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from hypothesis import assume
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from .activation import Cuba, Neuron, Relu
+from .content import Array, Content
+from .network import INPUT, Branch, Conv, Dense, Flatten, Layer, Network, Op, Pool, Scale, Shape, output_shape
+from .trace import Case
+
+GRID = 3  # weights, inputs and thresholds are k / 2^GRID: coarse, so that ties with the threshold are common
+MANTISSA = {"float32": 24, "float64": 53}
+
+
+def dyadic(shape: Shape, low: int = -8, high: int = 8, grid: int = GRID) -> st.SearchStrategy[Array]:
+    """Arrays of ``k / 2^grid`` with k in [low, high]."""
+    return hnp.arrays(np.int16, shape, elements=st.integers(low, high)).map(lambda k: k / 2.0**grid)
+
+
+@st.composite
+def neurons(draw: st.DrawFn, /, **fixed: Any) -> Neuron:
+    """Neurons over every semantic axis, dyadic; keyword arguments fix an axis to a value or to a strategy."""
+    axes: dict[str, Any] = {
+        "theta": st.integers(1, 12).map(lambda k: k / 2.0**GRID),
+        "amplitude": st.sampled_from([1.0, 0.5, 2.0]),
+        "v_init": st.integers(-4, 8).map(lambda k: k / 2.0**GRID),
+        "fires": st.sampled_from([">=", ">"]),
+        "reset": st.sampled_from(["subtract", "value"]),
+        "v_reset": st.sampled_from([0.0, 0.25, -0.5]),
+        "reset_delay": st.sampled_from([0, 1]),
+        "max_spikes": st.sampled_from([1, 1, 2, None]),
+        "v_floor": st.sampled_from([None, None, 0.0, -0.5]),
+        "leak": st.sampled_from([1.0, 1.0, 0.5, 0.75]),
+        "v_rest": st.sampled_from([0.0, 0.0, 0.25]),
+        "input_scaled": st.booleans(),
+        "syn_decay": st.sampled_from([None, None, 0.5]),
+        "order": st.sampled_from(["leak-integrate", "integrate-leak"]),
+    }
+    values = {k: fixed.get(k, s) for k, s in axes.items()}
+    drawn = {k: draw(v) if isinstance(v, st.SearchStrategy) else v for k, v in values.items()}
+    return Neuron(**(drawn | {"input_scaled": drawn["input_scaled"] and drawn["leak"] < 1}))
+
+
+@st.composite
+def ops(draw: st.DrawFn, /, shape: Shape) -> Op:
+    """A linear operation with dyadic weights that fits `shape`."""
+    if len(shape) == 1:
+        out = draw(st.integers(1, 3))
+        return Dense(draw(dyadic((out, shape[0]))), draw(st.none() | dyadic((out,), -4, 4)))
+    axes = len(shape) - 1
+    kind = draw(st.sampled_from(["conv", "conv", "transposed", "sum", "average", "flatten"]))
+    if kind == "flatten":
+        return Flatten()
+    if kind in ("sum", "average"):
+        assume(min(shape[1:]) >= 2)
+        return Pool(kind, (2,) * axes, (draw(st.integers(1, 2)),) * axes)  # type: ignore[arg-type]
+    groups = draw(st.sampled_from([1, shape[0]]))
+    out = groups * draw(st.integers(1, 2))
+    stride, dilation, pad = (draw(st.integers(lo, hi)) for lo, hi in ((1, 2), (1, 2), (0, 1)))
+    turned = kind == "transposed"
+    kernel = (draw(st.integers(1, 2)),) * axes
+    weight = (shape[0], out // groups, *kernel) if turned else (out, shape[0] // groups, *kernel)
+    bias = draw(st.none() | dyadic((out,), -4, 4))
+    op = Conv(draw(dyadic(weight)), bias, (stride,) * axes, ((pad, 0),) * axes, (dilation,) * axes, groups, turned)
+    reach = dilation * (kernel[0] - 1) + 1
+    smallest = (min(shape[1:]) - 1) * stride + reach - pad if turned else min(shape[1:]) + pad - reach + 1
+    assume(smallest >= 1)
+    return op
+
+
+@st.composite
+def layered(draw: st.DrawFn, /, depth: int, act: st.SearchStrategy[Any], shapes: st.SearchStrategy[Shape]) -> Network:
+    """Networks of up to `depth` activated layers, with analog layers, residual sums and a linear read-out."""
+    shape = input_shape = draw(shapes)
+    source, layers = INPUT, []
+    for i in range(draw(st.integers(1, depth))):
+        op = draw(ops(shape))
+        branches = [Branch(op, source)]
+        new = output_shape(op, shape)
+        if new == shape and draw(st.booleans()):
+            branches.append(Branch(Scale(draw(st.sampled_from([1.0, -0.5]))), source))
+        analog = isinstance(op, (Pool, Flatten)) and draw(st.booleans())
+        layers.append(Layer(f"layer{i}", tuple(branches), None if analog else draw(act)))
+        shape, source = new, layers[-1].name
+    if not any(layer.act is not None for layer in layers):
+        layers[-1] = replace(layers[-1], act=draw(act))
+    if draw(st.booleans()):
+        if len(shape) > 1:
+            layers.append(Layer("flat", (Branch(Flatten(), source),)))
+            shape, source = (int(np.prod(shape)),), "flat"
+        layers.append(Layer("out", (Branch(draw(ops(shape)), source),)))
+    return Network(input_shape, tuple(layers))
+
+
+SHAPES: st.SearchStrategy[Shape] = st.sampled_from([(1,), (2,), (3,), (2, 3), (1, 2, 3), (2, 3, 3)])
+
+
+@st.composite
+def exact_cases(draw: st.DrawFn, /, depth: int = 3, steps: int = 8, **fixed: Any) -> Case:
+    """Spiking cases whose every intermediate is representable in the dtype of the case."""
+    network = draw(layered(depth, neurons(**fixed), SHAPES))
+    T, N = draw(st.integers(1, steps)), draw(st.integers(1, 3))
+    encoding = draw(st.sampled_from(["constant", "spikes"]))
+    lead = (N,) if encoding == "constant" else (T, N)
+    x = draw(dyadic((*lead, *network.input_shape), *((-8, 8) if encoding == "constant" else (0, 1))))
+    return exact(Case(network, x, T, encoding))  # type: ignore[arg-type]
+
+
+@st.composite
+def units(draw: st.DrawFn, /, steps: int = 16, inputs: tuple[int, int] = (-8, 16), **fixed: Any) -> Case:
+    """One layer of identical neurons that sees its constant input as it is: the setting of the closed forms.
+
+    The single layer is ``Scale(1)`` on N samples of one unit, so a sample is a neuron with its own input.
+    """
+    network = Network((1,), (Layer("unit", (Branch(Scale(1.0)),), draw(neurons(**fixed))),))
+    x = draw(dyadic((draw(st.integers(1, 4)), 1), *inputs))
+    return exact(Case(network, x, draw(st.integers(1, steps))))
+
+
+def exact(case: Case) -> Case:
+    """Give the case the smallest dtype in which it is exact; a case that fits none is not drawn."""
+    bits = exact_bits(case)
+    fitting = [name for name, mantissa in MANTISSA.items() if bits <= mantissa]
+    assume(fitting)
+    return replace(case, dtype=fitting[0], kind="exact")  # type: ignore[arg-type]
+
+
+def exact_bits(case: Case) -> int:
+    """Bits that the widest intermediate needs: ``log2(greatest magnitude 2^m)``, m the grid's exponent.
+
+    For IF this is ``2^m (|v_init| + T (sum |w| + |b|)) < 2^24``; a leak k / 2^j adds j places a step, a synaptic decay
+    likewise. Spikes put a layer back on the grid of its amplitude, so depth is free between spiking layers.
+    """
+    values = {INPUT: (_places(case.x), float(np.abs(case.x).max(initial=0)))}
+    worst = 0
+    for layer in case.network.layers:
+        places, size = 0, 0.0
+        for b in layer.branches:
+            p, s = _through(b.op, *values[b.source])
+            places, size = max(places, p), size + s
+        if isinstance(layer.act, Neuron):
+            a = layer.act
+            per_step = sum(_places(k) for k in (a.leak, a.syn_decay or 1.0) if k != 1)
+            if a.input_scaled:
+                places += _places(1 - a.leak)
+            places += per_step * case.steps
+            places = max(places, *(_places(k) for k in (a.theta, a.v_init, a.v_reset, a.v_floor or 0.0, a.v_rest)))
+            gain = 1.0 if a.syn_decay is None else 1 / (1 - a.syn_decay)
+            charge = float(np.abs(a.v_init).max()) + case.steps * (size * gain + abs(a.v_rest)) + abs(a.v_reset)
+            spikes = a.max_spikes or charge / float(np.min(a.theta)) + 1
+            size = charge + spikes * float(np.max(a.theta)) * (1 + a.reset_delay)
+            worst = max(worst, _bits(places, size))
+            values[layer.name] = _places(a.amplitude), spikes * float(np.max(a.amplitude))
+        else:
+            worst = max(worst, _bits(places, size * case.steps))
+            values[layer.name] = places, size
+    return worst
+
+
+def _through(op: Op, places: int, size: float) -> tuple[int, float]:
+    """Grid and greatest magnitude after an operation; every partial sum keeps both."""
+    if isinstance(op, Flatten):
+        return places, size
+    if isinstance(op, Pool):
+        entries = int(np.prod(op.kernel))
+        return (places + entries.bit_length() - 1, size) if op.kind == "average" else (places, size * entries)
+    weight = np.asarray(op.factor if isinstance(op, Scale) else op.weight)
+    fan_in = np.abs(weight).sum() if isinstance(op, Scale) or (isinstance(op, Conv) and op.transposed) \
+        else np.abs(weight).reshape(len(weight), -1).sum(1).max()  # fmt: skip
+    bias = np.zeros(1) if op.bias is None else np.asarray(op.bias)
+    return max(places + _places(weight), _places(bias)), float(size * fan_in + np.abs(bias).max())
+
+
+def _places(values: Any) -> int:
+    """Smallest m with all values multiples of ``2^-m``."""
+    scaled = [Fraction(float(v)).denominator.bit_length() - 1 for v in np.unique(np.asarray(values, float))]
+    return max(scaled, default=0)
+
+
+def _bits(places: int, size: float) -> int:
+    return places + int(np.ceil(np.log2(size + 1)))
+
+
+@st.composite
+def rough_cases(draw: st.DrawFn, /, **fixed: Any) -> Case:
+    """Ordinary floats: Gaussian weights in float32, soft or hard reset, no other axis."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    sizes = [draw(st.integers(2, 6)) for _ in range(3)]
+    layers, source = [], INPUT
+    for i, (n, m) in enumerate(pairwise(sizes)):
+        act = draw(neurons(**({"theta": 1.0, "amplitude": 1.0, "v_init": 0.5, "leak": 1.0, "syn_decay": None,
+                               "v_floor": None, "max_spikes": 1, "v_reset": 0.0} | fixed)))  # fmt: skip
+        layers.append(
+            Layer(f"layer{i}", (Branch(Dense(rng.normal(0, 1, (m, n)), rng.normal(0, 0.1, m)), source),), act)
+        )
+        source = layers[-1].name
+    x = rng.uniform(0, 1, (draw(st.integers(1, 4)), sizes[0]))
+    return Case(Network((sizes[0],), tuple(layers)), x, draw(st.integers(1, 32)), dtype="float32")
+
+
+@st.composite
+def integer_cases(draw: st.DrawFn, /) -> Case:
+    """Loihi's integer neuron: integer weights, binary input trains."""
+    shape = input_shape = draw(st.sampled_from([(2,), (3,), (1, 3, 3)]))
+    source, layers = INPUT, []
+    for i in range(draw(st.integers(1, 2))):
+        out = draw(st.integers(1, 3))
+        kernel = (out, *shape) if len(shape) == 1 else (out, shape[0], 2, 2)
+        weight = draw(hnp.arrays(np.int16, kernel, elements=st.integers(-128, 127))).astype(float)
+        op: Op = Dense(weight) if len(shape) == 1 else Conv(weight)
+        act = Cuba(
+            draw(st.integers(1, 300)), draw(st.sampled_from([4096, 1024, 0, 1, 3000])),
+            draw(st.sampled_from([0, 128, 4096, 1, 2000])), draw(st.integers(-64, 64)), draw(st.integers(0, 2)),
+        )  # fmt: skip
+        layers.append(Layer(f"layer{i}", (Branch(op, source),), act))
+        source, shape = layers[-1].name, output_shape(op, shape)
+    network = Network(input_shape, tuple(layers))
+    T, N = draw(st.integers(1, 10)), draw(st.integers(1, 2))
+    x = draw(hnp.arrays(np.uint8, (T, N, *network.input_shape), elements=st.integers(0, 1))).astype(float)
+    return Case(network, x, T, "spikes", kind="integer")
+
+
+@dataclass(frozen=True, eq=False)
+class Conversion(Content):
+    """Input of a conversion check: a trained ANN network, its calibration set, and a choice of T."""
+
+    network: Network
+    x: Array
+    steps: int
+
+
+@st.composite
+def conversions(draw: st.DrawFn, /, depth: int = 3) -> Conversion:
+    """ANN networks with ReLU and dyadic weights, and a few calibration samples that excite every one of them a little."""
+    network = draw(layered(depth, st.just(Relu()), SHAPES))
+    x = draw(dyadic((draw(st.integers(1, 6)), *network.input_shape), 0, 8))
+    return Conversion(network, x, draw(st.integers(1, 16)))
+
+
+@dataclass(frozen=True, eq=False)
+class BatchNorm(Content):
+    """Parameters of one layer and its batch normalisation; `fold_batchnorm`'s arguments."""
+
+    weight: Array
+    bias: Array | None
+    gamma: Array
+    beta: Array
+    mean: Array
+    var: Array
+    eps: float
+    groups: int = 1
+    transposed: bool = False
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """Keyword arguments of the operator."""
+        return {name: getattr(self, name) for name in self.__dataclass_fields__}
+
+
+@st.composite
+def batchnorms(draw: st.DrawFn, /, exact: bool) -> BatchNorm:
+    """Exact: ``var + eps`` a power of four and everything else dyadic. Else extreme but finite floats."""
+    groups, transposed = draw(st.sampled_from([1, 2])), draw(st.booleans())
+    per_group, inputs = draw(st.integers(1, 2)), draw(st.integers(1, 2)) * groups
+    out = per_group * groups
+    shape = (inputs, per_group, 2) if transposed else (out, inputs // groups, 2)
+    if exact:
+        eps = 2.0 ** draw(st.integers(-10, -4))
+        root = draw(hnp.arrays(np.int8, (out,), elements=st.integers(-1, 3)))
+        gamma, beta, mean = (draw(dyadic((out,), -16, 16)) for _ in range(3))
+        return BatchNorm(draw(dyadic(shape)), draw(st.none() | dyadic((out,))), gamma, beta, mean, 4.0**root - eps, eps,
+                         groups, transposed)  # fmt: skip
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    eps = draw(st.sampled_from([1e-5, 1e-3, 1e-8]))
+    span = 10.0 ** rng.uniform(-6, 6, (4, out)) * rng.choice([-1, 1], (4, out))
+    return BatchNorm(rng.normal(size=shape), rng.normal(size=out), span[0], span[1], span[2], np.abs(span[3]) * 1e-6,
+                     eps, groups, transposed)  # fmt: skip
