@@ -31,11 +31,11 @@ class Neuron(Content):
 
     One step, in this order (I is the summed input of the step, s the number of spikes of the step before)::
 
-        reset_delay = 1:  apply the reset of the step before (below) to v
         current-based:    i <- syn_decay i + I                 (else i = I)
         order "leak-integrate":  v <- v_rest + leak (v - v_rest) + k i
         order "integrate-leak":  v <- v_rest + leak (v - v_rest + k i)
                           k = 1 - leak where input_scaled, else 1
+        reset_delay = 1:  the reset (below) that the spikes of the step before ask for; a hard one loses the input
         v_floor:          v <- max(v, v_floor)
         v_peak            = v
         s                 = 1 if v >= theta (or > theta) else 0;  max_spikes = m > 1 or None: the greatest n <= m for
@@ -57,7 +57,7 @@ class Neuron(Content):
     v_reset : float
         Where a hard reset goes.
     reset_delay : {0, 1}
-        Whether the reset acts within the step of its spike or at the start of the next one.
+        Whether the reset acts within the step of its spike or in the next one, after leak and input (as in snnTorch).
     max_spikes : int or None
         Greatest number of spikes in a step; None for no limit.
     v_floor : float or None
@@ -99,6 +99,8 @@ class Neuron(Content):
             raise NetworkError(f"Neuron.theta = {self.theta}: a threshold is > 0")
         if not 0 <= self.leak <= 1:
             raise NetworkError(f"Neuron.leak = {self.leak}: a factor in [0, 1]; 1 is no leak")
+        if self.syn_decay is not None and not 0 <= self.syn_decay < 1:
+            raise NetworkError(f"Neuron.syn_decay = {self.syn_decay}: a factor in [0, 1), or None for no filter")
         if self.max_spikes is not None and self.max_spikes < 1:
             raise NetworkError(f"Neuron.max_spikes = {self.max_spikes}: at least 1, or None for no limit")
 
@@ -150,6 +152,8 @@ class Cuba(Content):
                 raise NetworkError(f"Cuba.{name} = {getattr(self, name)}: a 12-bit decay is 0 ... 4096")
         if self.threshold < 1:
             raise NetworkError(f"Cuba.threshold = {self.threshold}: at least 1")
+        if self.delay < 0:
+            raise NetworkError(f"Cuba.delay = {self.delay}: at least 0 steps")
 
 
 Act = Union[Relu, ClipFloor, Neuron, Cuba, None]  # noqa: UP007

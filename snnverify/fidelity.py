@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
 import numpy as np
@@ -107,7 +107,9 @@ class ModelUnderTest:
     converted : ConvertedNetwork
     x : array [N, *shape]
     logits : array [N, classes]
-        What the trained model itself (not its import) says.
+        What the trained model itself (not its import) says, in float64 where it can be run so.
+    unit : float
+        Unit roundoff of `logits`: 2^-53 or 2^-24.
     fidelity : Fidelity
     margin : Fraction
         Greatest accuracy drop that is let through.
@@ -120,6 +122,7 @@ class ModelUnderTest:
     converted: ConvertedNetwork
     x: Array
     logits: Array
+    unit: float
     fidelity: Fidelity
     margin: Fraction
     seed: int = 0
@@ -214,6 +217,18 @@ def reach(network: Network, name: str, x_max: float) -> tuple[float, int]:
         total += size * fan + (0.0 if bias is None else float(np.abs(bias).max()))
         depth = max(depth, before + terms + 2)
     return total, depth + len(network[name].branches)
+
+
+def absolute(network: Network) -> Network:
+    """Return the network with absolute weights and biases and without activations: what bounds its sums of products."""
+    layers = []
+    for layer in network.layers:
+        branches = []
+        for b in layer.branches:
+            parts = {k: v for k in ("weight", "bias", "factor") if (v := getattr(b.op, k, None)) is not None}
+            branches.append(replace(b, op=replace(b.op, **{k: np.abs(v) for k, v in parts.items()})))
+        layers.append(replace(layer, branches=tuple(branches), act=None))
+    return replace(network, layers=tuple(layers))
 
 
 def _fan_in(op: Op) -> tuple[float, int]:

@@ -14,10 +14,10 @@ are discordant. Here it only *orders* the tables; their probabilities are exact:
    R is ``{y: Z(y; u) <= -z_alpha}`` with ``u = U(observed)``: one inequality, whatever delta is tested.
 2. R is closed under b - 1 and under c + 1 (Z grows in b and falls in c), so P(R) falls in p10 and grows in p01. Hence its
    supremum over all of ``d >= delta`` is reached on the boundary ``d = delta`` (Hsueh, Liu & Chen, Biometrics 57:478,
-   2001; Sidik, JSPI 2003): lower p10 until it is. One nuisance parameter is left, the discordance.
+   2001; Sidik, Statist. Med. 22:265, 2003): lower p10, and where it is 0 raise p01. One nuisance parameter is left.
 3. As R does not depend on delta and ``d >= delta`` shrinks with delta, the p-value falls in delta, so "p <= alpha" and
-   "bound <= margin" are one statement, which an order by the score at each delta does not give. The limit is Buehler's,
-   the smallest one that keeps both its level and its order (Lloyd & Moldovan, Statist. Med. 26:3369, 2007).
+   "bound <= margin" are one statement, which an order by the score at each delta does not give. But for 4. the limit is
+   Buehler's, the smallest of its level and its order (Lloyd & Moldovan, Statist. Med. 26:3369, 2007).
 4. The nuisance is searched where the data allow it (Berger & Boos, JASA 89:1012, 1994): inside ``p10 <= Clopper-Pearson
    limit of b`` and ``p01 >= that of c``, together of level 1 - 1e-6, and 1e-6 is added to p. These two sides leave 2. and
    3. true and keep p growing in b and falling in c.
@@ -47,7 +47,6 @@ TAIL = 1e-10  # probability of the discordances left out of a sum; added to ever
 SLACK = 1e-5  # greatest distance between the p-value returned and the supremum, besides the two above
 TIE = 1e-9  # scores closer than this are ties and belong to the region, which can only enlarge p
 CHUNK = 1 << 19  # terms of a sum held in memory at once
-UNIT = Fraction(1, 100)  # one percentage point
 
 
 @dataclass(frozen=True)
@@ -56,17 +55,8 @@ class Paired:
 
     Parameters
     ----------
-    n : int
-        Number of samples, >= 1.
-    b : int
-        Samples that only the ANN gets right.
-    c : int
-        Samples that only the SNN gets right; ``b + c <= n``.
-
-    Raises
-    ------
-    ConfigError
-        If a count is not an integer or out of range.
+    n, b, c : int
+        Samples; those that only the ANN, only the SNN gets right; n >= 1, b >= 0, c >= 0, b + c <= n (else ConfigError).
     """
 
     n: int
@@ -101,28 +91,22 @@ def from_predictions(y: npt.ArrayLike, ann: npt.ArrayLike, snn: npt.ArrayLike) -
     Raises
     ------
     DataError
-        If an array is empty, not one-dimensional, not of integers or not as long as the labels.
+        If an array is empty, not one-dimensional, not of integers or not as long as y.
     """
-    true, *others = labels = [np.asarray(values) for values in (y, ann, snn)]
-    for name, values in zip(("y", "ann", "snn"), labels, strict=True):
-        if values.ndim != 1 or values.shape != true.shape or not values.size or values.dtype.kind not in "iu":
-            raise DataError(
-                f"{name} has shape {values.shape} and dtype {values.dtype}; give one class index per sample, "
-                f"as many as labels ({true.size}) and at least one"
-            )
-    ann_right, snn_right = (values == true for values in others)
+    arrays = {"y": np.asarray(y), "ann": np.asarray(ann), "snn": np.asarray(snn)}
+    true = arrays["y"]
+    for name, a in arrays.items():
+        if a.ndim != 1 or a.shape != true.shape or not a.size or a.dtype.kind not in "iu":
+            raise DataError(f"{name}: shape {a.shape}, dtype {a.dtype}; give one class index (integer) per sample of y")
+    ann_right, snn_right = arrays["ann"] == true, arrays["snn"] == true
     return Paired(true.size, int((ann_right & ~snn_right).sum()), int((snn_right & ~ann_right).sum()))
 
 
 def points(value: str | float | Fraction) -> Fraction:
     """``value / 100``, exact: percentage points to a share of the samples.
 
-    A float stands for the shortest decimal that names it, so 0.1 and "0.1" are both one thousandth.
-
-    Raises
-    ------
-    ConfigError
-        If the value is no number within [0, 100], or so small that its exact form would be huge.
+    A float stands for the shortest decimal that names it, so 0.1 and "0.1" are both one thousandth. ConfigError if the
+    value is no number within [0, 100], or above 0 but so small that its exact form would be huge.
     """
     try:
         number = value if isinstance(value, Fraction) else Decimal(str(value).strip())
@@ -130,7 +114,7 @@ def points(value: str | float | Fraction) -> Fraction:
             raise ValueError
     except (InvalidOperation, ValueError):
         raise ConfigError(f"{value!r} percentage points: give a number between 0 and 100, such as 1.0") from None
-    return Fraction(number) * UNIT if number else Fraction(0)
+    return Fraction(number) / 100 if number else Fraction(0)
 
 
 def wilson(k: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
@@ -142,22 +126,11 @@ def wilson(k: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
 def tango_score(b: npt.ArrayLike, c: npt.ArrayLike, n: int, delta: float) -> Floats:
     """``Z = (b - c - n delta) / sqrt(n (p10 + p01 - delta^2))`` with p10, p01 of greatest likelihood at drop delta.
 
-    Tango, Statist. Med. 17:891, 1998, eqs. 4 and 5. The restricted maximum is the upper root of a quadratic, here written
+    Tango, Statist. Med. 17:891, 1998. The restricted maximum is the upper root of a quadratic, here written
     for the smaller one of p10 and p01, r, so that a negative delta is the mirror image of a positive one.
 
-    Parameters
-    ----------
-    b, c : array_like of integers, shapes that broadcast
-        Samples that only the ANN, only the SNN gets right.
-    n : int
-        Number of samples.
-    delta : float
-        Drop under test, in [-1, 1].
-
-    Returns
-    -------
-    array of float64
-        Low where the drop is smaller than delta; 0 where numerator and variance are both 0.
+    b and c are integers in arrays of shapes that broadcast, delta lies in [-1, 1]. Z is below 0 where the observed drop is
+    smaller than delta, and 0 where numerator and variance are both 0.
     """
     b, c = np.asarray(b, dtype=np.float64), np.asarray(c, dtype=np.float64)
     more, less = (b, c) if delta >= 0 else (c, b)
@@ -179,22 +152,17 @@ def tango_upper(p: Paired, alpha: float = 0.05) -> float:
     z = float(stats.norm.isf(_level(alpha)))
     if p.b == p.n:
         return 1.0  # the score is never below 0
-    return float(
-        optimize.brentq(
-            lambda delta: float(tango_score(p.b, p.c, p.n, delta)) + z, float(p.drop), 1 - 1e-15, xtol=1e-16, rtol=1e-15
-        )
+    root = optimize.brentq(
+        lambda delta: float(tango_score(p.b, p.c, p.n, delta)) + z, float(p.drop), 1 - 1e-15, xtol=1e-16, rtol=1e-15
     )
+    return float(root)
 
 
 def exact_p(p: Paired, delta: Fraction | float, alpha: float = 0.05) -> float:
-    """Exact unconditional p-value of ``d >= delta``, rounded upwards by at most 1.2e-5.
+    """Exact unconditional p-value of ``d >= delta``, rounded upwards by 1e-6 to 1.2e-5.
 
-    Falls in delta and c, grows in b. alpha only sets the order of the tables (see the module's docstring).
-
-    Raises
-    ------
-    ConfigError
-        If delta is outside [-1, 1] or alpha outside (0, 0.5).
+    Falls in delta and c, grows in b, but for that rounding. alpha only sets the order of the tables. ConfigError if delta
+    is outside [-1, 1] or alpha outside (0, 0.5).
     """
     return _p_value(p, delta, alpha, None)
 
@@ -207,9 +175,8 @@ def rejects(p: Paired, delta: Fraction | float, alpha: float = 0.05) -> bool:
 def exact_upper(p: Paired, alpha: float = 0.05) -> float:
     """Exact one-sided upper limit of the drop at level ``1 - alpha``: the smallest delta that is rejected.
 
-    Found by bisection and rounded outwards: the value returned is rejected itself, and one that is smaller by 1e-6 (or by
-    a thousandth of its distance to the observed drop, if that is less) is not, save for the rounding of `exact_p`.
-    It is 1 where nothing is rejected.
+    Found by bisection and rounded outwards, by at most 1e-6 and at most a thousandth of its distance to the observed drop,
+    besides what the rounding of `exact_p` moves it: the value returned is rejected itself. 1 where nothing is rejected.
     """
     if p.b == p.n:
         return 1.0
@@ -231,11 +198,12 @@ def verdict(p: Paired, margin: Fraction, alpha: float = 0.05) -> Literal["PASS",
     ----------
     p : Paired
     margin : Fraction
-        Greatest acceptable drop as a share of the samples, in [-1, 1] (see `points`); below 0 the SNN must be better.
+        Greatest acceptable drop, a share of the samples in [-1, 1] (see `points`); at 0 or below the SNN must be better.
+        A float is a ConfigError: it is not the number that was meant.
     alpha : float
-        Greatest probability, in (0, 0.5), of a PASS where the drop is the margin or more.
+        Greatest probability, in (0, 0.5) (else ConfigError), of a PASS where the drop is the margin or more.
     """
-    if p.drop > margin:
+    if p.drop > _share(margin):
         return "FAIL"
     return "PASS" if rejects(p, margin, alpha) else "INCONCLUSIVE"
 
@@ -245,15 +213,10 @@ def needed(p: Paired, margin: Fraction, alpha: float = 0.05, limit: int = 10**7)
 
     n' samples are taken to show ``ceil(b n' / n)`` and ``floor(c n' / n)`` discordances. PASS is thus a saw-tooth in n':
     between two steps of b it can only be gained, at a step it may be lost. So the first tooth whose end passes is sought,
-    starting from Tango's estimate, then the first n' inside it.
-
-    Raises
-    ------
-    ConfigError
-        If margin is outside [-1, 1] or alpha outside (0, 0.5).
+    starting from Tango's estimate, then the first n' inside it. Errors are those of `verdict`.
     """
     z = stats.norm.isf(_level(alpha))
-    if p.drop >= margin:
+    if p.drop >= _share(margin):
         return None
 
     def passes(n: int) -> bool:
@@ -278,10 +241,17 @@ def needed(p: Paired, margin: Fraction, alpha: float = 0.05, limit: int = 10**7)
 
 
 def _level(alpha: float) -> float:
-    """Alpha, if it is a level: the order of the tables is proven for scores below 0, that is for alpha < 1/2."""
+    """Alpha, if it is a level; Z is monotone in b, c and delta where it is below 0, hence alpha < 1/2."""
     if not 0 < alpha < 0.5:
         raise ConfigError(f"alpha = {alpha!r}: give a level between 0 and 0.5, such as 0.05")
     return alpha
+
+
+def _share(margin: Fraction) -> Fraction:
+    """The margin, if it is an exact number within [-1, 1]."""
+    if not isinstance(margin, (Fraction, int)) or not -1 <= margin <= 1:
+        raise ConfigError(f"margin = {margin!r}: give a Fraction between -1 and 1, such as points('1.0')")
+    return Fraction(margin)
 
 
 def _p_value(p: Paired, delta: Fraction | float, alpha: float, level: float | None) -> float:
@@ -319,9 +289,9 @@ def _supremum(n: int, upper: float, z: float, delta: float, low: float, high: fl
     # r = t^2 makes the Fisher information of t nearly even: cells of a quarter of a standard error
     left = np.linspace(first, last, 2 + math.ceil(8 * math.sqrt(2 * n) * (last - first))) ** 2
     value = _probability(n, upper, z, delta, left)
-    left, right, f_left, f_right = left[:-1], left[1:], value[:-1], value[1:]
-    bound, best = np.ones_like(left), float(value.max())
+    cells, best = np.stack([left[:-1], left[1:], value[:-1], value[1:], np.ones(value.size - 1)]), float(value.max())
     while True:
+        left, right, f_left, f_right, bound = cells
         width = right - left
         with np.errstate(divide="ignore", invalid="ignore"):
             information = n * (1 / left + 1 / (left + abs(delta)) + 4 / np.maximum(1 - 2 * right - abs(delta), 0))
@@ -330,13 +300,11 @@ def _supremum(n: int, upper: float, z: float, delta: float, low: float, high: fl
         ceiling = max(best, float(bound.max()))
         if ceiling <= best + SLACK or (goal is not None and (ceiling <= goal or best > goal)):
             return best if goal is not None and best > goal else ceiling
-        open_ = bound > best + SLACK
-        left, right, f_left, f_right, bound = (v[open_] for v in (left, right, f_left, f_right, bound))
+        left, right, f_left, f_right, bound = (v[bound > best + SLACK] for v in (left, right, f_left, f_right, bound))
         middle = (np.sqrt(left) + np.sqrt(right)) ** 2 / 4
-        f_middle = _probability(n, upper, z, delta, middle)
-        best = max(best, float(f_middle.max()))
-        left, right = np.r_[left, middle], np.r_[middle, right]
-        f_left, f_right, bound = np.r_[f_left, f_middle], np.r_[f_middle, f_right], np.r_[bound, bound]
+        value = _probability(n, upper, z, delta, middle)
+        best = max(best, float(value.max()))
+        cells = np.hstack([[left, middle, f_left, value, bound], [middle, right, value, f_right, bound]])
 
 
 def _probability(n: int, upper: float, z: float, delta: float, r: Floats) -> Floats:
@@ -357,12 +325,12 @@ def _probability(n: int, upper: float, z: float, delta: float, r: Floats) -> Flo
     b_max = _greatest_b(n, ks, upper, z)
     total = np.empty_like(r)
     for rows in np.array_split(np.arange(r.size), math.ceil(r.size * count / CHUNK)):
-        k = first[rows, None] + np.arange(count)
-        at = np.minimum(k, n) - ks[0]
-        log_pmf = log_ways[at] + special.xlogy(k, psi[rows, None]) + special.xlog1py(n - k, -psi[rows, None])
-        b = b_max[at]
+        wanted = first[rows, None] + np.arange(count)
+        k = np.minimum(wanted, n)
+        b, log_pmf = b_max[k - ks[0]], log_ways[k - ks[0]]
+        log_pmf = log_pmf + special.xlogy(k, psi[rows, None]) + special.xlog1py(n - k, -psi[rows, None])
         terms = np.exp(log_pmf) * special.bdtr(np.maximum(b, 0), k, share[rows, None])
-        total[rows] = terms.sum(axis=1, where=(k <= n) & (b >= 0))
+        total[rows] = terms.sum(axis=1, where=(wanted <= n) & (b >= 0))
     return total
 
 

@@ -91,7 +91,7 @@ class Trace(Content):
     counts : mapping of layer to int array [N, *shape]
         Spikes over all T steps.
     v_end : mapping of layer to array [N, *shape]
-        Potential after the last step (before a delayed reset).
+        Potential after the last step (a delayed reset still to come).
     spikes : mapping of layer to array [T, N, *shape], empty unless recorded
         Number of spikes in each step.
     v, v_peak : mapping of layer to array [T, N, *shape], empty unless ``record="full"``

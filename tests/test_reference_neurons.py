@@ -38,16 +38,16 @@ AXES = {
         ({"reset": "value"}, [0.75] * 3, [0.75, 1.5, 0.75], [0, 1, 0], [0.75, 0, 0.75]),
         ({"reset": "value", "v_reset": -0.5}, [0.75] * 3, [0.75, 1.5, 0.25], [0, 1, 0], [0.75, -0.5, 0.25]),
     ],
-    # Leak 1/2. Immediate: 1.5 -> 0.5, then 0.25 + 0.5 = 0.75. Delayed: 1.5 stays in v; at the next step the reset comes
-    # first, 1.5 - 1 = 0.5, then the leak, 0.25 + 0.5 = 0.75 (the leak first would give 0.75 + 0.5 - 1 = 0.25).
+    # Leak 1/2. Immediate: 1.5 -> 0.5, then 0.25 + 0.5 = 0.75. Delayed: 1.5 stays in v; the next step leaks and adds first,
+    # 0.75 + 0.5, and then takes 1 off: 0.25 (the reset first would give 0.75); then 0.125 + 1 = 1.125.
     "reset_delay": [
         ({"leak": 0.5}, [1.5, 0.5, 1], [1.5, 0.75, 1.375], [1, 0, 1], [0.5, 0.75, 0.375]),
-        ({"leak": 0.5, "reset_delay": 1}, [1.5, 0.5, 1], [1.5, 0.75, 1.375], [1, 0, 1], [1.5, 0.75, 1.375]),
-        # To a value of 0.25, late: 1.5 | 0.25 leaks to 0.125, + 0.5 = 0.625 | 0.3125 + 1 = 1.3125.
+        ({"leak": 0.5, "reset_delay": 1}, [1.5, 0.5, 1], [1.5, 0.25, 1.125], [1, 0, 1], [1.5, 0.25, 1.125]),
+        # To a value of 0.25, late: 1.5 | 0.25, the input is lost | 0.125 + 1 = 1.125.
         ({"leak": 0.5, "reset_delay": 1, "reset": "value", "v_reset": 0.25}, [1.5, 0.5, 1],
-         [1.5, 0.625, 1.3125], [1, 0, 1], [1.5, 0.625, 1.3125]),
-        # Two spikes are taken off late: 2.5 | 2.5 - 2 = 0.5, leak 0.25, + 0.5 = 0.75.
-        ({"leak": 0.5, "reset_delay": 1, "max_spikes": 2}, [2.5, 0.5], [2.5, 0.75], [2, 0], [2.5, 0.75]),
+         [1.5, 0.25, 1.125], [1, 0, 1], [1.5, 0.25, 1.125]),
+        # Two spikes are taken off late: 2.5 | 1.25 + 0.5 - 2 = -0.25.
+        ({"leak": 0.5, "reset_delay": 1, "max_spikes": 2}, [2.5, 0.5], [2.5, -0.25], [2, 0], [2.5, -0.25]),
     ],
     # 3 holds three thresholds at >=, of which 1, 2 or all may fire; strictly it holds 3 > 2, two. -2 holds none.
     "max_spikes": [

@@ -134,13 +134,16 @@ def reset_law(case: Case, subject: Oracle) -> Iterator[Measure]:
         yield Measure("potentials off", differences(trace.v[layer.name], expected), where=layer.name)
 
 
-@check("simulator", units(reset_delay=1, leak=1.0, syn_decay=None, v_floor=None, input_scaled=False, max_spikes=1))
+@check(
+    "simulator", units(reset_delay=1, syn_decay=None, v_floor=None, v_rest=0.0, order="leak-integrate", max_spikes=1)
+)
 def delayed_reset(case: Case, subject: Oracle) -> Iterator[Measure]:
-    """A delayed reset acts at the start of the next step: v_peak[t+1] = reset(v[t], s[t]) + I [snnTorch documentation, Leaky, reset_mechanism]."""
+    """A delayed reset acts in the next step on the leaked potential and its input: v_peak[t+1] = reset(leak v[t] + k I, s[t]) [snnTorch documentation, snn.Leaky]."""
     trace, act = subject.run(case), act_of(case)
     v, s, peak = (d["unit"].astype(float) for d in (trace.v, trace.spikes, trace.v_peak))
-    start = v[:-1] - s[:-1] * act.theta if act.reset == "subtract" else np.where(s[:-1] > 0, act.v_reset, v[:-1])
-    yield Measure("potentials off", differences(peak[1:], start + case.x[None]))
+    free = act.leak * v[:-1] + (1 - act.leak if act.input_scaled else 1) * case.x[None]
+    expected = free - s[:-1] * act.theta if act.reset == "subtract" else np.where(s[:-1] > 0, act.v_reset, free)
+    yield Measure("potentials off", differences(peak[1:], expected))
 
 
 @check("simulator", exact_cases(v_floor=st.sampled_from([0.0, -0.5, -1.0]), v_init=0.0))

@@ -12,6 +12,7 @@ import torch
 from ..activation import Act
 from ..errors import Unsupported
 from ..network import INPUT, Array, Branch, Layer, Op, Shape, output_shape
+from .graph import BatchSize
 
 
 @dataclass(frozen=True)
@@ -133,6 +134,8 @@ def array(at: Site, weight: object) -> Array:
 
 def channelwise(at: Site, value: object, shape: Shape) -> Array | float:
     """Read a constant beside an activation of sample `shape`: shape () or (C,), float64; refuse any other."""
+    if isinstance(value, BatchSize):
+        raise at.refuse("the batch size as a number", "a sample must not depend on how many there are")
     if isinstance(value, (bool, complex)) or not isinstance(value, (int, float, torch.Tensor)):
         raise at.refuse(f"an operand of type {type(value).__name__}", "use a number or a tensor per channel")
     if not isinstance(value, torch.Tensor):

@@ -86,10 +86,9 @@ def after(op: Op, factor: Number, offset: Number | None) -> Op | None:
     bias = _sum(_times(rows, op.bias), None if offset is None else np.broadcast_to(offset, outputs))
     if isinstance(op, Dense):
         return Dense(op.weight * rows[:, None], bias)
-    if op.transposed:  # output channel g (out / groups) + j is column j of the rows of group g
-        table = np.repeat(rows.reshape(op.groups, -1), len(op.weight) // op.groups, 0)
-    else:
-        table = rows[:, None]
+    # transposed: output channel g (out / groups) + j is column j of the rows of group g
+    repeats = len(op.weight) // op.groups
+    table = np.repeat(rows.reshape(op.groups, -1), repeats, 0) if op.transposed else rows[:, None]
     return _with(op, op.weight * table.reshape(table.shape + (1,) * (op.weight.ndim - 2)), bias)
 
 
@@ -103,19 +102,21 @@ def before(op: Op, factor: Number, offset: Number | None) -> Op | None:
         return Dense(op.weight * np.broadcast_to(factor, inputs), _sum(op.bias, extra))
     if not isinstance(op, Conv):
         return None
-    columns = np.broadcast_to(factor, op.channels[0])
     kernel = (1,) * (op.weight.ndim - 2)
     if op.transposed:  # at the borders, or between strides, fewer weights meet an output: an offset is not constant
-        return None if _any(offset) else _with(op, op.weight * columns.reshape(-1, 1, *kernel), op.bias)
+        rows = np.broadcast_to(factor, len(op.weight)).reshape(-1, 1, *kernel)
+        return None if _any(offset) else _with(op, op.weight * rows, op.bias)
     if _any(offset) and any(p for pair in op.padding for p in pair):
         return None
-    per_output = np.repeat(columns.reshape(op.groups, -1), len(op.weight) // op.groups, 0)
-    extra = None
-    if offset is not None:
-        offsets = np.repeat(np.broadcast_to(offset, op.channels[0]).reshape(op.groups, -1),
-                            len(op.weight) // op.groups, 0)  # fmt: skip
-        extra = (op.weight.reshape(*op.weight.shape[:2], -1).sum(-1) * offsets).sum(1)
-    return _with(op, op.weight * per_output.reshape(*per_output.shape, *kernel), _sum(op.bias, extra))
+
+    def columns(value: Number) -> Array:  # [out, in / groups]: what each output's group has in its input channels
+        groups = np.broadcast_to(value, op.channels[0]).reshape(op.groups, -1)
+        return np.repeat(groups, len(op.weight) // op.groups, 0)
+
+    table = columns(factor)
+    taps = op.weight.reshape(*op.weight.shape[:2], -1).sum(-1)
+    extra = None if offset is None else (taps * columns(offset)).sum(1)
+    return _with(op, op.weight * table.reshape(*table.shape, *kernel), _sum(op.bias, extra))
 
 
 def past(op: Op, factor: Number, offset: Number | None, shape: Shape) -> tuple[Number, Number | None] | None:

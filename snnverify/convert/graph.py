@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import fx, nn
 
-from ..errors import NetworkError, Unsupported
+from ..errors import ConfigError, NetworkError, Unsupported
 from ..network import Shape
 
 _BATCH = 2  # of the example; not 1, so that squeeze() keeps the batch axis
@@ -92,7 +92,11 @@ class _Tracer(fx.Tracer):
         self._is_leaf, self._example, self._running = is_leaf, example, False
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return self._is_leaf(m)
+        self._running = True  # attributes as they are, not as proxies
+        try:
+            return self._is_leaf(m)
+        finally:
+            self._running = False
 
     def proxy(self, node: fx.Node) -> fx.Proxy:
         return _Proxy(node, self)
@@ -113,7 +117,8 @@ class _Tracer(fx.Tracer):
 
     def create_node(self, kind: str, target: Any, args: Any, kwargs: Any, *rest: Any, **named: Any) -> fx.Node:
         node = super().create_node(kind, target, args, kwargs, *rest, **named)
-        node.meta["live"] = kind == "placeholder" or any(n.meta["live"] for n in node.all_input_nodes)
+        depends = kind == "placeholder" or any(n.meta["live"] for n in node.all_input_nodes)
+        node.meta["live"] = depends and not _reads_form(node)
         node.meta["operation"] = _operation(node, self.root)
         if self._example is not None and kind != "output":
             self._run(node)
@@ -153,6 +158,8 @@ class _Tracer(fx.Tracer):
 
 def eval_copy(model: nn.Module) -> nn.Module:
     """Return a deep copy in eval mode on the CPU, after refusing what a graph cannot show."""
+    if not isinstance(model, nn.Module):
+        raise ConfigError(f"model = {model!r}: an nn.Module; wrap a function in one")
     for path, m in model.named_modules():
         if m._forward_hooks or m._forward_pre_hooks:
             raise Unsupported(
@@ -195,8 +202,8 @@ def trace(
         Holds the copy; what the nodes' targets are attributes of.
     graph : fx.Graph
         ``node.meta``: "operation" (class of the module, name of the function, ``.method``), "live" (whether the value
-        depends on the input), and with an `input_shape` "example" (the value on the example batch) and "written" (the
-        input nodes that the call wrote to).
+        depends on the input; its shape and type do not), and with an `input_shape` "example" (the value on the example
+        batch) and "written" (the input nodes that the call wrote to).
 
     Raises
     ------
@@ -204,13 +211,15 @@ def trace(
         A forward hook, several inputs, a model that cannot be copied or traced.
     NetworkError
         The model does not run on `input_shape`.
+    ConfigError
+        `model` is no module.
     """
     root = _Root(eval_copy(model))
     floating = [p.dtype for p in root.parameters() if p.is_floating_point()]
     example = None
     if input_shape is not None:
         example = torch.zeros((_BATCH, *input_shape), dtype=floating[0] if floating else torch.float32)
-    with torch.no_grad():
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
         return root, _Tracer(is_leaf, example).trace(root)
 
 
@@ -234,6 +243,13 @@ def _operation(node: fx.Node, root: nn.Module) -> str:
     if node.op == "call_method":
         return f".{node.target}"
     return str(getattr(node.target, "__name__", node.target)) if node.op == "call_function" else node.op
+
+
+def _reads_form(node: fx.Node) -> bool:
+    """Whether a call reads a property that every input of the shape and type has in common."""
+    if node.op == "call_method":
+        return node.target in ("size", "dim")
+    return node.target is getattr and node.args[1] in ("shape", "ndim", "dtype", "device")
 
 
 def one_line(error: Exception) -> str:

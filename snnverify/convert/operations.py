@@ -136,6 +136,7 @@ _REFUSED: dict[str, tuple[str, str]] = {
         ("getitem select narrow chunk split unbind", ("slicing", "use a 1x1 convolution with weights 0 and 1, or a stride")),
         ("pad zeropad1d zeropad2d", ("padding as a step of its own", "use padding= of the convolution that follows")),
         ("permute transpose movedim unsqueeze t", ("it moves axes", "keep samples channel first")),
+        ("dataparallel distributeddataparallel", ("a wrapper that copies the model", "convert its .module")),
         ("batchnorm3d conv3d maxpool3d avgpool3d", ("three spatial axes", "use samples of one or two spatial axes")),
     )
     for name in names.split()

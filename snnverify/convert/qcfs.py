@@ -89,7 +89,7 @@ def fine_tune(
     generator = torch.Generator().manual_seed(seed)
     for epoch in range(epochs):
         total = 0.0
-        for rows in torch.randperm(len(x), generator=generator).split(batch):
+        for rows in torch.split(torch.randperm(len(x), generator=generator), batch):
             optimiser.zero_grad()
             loss = nn.functional.cross_entropy(tuned(x[rows]), y[rows])
             loss.backward()  # type: ignore[no-untyped-call]

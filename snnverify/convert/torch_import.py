@@ -119,7 +119,7 @@ def rule_of(node: fx.Node, root: nn.Module) -> tuple[Rule, dict[str, Any]] | Non
 def _value(node: fx.Node, drawing: Drawing, root: nn.Module, values: dict[fx.Node, Any]) -> Any:
     """Value of a call: a constant where it does not depend on the input, else what its handler draws."""
     example = node.meta["example"]
-    if not node.meta["live"] or isinstance(example, (torch.dtype, torch.device)):
+    if not node.meta["live"]:
         return example
     path, operation = node_path(node), node.meta["operation"]
     found = rule_of(node, root)

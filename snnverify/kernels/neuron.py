@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..activation import Cuba, Neuron
+from ..errors import Unsupported
 
 Array = npt.NDArray[Any]
 State = dict[str, Array]
@@ -50,8 +51,6 @@ def advance(
     spikes = np.empty((steps, *v.shape), np.uint8 if act.max_spikes and act.max_spikes < 256 else np.int32)
     for t in range(steps):
         i = currents[t if len(currents) > 1 else 0]
-        if act.reset_delay and "last" in state:
-            _reset(act, v, state["last"], theta)
         if act.syn_decay is not None:
             i = state["i"] = state.get("i", np.zeros_like(v)) * dtype.type(act.syn_decay) + i
         if gain is not None:
@@ -68,6 +67,8 @@ def advance(
             v += i
             v *= leak
             v += v_rest
+        if act.reset_delay and "last" in state:
+            _reset(act, v, state["last"], theta)
         if act.v_floor is not None:
             np.maximum(v, dtype.type(act.v_floor), out=v)
         if keep is not None:
@@ -104,7 +105,7 @@ def advance_cuba(
     act: Cuba, currents: Array, steps: int, state: State, resolve: Resolve, keep: tuple[Array, Array] | None = None
 ) -> Array:
     """Run `steps` steps of Loihi's integer neuron; as `advance`, in int64. ``v`` and ``u`` stay in the state."""
-    if not state:
+    if "v" not in state:
         state["v"] = np.zeros(currents.shape[1:], np.int64)
         state["u"] = np.zeros(currents.shape[1:], np.int64)
     u, v = state["u"], state["v"]
@@ -113,6 +114,9 @@ def advance_cuba(
     for t in range(steps):
         u[...] = _decay(u, act.current_decay) + 64 * currents[t if len(currents) > 1 else 0]
         v[...] = _decay(v, act.voltage_decay) + u + bias
+        for name in ("u", "v"):
+            if max(state[name].max(), -state[name].min() - 1) >= 1 << 23:
+                raise Unsupported("Cuba", f"{name} leaves 24 bits in step {t}", "scale weights, bias or input down")
         if keep is not None:
             keep[1][t] = v
         spikes[t] = v > 64 * act.threshold

@@ -198,7 +198,7 @@ def _events(spikes: Mapping[str, Array], name: str, size: Shape, terms: Mapping[
     emitted = {source: s.sum(axis=(0, 1), dtype=np.int64) for source, s in spikes.items()}  # [*shape] of the source
     return {
         "spikes": int(emitted[name].sum()) if name in emitted else 0,
-        "neuron_updates": math.prod(size),
+        "neuron_updates": math.prod(size) if name in emitted else 0,
         "synaptic_operations": sum(
             int(emitted[branch.source][i])
             for summands in terms.values() for branch, fan, _ in summands if branch.source in emitted for i, _ in fan

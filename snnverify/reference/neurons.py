@@ -50,11 +50,11 @@ def neuron(act: Neuron, index: Index, drive: Sequence[Fraction]) -> Dynamics:
     v, i, s = channel(act.v_init, index), ZERO, 0
     spikes, after, peak = [], [], []
     for total in drive:
-        if act.reset_delay == 1:
-            v = reset(act, theta, v, s)
         i = total if act.syn_decay is None else exact(act.syn_decay) * i + total
         leak_first = act.order == "leak-integrate"
         v = rest + leak * (v - rest) + k * i if leak_first else rest + leak * (v - rest + k * i)
+        if act.reset_delay == 1:
+            v = reset(act, theta, v, s)
         if act.v_floor is not None:
             v = max(v, exact(act.v_floor))
         peak.append(v)

@@ -1,0 +1,57 @@
+"""The report as one HTML page that needs nothing from anywhere else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from ..pipeline import Assessment, Run
+from .plots import COLOURS
+from .present import number, view
+from .tables import points, upper
+from .words import explain, overall
+
+MARKS = {"PASS": "✓", "FAIL": "✕", "INCONCLUSIVE": "?", "NO EVIDENCE": "–"}
+_VIEWS = ("accuracy", "layers", "requirements", "checks", "classes", "calibration", "operations", "provenance")
+
+
+def render_html(run: Run, frames: dict[str, pd.DataFrame], plots: Sequence[Mapping[str, str]]) -> str:
+    """Return the page; every name and text is escaped, SVG pictures are put in as they are.
+
+    Parameters
+    ----------
+    run : Run
+    frames : dict of str to pandas.DataFrame
+        Of `tables`.
+    plots : sequence of mapping of name to SVG element
+        Of every assessment.
+    """
+    environment = Environment(
+        loader=PackageLoader("snnverify.report", ""), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+        lstrip_blocks=True,
+    )  # fmt: skip
+    models = [_model(a, frames, p) for a, p in zip(run.assessments, plots, strict=True)]
+    return environment.get_template("report.html.j2").render(
+        models=models, overall=overall(run), marks=MARKS, run=view("provenance", frames, ""),
+        command=str(run.provenance.get("command", "")), light={v: k for k, v in COLOURS.items()},
+    )  # fmt: skip
+
+
+def _model(a: Assessment, frames: dict[str, pd.DataFrame], plots: Mapping[str, str]) -> dict[str, Any]:
+    rows = frames["accuracy"]
+    last = rows[rows["model"] == a.model.name].iloc[-1]
+    p = a.model.fidelity.paired(a.model.fidelity.steps[-1])
+    return {
+        "name": a.model.name, "outcome": a.verdict.outcome, "said": explain(a), "steps": a.model.fidelity.steps[-1],
+        "figures": (
+            ("ANN", f"{last['ann_percent']:.2f} %"), ("SNN", f"{last['snn_percent']:.2f} %"),
+            ("drop", f"{number(points(p.drop), '.2f')} points"), ("95 % bound", f"{points(upper(p)):.2f} points"),
+            ("limit", f"{points(a.model.margin):g} points"), ("samples", number(p.n, "d")),
+        ),
+        "views": {name: view(name, frames, a.model.name) for name in _VIEWS},
+        "plots": {name: Markup(drawn) for name, drawn in plots.items()},
+    }  # fmt: skip

@@ -1,0 +1,54 @@
+"""The report as Markdown, for a pull request or a log."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from tabulate import tabulate
+
+from ..pipeline import Run
+from .present import view
+from .tables import tables
+from .words import explain, overall
+
+TITLES = {
+    "accuracy": "Accuracy over T", "layers": "Layers", "requirements": "Gate", "checks": "Checks",
+    "classes": "Classes", "calibration": "Calibration", "operations": "Operations", "provenance": "Provenance",
+}  # fmt: skip
+
+
+def render_markdown(run: Run, pictures: Mapping[str, Mapping[str, str]]) -> str:
+    """Return the report as Markdown.
+
+    Parameters
+    ----------
+    run : Run
+    pictures : mapping of model to mapping of title to relative path
+    """
+    frames = tables(run)
+    parts = [f"# snnverify report: {overall(run)}"]
+    for a in run.assessments:
+        said = explain(a)
+        parts += [f"## {escape(a.model.name)}: {a.verdict.outcome}"]
+        parts += [escape(s) for s in (said.meaning, said.cause, said.remedy) if s]
+        for name, title in TITLES.items():
+            parts += _section(f"### {title}", name, frames, a.model.name)
+        parts += [f"![{escape(alt)}]({path})" for alt, path in pictures.get(a.model.name, {}).items()]
+    parts += _section("## Run", "provenance", frames, "")
+    return "\n\n".join(parts) + "\n"
+
+
+def _section(title: str, name: str, frames: dict, model: str) -> list[str]:  # type: ignore[type-arg]
+    shown = view(name, frames, model)
+    if not shown.rows:
+        return []
+    rows = [[escape(cell) for cell in row] for row in shown.rows]
+    align = ["right" if c.numeric else "left" for c in shown.columns]
+    drawn = tabulate(rows, shown.headings, tablefmt="pipe", colalign=align, disable_numparse=True)
+    return [title, drawn, *(["; ".join(escape(n) for n in shown.notes)] if shown.notes else [])]
+
+
+def escape(text: str) -> str:
+    """One line in which nothing is markup: names come from users."""
+    return re.sub(r"([\\`*_{}\[\]<>|#!])", r"\\\1", " ".join(text.split()))

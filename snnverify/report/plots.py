@@ -1,0 +1,189 @@
+"""The pictures of a report. Figures are made without pyplot, so nothing of them stays in the process."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib import style
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter, NullLocator
+
+from ..activation import Neuron
+from ..network import INPUT, Branch, Dense, Layer, Network
+from ..pipeline import Assessment
+from ..simulate import simulate
+from .tables import points
+
+# Okabe and Ito's palette, told apart by the colour-blind; the page swaps every colour for one of its own themes.
+INK, FAINT = "#1b1f24", "#b4bbc4"
+ANN, SNN = "#0072b2", "#d55e00"
+PARTS = {"inherited": "#009e73", "own": "#e69f00", "clipped": "#cc79a7"}
+VERDICTS = {"PASS": ("#1a7f37", "o"), "FAIL": ("#c9252d", "X"), "INCONCLUSIVE": ("#9a6700", "D")}
+COLOURS = {
+    INK: "ink", FAINT: "faint", ANN: "ann", SNN: "snn", **{v: k for k, v in PARTS.items()},
+    **{colour: verdict.lower() for verdict, (colour, _) in VERDICTS.items()},
+}  # fmt: skip
+STYLE: dict[str, Any] = {
+    "text.parse_math": False,  # a name may hold a dollar sign
+    "svg.fonttype": "none", "font.size": 10, "axes.titlesize": 10, "axes.titleweight": "bold",
+    "axes.titlelocation": "left", "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True,
+    "axes.axisbelow": True, "grid.color": FAINT, "grid.alpha": 0.45, "grid.linewidth": 0.6, "axes.edgecolor": FAINT,
+    "text.color": INK, "axes.labelcolor": INK, "axes.titlecolor": INK, "xtick.color": INK, "ytick.color": INK,
+    "xtick.labelcolor": INK, "ytick.labelcolor": INK, "legend.frameon": False, "legend.fontsize": 9,
+    "lines.linewidth": 1.8, "figure.constrained_layout.use": True, "axes.unicode_minus": True,
+}  # fmt: skip
+SIZE = (5.4, 3.3)  # inches: its text stays readable when the page is 400 pixels wide
+CURVE_STEPS = 128
+
+
+@contextmanager
+def styled() -> Iterator[None]:
+    """Our style alone, whatever the user's matplotlibrc says; undone at the end."""
+    with style.context(["default", STYLE]):
+        yield
+
+
+def accuracy(a: Assessment, frames: Mapping[str, pd.DataFrame]) -> Figure:
+    """Accuracy over T of ANN and SNN with their Wilson 95 % bands, and the accuracy that the margin asks for."""
+    rows = _of(frames["accuracy"], a)
+    figure, axes = _axes("Accuracy over time steps")
+    for who, colour, mark in (("ann", ANN, ""), ("snn", SNN, "o")):
+        axes.fill_between(rows["T"], rows[f"{who}_low"], rows[f"{who}_high"], color=colour, alpha=0.16, linewidth=0)
+        axes.plot(rows["T"], rows[f"{who}_percent"], color=colour, marker=mark, markersize=4.5, label=who.upper())
+    asked = rows["ann_percent"].iloc[0] - points(a.model.margin)
+    axes.axhline(asked, color=INK, linestyle="--", linewidth=1, label=f"ANN − {points(a.model.margin):g} points")
+    _steps(axes, rows["T"].tolist())
+    axes.set_ylabel("accuracy, % (band: 95 %)")
+    axes.legend(loc="lower right")
+    return figure
+
+
+def gate(a: Assessment, frames: Mapping[str, pd.DataFrame]) -> Figure:
+    """Paired drop at each T with its exact upper 95 % bound, against the margin."""
+    rows = _of(frames["accuracy"], a)
+    figure, axes = _axes("Gate: drop and its upper 95 % bound")
+    margin = points(a.model.margin)
+    for outcome, (colour, mark) in VERDICTS.items():
+        r = rows[rows["verdict"] == outcome]
+        if len(r):
+            axes.vlines(r["T"], r["drop_points"], r["upper_points"], color=colour, linewidth=2)
+            axes.plot(r["T"], r["upper_points"], "_", color=colour, markersize=11, markeredgewidth=2)
+            axes.plot(r["T"], r["drop_points"], mark, color=colour, markersize=6.5, label=outcome.lower())
+    axes.axhline(margin, color=INK, linestyle="--", linewidth=1, label=f"limit {margin:g}")
+    axes.axhline(0, color=FAINT, linewidth=1)
+    linear = max(1.0, 2 * margin)
+    axes.set_yscale("symlog", linthresh=linear, linscale=1.5)
+    low, high = min(rows["drop_points"].min(), 0), max(rows["upper_points"].max(), margin)
+    ticks = [t for t in (-50, -20, -10, -5, -2, -1, 0, margin, 2, 5, 10, 20, 50, 100) if low <= t <= high]
+    ticks = [t for t in ticks if t == margin or abs(t - margin) > 0.35 * linear or abs(t) > linear]
+    axes.set_yticks(ticks, [f"{t:g}".replace("-", "−") for t in ticks])
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.set_ylim(low - 0.15 * linear, high * 1.15 + 0.1 * linear)
+    _steps(axes, rows["T"].tolist())
+    axes.set_ylabel("drop, percentage points")
+    axes.legend(loc="upper right")
+    return figure
+
+
+def layers(a: Assessment, frames: Mapping[str, pd.DataFrame]) -> Figure:
+    """Mean error of every layer (marker) and the parts that it is made of (stacked bars)."""
+    rows = _of(frames["layers"], a)
+    figure, axes = _axes(f"Where the error arises (T = {a.model.fidelity.steps[-1]})", rows=len(rows))
+    at, base = np.arange(len(rows)), np.zeros(len(rows))
+    for part, colour in PARTS.items():
+        size = rows[part].to_numpy(float)
+        axes.barh(at, size, left=base, height=0.6, color=colour, label=part)
+        base = base + size
+    axes.plot(rows["error_mean"], at, "D", color=INK, markersize=5, label="mean error")
+    axes.set_yticks(at, [_short(name) for name in rows["layer"]])
+    axes.set_ylim(len(rows) - 0.5, -0.5)
+    axes.set_xlim(0, max(1e-6, 1.05 * float(max(base.max(initial=0), rows["error_mean"].max() if len(rows) else 0))))
+    axes.grid(False, axis="y")
+    axes.set_xlabel("mean size, in units of the threshold")
+    figure.legend(loc="outside lower center", ncols=4, columnspacing=1.2, handletextpad=0.5)
+    return figure
+
+
+def curve(a: Assessment, frames: Mapping[str, pd.DataFrame]) -> Figure:
+    """Rate of one neuron with the semantics of the first spiking layer, simulated, against clip(ReLU)."""
+    x, rate = transfer(next((v.act for v in a.model.converted.snn.spiking if isinstance(v.act, Neuron)), Neuron()))
+    wanted = np.clip(x, 0, 1)
+    greatest = f"{np.abs(rate - wanted).max():.2g}"
+    figure, axes = _axes(f"One neuron, T = {CURVE_STEPS}: max |rate − clip(ReLU)| = {greatest}")
+    axes.plot(x, wanted, color=ANN, linewidth=4, alpha=0.45, label="clip(ReLU(x), 0, 1)")
+    axes.plot(x, rate, color=SNN, linewidth=1.3, label=f"rate over {CURVE_STEPS} steps")
+    axes.set_xlabel("constant input x, in units of the threshold")
+    axes.set_ylabel("spikes per step")
+    axes.legend(loc="upper left")
+    return figure
+
+
+def transfer(neuron: Neuron) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """Inputs [281] in units of the threshold, -0.2 ... 1.2, and the rate [281] that the simulator answers with."""
+    theta = float(np.mean(neuron.theta))
+    floor = None if neuron.v_floor is None else neuron.v_floor / theta
+    unit = replace(neuron, theta=1.0, amplitude=1.0, v_init=float(np.mean(np.asarray(neuron.v_init) / neuron.theta)),
+                   v_reset=neuron.v_reset / theta, v_rest=neuron.v_rest / theta, v_floor=floor)  # fmt: skip
+    network = Network((1,), (Layer("neuron", (Branch(Dense(np.ones((1, 1))), INPUT),), unit),))
+    x = np.linspace(-0.2, 1.2, 281)
+    counts = simulate(network, x[:, None], CURVE_STEPS, dtype="float64").counts["neuron"]
+    return x, counts[:, 0] / CURVE_STEPS
+
+
+PLOTS: dict[str, Callable[[Assessment, Mapping[str, pd.DataFrame]], Figure]] = {
+    "accuracy": accuracy, "gate": gate, "layers": layers, "curve": curve,
+}  # fmt: skip
+
+
+def png(figure: Figure) -> bytes:
+    """Return a figure as PNG on white."""
+    out = io.BytesIO()
+    figure.savefig(out, format="png", dpi=144, facecolor="white")
+    return out.getvalue()
+
+
+def svg(figure: Figure, salt: str) -> str:
+    """Return a figure as an SVG element for a page: clear ground, colours as the page's variables, ids of its own."""
+    out = io.StringIO()
+    with style.context({"svg.hashsalt": salt}):
+        figure.savefig(out, format="svg", transparent=True,
+                       metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))  # fmt: skip
+    text = out.getvalue()
+    text = text[text.index("<svg") :]
+    text = re.sub(r'^<svg [^>]*?viewBox="([^"]+)"[^>]*>', r'<svg viewBox="\1" xmlns="http://www.w3.org/2000/svg" '
+                  r'xmlns:xlink="http://www.w3.org/1999/xlink" aria-hidden="true">', text)  # fmt: skip
+    text = re.sub(r"font-family:[^;\"]*;?", "", text)
+    text = re.sub(r"font: (\S+) [^;\"]*", r"font-size: \1", text)
+    return re.sub("|".join(COLOURS), lambda m: f"var(--{COLOURS[m[0]]})", text)
+
+
+def _of(frame: pd.DataFrame, a: Assessment) -> pd.DataFrame:
+    return frame[frame["model"] == a.model.name]
+
+
+def _axes(title: str, rows: int = 0) -> tuple[Figure, Axes]:
+    width, height = SIZE
+    figure = Figure(figsize=(width, min(max(height, 1.4 + 0.34 * rows), 40)))
+    axes = figure.add_subplot()
+    axes.set_title(title)
+    return figure, axes
+
+
+def _steps(axes: Axes, steps: list[int]) -> None:
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(steps, [str(t) for t in steps])
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.set_xlabel("time steps T")
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= 22 else f"{name[:21]}…"

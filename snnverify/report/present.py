@@ -1,0 +1,159 @@
+"""Which columns of a table a reader sees, under which heading, and how its numbers are written."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+Text = Callable[[dict[str, Any]], str]
+
+
+@dataclass(frozen=True)
+class Column:
+    """A heading, what a row says under it, and what the heading means; `compact` ones also fit a terminal."""
+
+    heading: str
+    text: Text
+    note: str = ""
+    compact: bool = True
+    numeric: bool = True
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A table as a reader sees it: columns, and the text of every row."""
+
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+    @property
+    def headings(self) -> list[str]:
+        """Headings of the columns."""
+        return [c.heading for c in self.columns]
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the headings mean, where they need it."""
+        return tuple(f"{c.heading}: {c.note}" for c in self.columns if c.note)
+
+
+def number(value: Any, form: str = ".3g") -> str:
+    """Write a number; a missing one is a dash."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return "–"
+    if form == "d":
+        return f"{int(value):,}".replace(",", "\u202f")
+    return format(float(value), form).replace("-", "\u2212")
+
+
+def _n(key: str, form: str = ".3g") -> Text:
+    return lambda row: number(row[key], form)
+
+
+def _s(key: str) -> Text:
+    return lambda row: " ".join(str(row[key]).split())
+
+
+def _interval(who: str) -> Text:
+    """Accuracy and its interval, percent."""
+    return lambda row: f"{row[who + '_percent']:.2f} ({row[who + '_low']:.1f}–{row[who + '_high']:.1f})"
+
+
+def _column(heading: str, key: str, form: str = ".3g", note: str = "", compact: bool = True) -> Column:
+    return Column(heading, _n(key, form), note, compact)
+
+
+def _words(heading: str, key: str, note: str = "", compact: bool = True) -> Column:
+    return Column(heading, _s(key), note, compact, numeric=False)
+
+
+VIEWS: dict[str, tuple[Column, ...]] = {
+    "accuracy": (
+        _column("T", "T", "d", "time steps"),
+        Column("ANN %", _interval("ann"), "accuracy with its Wilson 95 % interval"),
+        Column("SNN %", _interval("snn"), "accuracy with its Wilson 95 % interval"),
+        _column("drop", "drop_points", ".2f", "ANN minus SNN, percentage points"),
+        _column("bound", "upper_points", ".2f", "exact upper 95 % bound of the drop, percentage points"),
+        _column("only ANN", "b", "d", "samples that only the ANN gets right"),
+        _column("only SNN", "c", "d", "samples that only the SNN gets right"),
+        _column("agree %", "agreement_percent", ".1f", "samples on which both predict the same class"),
+        _column("ties", "ties", "d", "samples whose greatest read-out is not unique"),
+        _words("verdict", "verdict", "of the accuracy alone, were it judged at this T"),
+    ),
+    "layers": (
+        _words("layer", "layer"),
+        _column("units", "units", "d"),
+        _column("rate", "rate", ".3f", "mean spikes per step of the SNN"),
+        _column("ANN", "ann_rate", ".3f", "mean activation of the ANN, clipped to [0, 1]"),
+        _column("error", "error_mean", ".4f", "mean of |rate − clip(a)|, in units of the threshold, as all errors"),
+        _column("max", "error_max", ".3f", "greatest of it"),
+        _column("inherited", "inherited", ".4f", "mean part of the error that earlier layers hand on"),
+        _column("own", "own", ".4f", "greatest mean part that the layer itself can have added"),
+        _column("clipped", "clipped", ".4f", "mean activation over the threshold"),
+        _column("left over", "left_over", ".4f", "mean size of the potential left over; that of silent units is no error",
+                compact=False),
+        _column("identity", "identity", ".1e", "greatest breach of the layer identity", compact=False),
+        _column("rounding", "rounding", ".1e", "what rounding may make of it", compact=False),
+        _column("dead", "dead", "d", "units that never spiked"),
+        _column("saturated", "saturated", "d", "units that spiked in every step of some sample"),
+    ),
+    "calibration": (
+        _words("layer", "layer"),
+        _column("threshold", "threshold", ".4g", "activation of the ANN that stands for a rate of 1"),
+        _column("mean rate", "calibrated_mean_rate", ".3f", "asked for on the calibration set"),
+        _column("99.9 %", "calibrated_p99.9_rate", ".3f", "99.9 percentile of the rate asked for"),
+        _column("max", "calibrated_max_rate", ".3f", "greatest rate asked for; above 1 it is clipped"),
+        _column("clipped", "calibrated_saturated", ".2%", "share of activations over the threshold"),
+        _column("dead", "calibrated_dead", "d", "units that are silent on the calibration set"),
+    ),
+    "classes": (
+        _words("class", "class"),
+        _column("n", "n", "d", "samples"),
+        _column("ANN %", "ann_percent", ".2f"),
+        _column("SNN %", "snn_percent", ".2f"),
+        _column("drop", "drop_points", ".2f", "percentage points"),
+        _column("bound", "upper_points", ".2f", "exact upper 95 % bound of the drop; few samples make it wide"),
+        _column("only ANN", "b", "d", "samples that only the ANN gets right"),
+        _column("only SNN", "c", "d", "samples that only the SNN gets right"),
+    ),
+    "checks": (
+        _words("outcome", "outcome"),
+        _words("check", "check"),
+        _column("measured", "measured", ".3g"),
+        _column("limit", "limit", ".3g"),
+        _words("where", "where"),
+        _column("cases", "cases", "d", compact=False),
+        _words("claim", "claim", compact=False),
+        _words("source", "source", compact=False),
+        _words("why", "message", compact=False),
+        _words("replay", "replay", compact=False),
+    ),
+    "requirements": (_words("outcome", "outcome"), _words("requirement", "requirement"), _words("detail", "detail")),
+    "operations": (
+        _words("layer", "layer"),
+        _column("spikes", "spikes", "d", "over all samples and steps, as all counts"),
+        _column("spikes/sample", "spikes_per_sample", ".4g", compact=False),
+        _column("spikes/step", "spikes_per_step", ".4g", "per sample and step"),
+        _column("updates", "neuron_updates", "d", "of neurons"),
+        _column("updates/sample", "neuron_updates_per_sample", ".4g", compact=False),
+        _column("SynOps", "synaptic_operations", "d",
+                "a spike counts the non-zero weights of its fan-out, booked on the receiving layer"),
+        _column("SynOps/sample", "synaptic_operations_per_sample", ".4g"),
+        _column("SynOps/step", "synaptic_operations_per_step", ".4g", compact=False),
+    ),
+    "provenance": (_words("what", "key"), _words("value", "value")),
+}  # fmt: skip
+SOURCE = {"calibration": "layers"}  # views that are drawn from another table
+
+
+def view(name: str, frames: dict[str, pd.DataFrame], model: str | None = None, compact: bool = False) -> Shown:
+    """Rows of one model (of all without one) as a reader sees them; `compact` keeps what fits a terminal."""
+    frame = frames[SOURCE.get(name, name)]
+    records = frame if model is None else frame[frame["model"] == model]
+    columns = tuple(c for c in VIEWS[name] if c.compact or not compact)
+    rows = tuple(tuple(c.text(row) for c in columns) for row in records.to_dict("records"))
+    return Shown(columns, rows)

@@ -1,0 +1,219 @@
+"""The JSON record of a run: all that the gate needs to judge it again. Its form is `schema.json`."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from fractions import Fraction
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from ..errors import ConfigError, EvidenceError
+from ..findings import Finding, Measure
+from ..gate import REQUIRED, Requirement, Verdict
+from ..pipeline import Assessment, Run
+from ..stats import Paired
+from .words import overall
+
+SCHEMA = "snnverify.report/1"
+
+
+@dataclass(frozen=True)
+class Stored:
+    """One model as a report holds it.
+
+    Parameters
+    ----------
+    model : str
+    paired : mapping of T to Paired
+    margin : Fraction
+        Greatest accuracy drop that is let through, as a share.
+    findings : tuple of Finding
+    required : tuple of str
+        Checks that need a pass: those of the report, and always those of `gate.REQUIRED`.
+    verdict : Verdict
+        As it was judged then; not to be trusted.
+    facts : mapping of str to str
+    """
+
+    model: str
+    paired: Mapping[int, Paired]
+    margin: Fraction
+    findings: tuple[Finding, ...]
+    required: tuple[str, ...]
+    verdict: Verdict
+    facts: Mapping[str, str]
+
+
+def to_json(run: Run) -> str:
+    """Return the record of a run as JSON text."""
+    record = {
+        "schema": SCHEMA,
+        "provenance": dict(run.provenance),
+        "verdict": overall(run),
+        "assessments": [_assessment(a) for a in run.assessments],
+    }
+    return json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False, default=str) + "\n"
+
+
+def _assessment(a: Assessment) -> dict[str, Any]:
+    f, c = a.model.fidelity, a.model.converted
+    ann = int((f.ann == f.labels).sum())
+    rows = []
+    for row, steps in enumerate(f.steps):
+        snn = int((f.snn[row] == f.labels).sum())
+        rows.append({"T": steps, "ann": ann, "snn": snn, **asdict(f.paired(steps))})
+    asked = {r.name for r in a.verdict.requirements}
+    return {
+        "model": a.model.name,
+        "margin": str(a.model.margin),
+        "paired": rows,
+        # Checks that the verdict names beyond the usual ones were asked for too, or they failed: both must block again.
+        "required": [*REQUIRED, *sorted({x.check for x in a.findings} & asked - set(REQUIRED))],
+        "findings": [_finding(x) for x in a.findings],
+        "verdict": asdict(a.verdict),
+        "facts": dict(a.facts),
+        "conversion": {**c.options, "readout": c.readout},
+        "notes": list(c.notes),
+        "digests": {"ann": c.ann.digest, "snn": c.snn.digest},
+    }
+
+
+def _finding(f: Finding) -> dict[str, Any]:
+    worst = None
+    if f.worst is not None:
+        worst = asdict(f.worst) | {k: _finite(getattr(f.worst, k)) for k in ("value", "limit")}
+    return {**{k: getattr(f, k) for k in Finding.__dataclass_fields__}, "worst": worst}
+
+
+def _finite(value: float) -> float | str:
+    """JSON has no NaN and no infinity."""
+    number = float(value)
+    return number if math.isfinite(number) else str(number)
+
+
+def from_json(text: str, where: str) -> list[Stored]:
+    """Read a record.
+
+    Parameters
+    ----------
+    text : str
+    where : str
+        File that it comes from, for the errors.
+
+    Raises
+    ------
+    EvidenceError
+        No JSON, another schema, a missing or impossible field, figures that contradict each other.
+    """
+    try:
+        record = json.loads(text, parse_constant=_no_constant, object_pairs_hook=_once)
+    except (ValueError, RecursionError) as e:
+        raise EvidenceError(f"{where}: no valid JSON ({e}); write the report anew") from None
+    found = record.get("schema") if isinstance(record, dict) else None
+    if found != SCHEMA:
+        raise EvidenceError(
+            f"{where}: schema = {found!r}, this version reads {SCHEMA!r}; write the report anew with `snnverify report`"
+        )
+    for wrong in breaches(record, schema()):
+        raise EvidenceError(f"{where}: {wrong}; write the report anew")
+    if not record["assessments"]:
+        raise EvidenceError(f"{where}: assessments is empty; there is no model to judge")
+    return [_stored(a, f"{where}: assessments[{i}]") for i, a in enumerate(record["assessments"])]
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON number")
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A key that is given twice could say one thing to a reader and another to the gate."""
+    tree = dict(pairs)
+    if len(tree) != len(pairs):
+        raise ValueError(f"a key is given twice in the object with {', '.join(sorted(tree))[:60]}")
+    return tree
+
+
+def _stored(a: Mapping[str, Any], where: str) -> Stored:
+    paired: dict[int, Paired] = {}
+    for i, row in enumerate(a["paired"]):
+        here = f"{where}.paired[{i}]"
+        try:
+            p = Paired(row["n"], row["b"], row["c"])
+        except ConfigError as e:
+            raise EvidenceError(f"{here}: {e}; the figures were edited, write the report anew") from None
+        # only one of them right: b of the ANN's hits, c of the SNN's; what is left of the hits is common to both
+        both = row["ann"] - p.b
+        if both < 0 or both != row["snn"] - p.c or both + p.b + p.c > p.n or row["T"] in paired:
+            raise EvidenceError(
+                f"{here}: T = {row['T']}, n = {p.n}, ann = {row['ann']}, snn = {row['snn']}, b = {p.b}, c = {p.c} "
+                "contradict each other or another row; the figures were edited, write the report anew"
+            )
+        paired[row["T"]] = p
+    if len({(row["n"], row["ann"]) for row in a["paired"]}) > 1:
+        raise EvidenceError(f"{where}.paired: n and ann differ between rows; the figures were edited")
+    findings = tuple(_read_finding(f, f"{where}.findings[{i}]") for i, f in enumerate(a["findings"]))
+    requirements = tuple(Requirement(**r) for r in a["verdict"]["requirements"])
+    return Stored(
+        a["model"], paired, Fraction(a["margin"]), findings, tuple(dict.fromkeys((*REQUIRED, *a["required"]))),
+        Verdict(a["verdict"]["outcome"], requirements), a["facts"],
+    )  # fmt: skip
+
+
+def _read_finding(f: Mapping[str, Any], where: str) -> Finding:
+    worst = None
+    if f["worst"] is not None:
+        try:
+            worst = Measure(**f["worst"] | {k: float(f["worst"][k]) for k in ("value", "limit")})
+        except ValueError as e:
+            raise EvidenceError(f"{where}.worst: {e}; write the report anew") from None
+        if f["outcome"] == "pass" and not worst.kept:
+            raise EvidenceError(f"{where}: {f['check']} is a pass with {worst}; the figures were edited")
+    return Finding(**f | {"worst": worst})
+
+
+@cache
+def schema() -> dict[str, Any]:
+    """Return the JSON schema of the record, as it is shipped."""
+    tree: dict[str, Any] = json.loads(files(__package__).joinpath("schema.json").read_text("utf-8"))
+    return tree
+
+
+_TYPES: Mapping[str, tuple[type, ...]] = {
+    "object": (dict,), "array": (list,), "string": (str,), "integer": (int,), "number": (int, float),
+    "null": (type(None),),
+}  # fmt: skip
+
+
+def breaches(value: Any, form: Mapping[str, Any], path: str = "report") -> Iterator[str]:
+    """Yield what breaks a schema; of JSON Schema only the words that `schema.json` uses, and no type with a bool."""
+    kinds = form.get("type", ())
+    kinds = (kinds,) if isinstance(kinds, str) else kinds
+    if kinds and (isinstance(value, bool) or not any(isinstance(value, _TYPES[k]) for k in kinds)):
+        yield f"{path} = {_brief(value)}: of type {' or '.join(kinds)}"
+        return
+    if "const" in form and value != form["const"]:
+        yield f"{path} = {_brief(value)}: {form['const']!r}"
+    if "enum" in form and value not in form["enum"]:
+        yield f"{path} = {_brief(value)}: one of {', '.join(form['enum'])}"
+    if "pattern" in form and not re.fullmatch(form["pattern"], value):
+        yield f"{path} = {_brief(value)}: of the form {form['pattern']}"
+    if "minimum" in form and value < form["minimum"]:
+        yield f"{path} = {_brief(value)}: at least {form['minimum']}"
+    if isinstance(value, dict):
+        yield from (f"{path}.{name} is missing" for name in form.get("required", ()) if name not in value)
+        for name, inner in form.get("properties", {}).items():
+            if name in value:
+                yield from breaches(value[name], inner, f"{path}.{name}")
+    if isinstance(value, list):
+        for i, item in enumerate(value):
+            yield from breaches(item, form.get("items", {}), f"{path}[{i}]")
+
+
+def _brief(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

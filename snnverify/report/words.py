@@ -1,0 +1,173 @@
+"""What a verdict means and what to do about it, in sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from ..fidelity import LayerFidelity
+from ..gate import EXIT
+from ..pipeline import Assessment, Run
+from ..stats import Paired, needed, verdict
+from .tables import own, points, upper
+
+WORST_FIRST = ("FAIL", "NO EVIDENCE", "INCONCLUSIVE", "PASS")
+PARTS = {
+    "inherited": "inherited from earlier layers",
+    "own": "its own, potential left over after the last step",
+    "clipped": "activations over the threshold, which are clipped",
+}
+assert set(WORST_FIRST) == set(EXIT)
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What the verdict means, where the loss arises (empty where there is none), and what to do."""
+
+    meaning: str
+    cause: str
+    remedy: str
+
+
+def overall(run: Run) -> str:
+    """Return the worst verdict of a run; a run of no model has no evidence."""
+    found = {a.verdict.outcome for a in run.assessments} or {"NO EVIDENCE"}
+    return next(o for o in WORST_FIRST if o in found)
+
+
+def explain(a: Assessment) -> Explanation:
+    """Explain the verdict of one model at its largest T."""
+    steps = a.model.fidelity.steps[-1]
+    p = a.model.fidelity.paired(steps)
+    meaning = _MEANINGS[a.verdict.outcome](a, p, steps)
+    cause, mend = _cause(a, steps)
+    return Explanation(meaning, cause, _REMEDIES[a.verdict.outcome](a, p, steps, mend))
+
+
+def _change(p: Paired) -> str:
+    """Return the observed drop, as a verb."""
+    size = f"{abs(points(p.drop)):.2f} points of accuracy"
+    return f"loses {size}" if p.drop > 0 else f"gains {size}" if p.drop < 0 else "loses no accuracy"
+
+
+def _limit(a: Assessment) -> str:
+    return f"{points(a.model.margin):g} allowed"
+
+
+def _blocking(a: Assessment, outcome: str) -> list[str]:
+    return [r.name for r in a.verdict.requirements if r.outcome == outcome and r.name != "accuracy drop"]
+
+
+def _passed(a: Assessment, p: Paired, steps: int) -> str:
+    checks, most = len(a.verdict.requirements) - 1, points(upper(p))
+    bound = f"loses at most {most:.2f}" if most >= 0 else f"gains at least {-most:.2f}"
+    return (
+        f"The conversion keeps the accuracy: at T = {steps} the SNN {_change(p)} on {p.n} samples and, with 95 % "
+        f"confidence, {bound} points ({_limit(a)}); all {checks} required checks hold."
+    )
+
+
+def _failed(a: Assessment, p: Paired, steps: int) -> str:
+    broken = _blocking(a, "FAIL")
+    checks = f"{len(broken)} check{'s' * (len(broken) > 1)} fail{'s' * (len(broken) == 1)}: {', '.join(broken)}."
+    if verdict(p, a.model.margin) == "FAIL":
+        lost = f"At T = {steps} the SNN {_change(p)} on {p.n} samples ({_limit(a)})."
+        return f"{lost} Besides, {checks}" if broken else lost
+    return f"The accuracy is not what fails (at T = {steps} the SNN {_change(p)}, {_limit(a)}), but {checks}"
+
+
+def _undecided(a: Assessment, p: Paired, steps: int) -> str:
+    return (
+        f"The data cannot decide: at T = {steps} the SNN {_change(p)} on {p.n} samples, but the loss may be as large as "
+        f"{points(upper(p)):.2f} points (upper 95 % bound; {_limit(a)})."
+    )
+
+
+def _unproven(a: Assessment, p: Paired, steps: int) -> str:
+    missing = ", ".join(_blocking(a, "NO EVIDENCE")) or "the gate's requirements"
+    return (
+        f"Nothing is proven: there is no pass of {missing}. At T = {steps} the SNN {_change(p)}, but a figure without "
+        "the checks behind it does not count."
+    )
+
+
+_MEANINGS: Mapping[str, Callable[[Assessment, Paired, int], str]] = {
+    "PASS": _passed, "FAIL": _failed, "INCONCLUSIVE": _undecided, "NO EVIDENCE": _unproven,
+}  # fmt: skip
+
+
+def _cause(a: Assessment, steps: int) -> tuple[str, str]:
+    """Return the layer with the greatest mean error and its dominant part, and what mends that part."""
+    layers = a.model.fidelity.layers
+    if not layers:
+        return "", ""
+    at = max(range(len(layers)), key=lambda i: layers[i].error_mean)
+    worst = layers[at]
+    part, size = dominant(worst)
+    if not worst.error_mean > 0:
+        return "", ""
+    said = (
+        f"Layer {worst.layer} has the greatest mean error at T = {steps}: {worst.error_mean:.3g} of the threshold, "
+        f"mostly {PARTS[part]} ({size:.3g})"
+    )
+    if part == "inherited" and at:
+        origin = max(layers[:at], key=lambda v: max(own(v), v.clipped))
+        part, size = dominant(origin, origins=True)
+        said += f"; most of that arises in layer {origin.layer}: {PARTS[part]} ({size:.3g})"
+    return f"{said}.", _mend(part, a.model.converted.options, steps)
+
+
+def dominant(layer: LayerFidelity, origins: bool = False) -> tuple[str, float]:
+    """Return the greatest part of a layer's error and its size; with `origins`, of those that arise in it."""
+    parts = {"own": own(layer), "clipped": layer.clipped} | ({} if origins else {"inherited": layer.inherited})
+    part = max(parts, key=lambda k: parts[k])
+    return part, parts[part]
+
+
+def _mend(part: str, options: Mapping[str, str], steps: int) -> str:
+    """Return the remedy for one part of the error, given how the network was converted."""
+    mode = options.get("mode", "")
+    if part == "clipped":
+        if mode == "max":
+            return "calibrate on data that reach the activations of the evaluation set (mode max is set already)"
+        return f"raise the thresholds: mode max, or a percentile higher than {mode or 'now'}"
+    ways = [f"a larger T (try {2 * steps})"]
+    if part == "inherited":
+        return f"use {ways[0]} or the constant encoding"
+    ways += [f"v_init half (now {options['v_init']})"] if options.get("v_init", "half") not in ("half", "0.5") else []
+    ways += [f"reset subtract (now {options['reset']})"] if options.get("reset", "subtract") != "subtract" else []
+    return f"use {' or '.join(ways)}"
+
+
+def _keep(a: Assessment, p: Paired, steps: int, mend: str) -> str:
+    marks = a.model.fidelity.steps
+    failing = [t for t in marks if verdict(a.model.fidelity.paired(t), a.model.margin) != "PASS"]
+    first = next(t for t in marks if t > max(failing, default=0)) if marks[-1] not in failing else steps
+    return f"The accuracy passes from T = {first} on." if first < steps else ""
+
+
+def _repair(a: Assessment, p: Paired, steps: int, mend: str) -> str:
+    said = []
+    if verdict(p, a.model.margin) == "FAIL":
+        said.append(f"More samples will not change this: {mend or 'change the conversion'}.")
+    if _blocking(a, "FAIL"):
+        said.append(
+            "A failing check points at the conversion or the simulator; see its row under Checks, then replay it."
+        )
+    return " ".join(said)
+
+
+def _decide(a: Assessment, p: Paired, steps: int, mend: str) -> str:
+    n = needed(p, a.model.margin)
+    if n is None:
+        return f"No number of samples would decide it at these rates: {mend or 'change the conversion'}, or allow more."
+    return f"Evaluate about {n} samples (now {p.n})" + (f", or make the loss smaller: {mend}." if mend else ".")
+
+
+def _prove(a: Assessment, p: Paired, steps: int, mend: str) -> str:
+    return "Run `snnverify report` with all required checks; each needs a pass on at least one case."
+
+
+_REMEDIES: Mapping[str, Callable[[Assessment, Paired, int, str], str]] = {
+    "PASS": _keep, "FAIL": _repair, "INCONCLUSIVE": _decide, "NO EVIDENCE": _prove,
+}  # fmt: skip
