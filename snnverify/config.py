@@ -37,14 +37,18 @@ class Settings:
         Of the threshold calibration, as `snnverify.convert.convert` takes it: ``99.9%``, ``max``, ``0.5``.
     v_init : str or float
         ``half``, ``zero``, or a fraction of the threshold.
+    reset : str
+        ``subtract`` or ``value``.
+    encoding : str
+        ``constant`` or ``poisson``.
     max_drop : str
         Greatest accuracy drop allowed, as written (percentage points): no binary rounding touches it.
     out : str
         Folder of the reports.
     examples : int
         Drawn cases per check, >= 1.
-    oracle : str or None
-        The implementation under test; None for the simulator of this package.
+    oracle : str
+        The implementation under test.
     seed : int
         >= 0.
     root : Path or None
@@ -55,13 +59,15 @@ class Settings:
     weights: str | None = None
     data: str | None = None
     calibration: str | None = None
-    timesteps: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 64, 128)
+    timesteps: tuple[int, ...] = (4, 8, 16, 32, 64)
     mode: str = "99.9%"
     v_init: str | float = "half"
+    reset: str = "subtract"
+    encoding: str = "constant"
     max_drop: str = "1.0"
     out: str = "reports"
-    examples: int = 100
-    oracle: str | None = None
+    examples: int = 50
+    oracle: str = "snnverify"
     seed: int = 0
     root: Path | None = None
 
@@ -181,6 +187,15 @@ def _v_init(value: Any) -> str | float:
         raise ValueError('a string such as "half", or a number') from None
 
 
+def _one_of(*words: str) -> Callable[[Any], str]:
+    def check(value: Any) -> str:
+        if value not in words:
+            raise ValueError(f"one of {', '.join(words)}")
+        return str(value)
+
+    return check
+
+
 _KEYS: dict[str, Callable[[Any], Any]] = {
     "model": _text,
     "weights": _text,
@@ -189,6 +204,8 @@ _KEYS: dict[str, Callable[[Any], Any]] = {
     "timesteps": _steps,
     "mode": _text_or_number,
     "v_init": _v_init,
+    "reset": _one_of("subtract", "value"),
+    "encoding": _one_of("constant", "poisson"),
     "max_drop": _drop,
     "out": _text,
     "examples": _whole(1),

@@ -12,6 +12,7 @@ from .activation import Neuron
 from .content import Array, Content
 from .convert import ConvertedNetwork
 from .errors import DataError
+from .kernels import encode
 from .network import INPUT, Conv, Flatten, Layer, Network, Op, Pool, Scale, per_channel
 from .simulate import forward, simulate, summed
 from .stats import Paired
@@ -173,7 +174,10 @@ def measure(
         analog = forward(converted.ann, x[rows]) | {INPUT: np.asarray(x[rows], float)}
         spikes = {k: v / marks[-1] for k, v in trace.counts.items()}
         worth = {k: per_channel(converted.units[k], converted.snn.shapes[k]) for k in tallies}
-        means = _means(converted.snn, x[rows], spikes)
+        given = x[rows]
+        if encoding == "poisson":  # the laws hold for the train that was drawn, not for the rates behind it
+            given = encode.poisson(x[rows], 0, marks[-1], seed, start).mean(0)
+        means = _means(converted.snn, given, spikes)
         wanted = _means(converted.snn, x[rows], {k: np.maximum(analog[k], 0) / worth[k] for k in tallies}, emitted=True)
         for name, tally in tallies.items():
             tally.take(spikes[name], trace.v_end[name], means, wanted, analog)

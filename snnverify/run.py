@@ -35,7 +35,15 @@ class _Broken(Exception):
     """A measure over its limit."""
 
 
-def run(check: Check, oracle: Oracle, *, examples: int = 50, seed_value: int = 0, store: Path | None = None) -> Finding:
+def run(
+    check: Check,
+    oracle: Oracle,
+    *,
+    examples: int = 50,
+    seed_value: int = 0,
+    store: Path | None = None,
+    shrink: bool = True,
+) -> Finding:
     """Try a check on drawn cases.
 
     Parameters
@@ -49,6 +57,8 @@ def run(check: Check, oracle: Oracle, *, examples: int = 50, seed_value: int = 0
         Of the draw.
     store : Path, optional
         Folder for the example database (one per check and oracle) and for the smallest failing case.
+    shrink : bool
+        Whether to look for the smallest failing case.
 
     Returns
     -------
@@ -66,7 +76,7 @@ def run(check: Check, oracle: Oracle, *, examples: int = 50, seed_value: int = 0
             raise _Broken
 
     database = DirectoryBasedExampleDatabase(store / "examples" / f"{check.name}-{oracle.name}") if store else None
-    phases = tuple(Phase) if store else (Phase.generate, Phase.shrink)
+    phases = [Phase.generate] + [Phase.shrink] * shrink + [Phase.reuse] * (store is not None)
     options = settings(max_examples=examples, deadline=None, database=database, phases=phases,
                        suppress_health_check=list(HealthCheck), report_multiple_bugs=False)  # fmt: skip
     message, outcome = "", None

@@ -21,7 +21,17 @@ from typing import Any
 from ..errors import ConfigError
 from ..findings import Measure
 
-ROOMS = ("dynamics", "encoding", "parity", "conversion", "calibration", "batchnorm", "statistics", "model")
+ROOMS = (
+    "dynamics",
+    "invariance",
+    "encoding",
+    "parity",
+    "conversion",
+    "calibration",
+    "batchnorm",
+    "statistics",
+    "model",
+)
 _CHECKS: dict[str, Check] = {}
 
 

@@ -17,7 +17,7 @@ from ..network import Branch, Conv, Dense, Layer, Network, Relu, Scale
 from ..oracles import Oracle
 from ..strategies import BatchNorm, Conversion, batchnorms, conversions
 from . import check
-from .dynamics import differences
+from .common import differences
 
 
 def _expected(d: BatchNorm) -> tuple[Array, Array]:
@@ -25,12 +25,12 @@ def _expected(d: BatchNorm) -> tuple[Array, Array]:
     with localcontext() as digits:
         digits.prec = 60
 
-        def D(a: Array) -> list[Decimal]:
+        def decimals(a: Array) -> list[Decimal]:
             return [Decimal(float(v)) for v in a]
 
-        factor = [g / (v + Decimal(d.eps)).sqrt() for g, v in zip(D(d.gamma), D(d.var), strict=True)]
-        bias = D(d.bias) if d.bias is not None else [Decimal(0)] * len(factor)
-        offset = [f * (b - m) + t for f, b, m, t in zip(factor, bias, D(d.mean), D(d.beta), strict=True)]
+        factor = [g / (v + Decimal(d.eps)).sqrt() for g, v in zip(decimals(d.gamma), decimals(d.var), strict=True)]
+        bias = decimals(d.bias) if d.bias is not None else [Decimal(0)] * len(factor)
+        offset = [f * (b - m) + t for f, b, m, t in zip(factor, bias, decimals(d.mean), decimals(d.beta), strict=True)]
         weight = np.empty(d.weight.shape)
         for at in np.ndindex(*d.weight.shape):
             weight[at] = float(Decimal(float(d.weight[at])) * factor[_output_channel(d, at)])

@@ -23,7 +23,7 @@ from ..oracles import Oracle
 from ..strategies import Conversion, conversions, dyadic
 from ..trace import Case
 from . import check
-from .dynamics import differences
+from .common import differences
 
 
 def _spiking(d: Conversion, subject: Oracle, **options: Any) -> Any:

@@ -15,11 +15,12 @@ from .. import reference
 from ..activation import Neuron
 from ..content import Array
 from ..findings import Measure
-from ..network import Conv, Dense, Network, Scale, per_channel
+from ..network import Network, per_channel
 from ..oracles import Oracle
 from ..strategies import exact_cases, units
-from ..trace import Case, Trace, compare
+from ..trace import Case
 from . import check
+from .common import differences
 
 IF: dict[str, Any] = {"reset": "subtract", "reset_delay": 0, "max_spikes": 1, "v_floor": None, "leak": 1.0, "v_rest": 0.0,
       "input_scaled": False, "syn_decay": None, "order": "leak-integrate", "amplitude": 1.0}  # fmt: skip
@@ -31,18 +32,6 @@ def act_of(case: Case) -> Neuron:
     act = case.network.layers[0].act
     assert isinstance(act, Neuron)
     return act
-
-
-def differences(a: Array, b: Any) -> float:
-    """Count entries that differ; all of them where the shapes do."""
-    b = np.asarray(b)
-    return float(np.sum(a != b)) if a.shape == b.shape else float(max(a.size, 1))
-
-
-def same(case: Case, a: Trace, b: Trace, name: str) -> Measure:
-    """Measure how many spike entries of two traces of one case differ."""
-    d = compare(case.network, a, b)
-    return Measure(name, float(d.spikes_differ), where=d.first.layer if d.first else "", detail=str(d))
 
 
 def _each(case: Case, subject: Oracle) -> Iterator[tuple[Fraction, Array, Array]]:
@@ -242,115 +231,6 @@ def burst(case: Case, subject: Oracle) -> Iterator[Measure]:
     for z, s, _ in _each(case, subject):
         whole = floor(z) if act.fires == ">=" else max(ceil(z) - 1, 0)
         yield Measure("spikes off", abs(int(s[0]) - min(most, whole)), where=f"z = {float(z):g}")
-
-
-@check("simulator", exact_cases())
-def prefix(case: Case, subject: Oracle) -> Iterator[Measure]:
-    """The first T' of T steps are those of a run of T' steps [causality]."""
-    short = case.steps // 2 or 1
-    head = replace(case, steps=short, x=case.x[:short] if case.encoding == "spikes" else case.x)
-    whole, part = subject.run(case), subject.run(head)
-    for name in part.spikes:
-        yield Measure("spikes differ", differences(part.spikes[name], whole.spikes[name][:short]), where=name)
-        yield Measure("potentials differ", differences(part.v[name], whole.v[name][:short]), where=name)
-
-
-@check("simulator", exact_cases())
-def batch_invariance(case: Case, subject: Oracle) -> Iterator[Measure]:
-    """A sample does what it would do alone, and a batch in reverse is the reverse [samples are independent]."""
-    whole = subject.run(case)
-    axis = 1 if case.encoding == "spikes" else 0
-    backward = subject.run(replace(case, x=np.flip(case.x, axis)))
-    alone = subject.run(replace(case, x=case.x.take([0], axis)))
-    for name in whole.spikes:
-        yield Measure(
-            "spikes of sample 0 alone", differences(alone.spikes[name], whole.spikes[name][:, :1]), where=name
-        )
-        yield Measure("spikes in reverse", differences(backward.spikes[name][:, ::-1], whole.spikes[name]), where=name)
-        yield Measure("potentials in reverse", differences(backward.v[name][:, ::-1], whole.v[name]), where=name)
-
-
-@check("simulator", exact_cases())
-def unit_permutation(case: Case, subject: Oracle) -> Iterator[Measure]:
-    """Renumbering the output channels of the last layer renumbers its spikes and nothing else [symmetry]."""
-    last = case.network.output
-    op = last.branches[0].op
-    if (
-        len(last.branches) > 1
-        or not isinstance(op, Dense | Conv)
-        or (isinstance(op, Conv) and (op.groups > 1 or op.transposed))
-    ):
-        return
-    turned = replace(op, weight=op.weight[::-1], bias=None if op.bias is None else op.bias[::-1])
-    layer = replace(last, branches=(replace(last.branches[0], op=turned),))
-    there = subject.run(replace(case, network=replace(case.network, layers=(*case.network.layers[:-1], layer))))
-    whole = subject.run(case)
-    yield Measure("read-out differs", differences(there.readout[:, :, ::-1], whole.readout), where=last.name)
-    if last.act is not None:
-        yield Measure(
-            "spikes differ", differences(there.spikes[last.name][:, :, ::-1], whole.spikes[last.name]), where=last.name
-        )
-
-
-@check("simulator", exact_cases())
-def power_of_two_scale(case: Case, subject: Oracle) -> Iterator[Measure]:
-    """Input, biases, thresholds and potentials times 4 move no spike and scale potentials by 4 [homogeneity]."""
-    layers = []
-    for layer in case.network.layers:
-        grown = tuple(replace(b, op=_grow(b.op)) for b in layer.branches)
-        act = layer.act
-        if isinstance(act, Neuron):
-            sized = {k: getattr(act, k) * 4.0 for k in ("theta", "v_init", "v_reset", "v_rest", "amplitude")}
-            act = replace(act, **sized, v_floor=None if act.v_floor is None else 4 * act.v_floor)
-        layers.append(replace(layer, branches=grown, act=act))
-    big = subject.run(replace(case, network=replace(case.network, layers=tuple(layers)), x=case.x * 4.0))
-    small = subject.run(case)
-    yield same(case, small, big, "spikes differ")
-    for name in small.v:
-        yield Measure("potentials differ", differences(big.v[name], small.v[name] * 4), where=name)
-
-
-def _grow(op: Any) -> Any:
-    """Scale what an operation adds; what it multiplies stays."""
-    bias = getattr(op, "bias", None)
-    return replace(op, bias=np.asarray(bias) * 4.0) if isinstance(op, Dense | Conv | Scale) and bias is not None else op
-
-
-@check("simulator", exact_cases())
-def no_memory_of_calls(case: Case, subject: Oracle) -> Iterator[Measure]:
-    """A run leaves nothing behind: the same case gives the same trace after another one [a simulator is a function]."""
-    first = subject.run(case)
-    subject.run(replace(case, x=1 - case.x))
-    again = subject.run(case)
-    yield same(case, first, again, "spikes differ")
-    for name in first.v:
-        yield Measure("potentials differ", differences(first.v[name], again.v[name]), where=name)
-
-
-@check("simulator", exact_cases())
-def trace_adds_up(case: Case, subject: Oracle) -> Iterator[Measure]:
-    """Counts are the sums of the spikes, v_end the last potential, and the read-out of a spiking output its counts times amplitude [definition of Trace]."""
-    trace = subject.run(case)
-    for name, s in trace.spikes.items():
-        yield Measure("counts off", differences(trace.counts[name], s.sum(0)), where=name)
-        yield Measure("v_end off", differences(trace.v_end[name], trace.v[name][-1]), where=name)
-        yield Measure("spike events off", abs(trace.events[name]["spikes"] - int(s.sum())), where=name)
-    out = case.network.output
-    if isinstance(out.act, Neuron):
-        worth = per_channel(out.act.amplitude, case.network.shapes[out.name])
-        yield Measure("read-out off", differences(trace.readout[-1], trace.counts[out.name] * worth), where=out.name)
-
-
-@check("operators", exact_cases())
-def memory_budget(case: Case, subject: Oracle) -> Iterator[Measure]:
-    """Splitting samples and steps to fit a memory budget changes no bit [state is carried, samples are independent]."""
-    run = subject.operator("simulate")
-    marks = sorted({1, case.steps // 2 or 1})
-    whole, split = run(case, "full", readout_at=marks), run(case, "full", readout_at=marks, memory=1)
-    yield same(case, whole, split, "spikes differ")
-    for name in whole.v:
-        yield Measure("potentials differ", differences(whole.v[name], split.v[name]), where=name)
-    yield Measure("read-out differs", differences(whole.readout, split.readout))
 
 
 def _with(network: Network, **axes: Any) -> Network:

@@ -10,7 +10,8 @@ import numpy as np
 from .. import reference
 from ..activation import ClipFloor, Neuron, Relu
 from ..content import Array
-from ..fidelity import ModelUnderTest, absolute, reach
+from ..errors import Unsupported
+from ..fidelity import LayerFidelity, ModelUnderTest, absolute, reach
 from ..findings import Measure
 from ..network import INPUT, Network, per_channel
 from ..simulate import forward, run, summed
@@ -64,28 +65,33 @@ def _overshoot(m: ModelUnderTest) -> float:
     return max(1.0, *ratios)
 
 
+def _where(m: ModelUnderTest, bound: str, why: str) -> list[LayerFidelity]:
+    """Layers of which a law holds: its bound is a number."""
+    layers = [layer for layer in m.fidelity.layers if np.isfinite(getattr(layer, bound))]
+    if not layers:
+        raise Unsupported(m.name, why)
+    return layers
+
+
 @check("model")
 def first_layer_rate(m: ModelUnderTest) -> Iterator[Measure]:
     """Under constant current the first layer's rate lies within max(v, 1 - v)/T of clip(z / theta), v = V0 / theta [Bu et al., ICLR 2022, eq. 8]."""
-    for layer in m.fidelity.layers:
-        if np.isfinite(layer.rate_limit):
-            yield Measure("|rate - clip(z)|", layer.error_max, layer.rate_limit, where=layer.layer)
+    for layer in _where(m, "rate_limit", "it holds for constant current and soft reset alone"):
+        yield Measure("|rate - clip(z)|", layer.error_max, layer.rate_limit, where=layer.layer)
 
 
 @check("model")
 def layer_identity(m: ModelUnderTest) -> Iterator[Measure]:
     """Theta r = W rbar_prev + b - (V_T - V_0) / T in every unit of every soft-reset layer, within rounding [Rueckauer et al. 2017, eq. 4 and 5]."""
-    for layer in m.fidelity.layers:
-        if np.isfinite(layer.rounding):
-            yield Measure("residual / theta", layer.identity, layer.rounding, where=layer.layer)
+    for layer in _where(m, "rounding", "it holds for soft reset without leak or floor alone"):
+        yield Measure("residual / theta", layer.identity, layer.rounding, where=layer.layer)
 
 
 @check("model")
 def rate_error_explained(m: ModelUnderTest) -> Iterator[Measure]:
     """Every unit's rate error is at most what its inputs bring plus the potential left over [layer identity; clipping shrinks distances]."""
-    for layer in m.fidelity.layers:
-        if np.isfinite(layer.rounding):
-            yield Measure("unexplained rate error", layer.unexplained, layer.rounding, where=layer.layer)
+    for layer in _where(m, "rounding", "it holds for soft reset without leak or floor alone"):
+        yield Measure("unexplained rate error", layer.unexplained, layer.rounding, where=layer.layer)
 
 
 @check("model")

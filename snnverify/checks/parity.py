@@ -15,7 +15,7 @@ from ..oracles import Oracle
 from ..strategies import Conversion, conversions, exact_cases, integer_cases, rough_cases
 from ..trace import Case, compare
 from . import check
-from .dynamics import differences, same
+from .common import differences, same
 
 
 @check("simulator", exact_cases())

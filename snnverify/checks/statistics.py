@@ -154,6 +154,13 @@ def judged_at_largest(d: Place, subject: Oracle) -> Iterator[Measure]:
     passed = [Finding(name, "model", "pass", "", "", 1) for name in REQUIRED]
     bad, good = Paired(100, 20, 0), Paired(100, 0, 3)
     margin = Fraction(5, 100)
-    yield Measure("the largest T is not judged", float(judge({d.early: bad, d.late: good}, margin, passed).outcome != "PASS"))
-    yield Measure("a bad largest T passes", float(judge({d.early: good, d.late: bad}, margin, passed).outcome != "FAIL"))
-    yield Measure("another T is not judged", float(judge({d.early: bad, d.late: good}, margin, passed, at=d.early).outcome != "FAIL"))
+    yield Measure(
+        "the largest T is not judged", float(judge({d.early: bad, d.late: good}, margin, passed).outcome != "PASS")
+    )
+    yield Measure(
+        "a bad largest T passes", float(judge({d.early: good, d.late: bad}, margin, passed).outcome != "FAIL")
+    )
+    yield Measure(
+        "another T is not judged",
+        float(judge({d.early: bad, d.late: good}, margin, passed, at=d.early).outcome != "FAIL"),
+    )

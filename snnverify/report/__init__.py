@@ -1,7 +1,10 @@
 """What people read of a run: tables, plots, text, HTML, and a record that the gate judges again."""
 
-from .store import Stored, judge_again, load, write
+from .record import Stored
+from .store import check_target, judge_again, load, write
 from .tables import tables
-from .text import render_text
+from .text import render_summary, render_text, render_verdicts
 
-__all__ = ["Stored", "judge_again", "load", "render_text", "tables", "write"]
+__all__ = [
+    "Stored", "check_target", "judge_again", "load", "render_summary", "render_text", "render_verdicts", "tables", "write",
+]  # fmt: skip

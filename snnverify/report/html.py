@@ -49,8 +49,9 @@ def _model(a: Assessment, frames: dict[str, pd.DataFrame], plots: Mapping[str, s
         "name": a.model.name, "outcome": a.verdict.outcome, "said": explain(a), "steps": a.model.fidelity.steps[-1],
         "figures": (
             ("ANN", f"{last['ann_percent']:.2f} %"), ("SNN", f"{last['snn_percent']:.2f} %"),
-            ("drop", f"{number(points(p.drop), '.2f')} points"), ("95 % bound", f"{points(upper(p)):.2f} points"),
-            ("limit", f"{points(a.model.margin):g} points"), ("samples", number(p.n, "d")),
+            ("drop, points", number(points(p.drop), ".2f")),
+            ("95 % bound", number(points(upper(p)), ".2f")), ("limit", f"{points(a.model.margin):g}"),
+            ("samples", number(p.n, "d")),
         ),
         "views": {name: view(name, frames, a.model.name) for name in _VIEWS},
         "plots": {name: Markup(drawn) for name, drawn in plots.items()},

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+import pandas as pd
 from tabulate import tabulate
 
 from ..pipeline import Run
 from .present import view
-from .tables import tables
 from .words import explain, overall
 
 TITLES = {
@@ -18,15 +18,16 @@ TITLES = {
 }  # fmt: skip
 
 
-def render_markdown(run: Run, pictures: Mapping[str, Mapping[str, str]]) -> str:
+def render_markdown(run: Run, frames: dict[str, pd.DataFrame], pictures: Mapping[str, Mapping[str, str]]) -> str:
     """Return the report as Markdown.
 
     Parameters
     ----------
     run : Run
+    frames : dict of str to pandas.DataFrame
+        Of `tables`.
     pictures : mapping of model to mapping of title to relative path
     """
-    frames = tables(run)
     parts = [f"# snnverify report: {overall(run)}"]
     for a in run.assessments:
         said = explain(a)
@@ -39,7 +40,7 @@ def render_markdown(run: Run, pictures: Mapping[str, Mapping[str, str]]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _section(title: str, name: str, frames: dict, model: str) -> list[str]:  # type: ignore[type-arg]
+def _section(title: str, name: str, frames: dict[str, pd.DataFrame], model: str) -> list[str]:
     shown = view(name, frames, model)
     if not shown.rows:
         return []

@@ -59,10 +59,10 @@ def accuracy(a: Assessment, frames: Mapping[str, pd.DataFrame]) -> Figure:
         axes.fill_between(rows["T"], rows[f"{who}_low"], rows[f"{who}_high"], color=colour, alpha=0.16, linewidth=0)
         axes.plot(rows["T"], rows[f"{who}_percent"], color=colour, marker=mark, markersize=4.5, label=who.upper())
     asked = rows["ann_percent"].iloc[0] - points(a.model.margin)
-    axes.axhline(asked, color=INK, linestyle="--", linewidth=1, label=f"ANN − {points(a.model.margin):g} points")
+    axes.axhline(asked, color=INK, linestyle="--", linewidth=1, label=f"ANN − limit of {points(a.model.margin):g}")
     _steps(axes, rows["T"].tolist())
     axes.set_ylabel("accuracy, % (band: 95 %)")
-    axes.legend(loc="lower right")
+    _legend(figure)
     return figure
 
 
@@ -82,14 +82,13 @@ def gate(a: Assessment, frames: Mapping[str, pd.DataFrame]) -> Figure:
     linear = max(1.0, 2 * margin)
     axes.set_yscale("symlog", linthresh=linear, linscale=1.5)
     low, high = min(rows["drop_points"].min(), 0), max(rows["upper_points"].max(), margin)
-    ticks = [t for t in (-50, -20, -10, -5, -2, -1, 0, margin, 2, 5, 10, 20, 50, 100) if low <= t <= high]
-    ticks = [t for t in ticks if t == margin or abs(t - margin) > 0.35 * linear or abs(t) > linear]
+    ticks = [t for t in (-50, -20, -10, -5, -2, -1, 0, 1, 2, 5, 10, 20, 50, 100) if low <= t <= 1.3 * high]
     axes.set_yticks(ticks, [f"{t:g}".replace("-", "−") for t in ticks])
     axes.yaxis.set_minor_locator(NullLocator())
-    axes.set_ylim(low - 0.15 * linear, high * 1.15 + 0.1 * linear)
+    axes.set_ylim(low - 0.15 * linear, high * 1.3 + 0.1 * linear)
     _steps(axes, rows["T"].tolist())
     axes.set_ylabel("drop, percentage points")
-    axes.legend(loc="upper right")
+    _legend(figure)
     return figure
 
 
@@ -107,8 +106,8 @@ def layers(a: Assessment, frames: Mapping[str, pd.DataFrame]) -> Figure:
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.set_xlim(0, max(1e-6, 1.05 * float(max(base.max(initial=0), rows["error_mean"].max() if len(rows) else 0))))
     axes.grid(False, axis="y")
-    axes.set_xlabel("mean size, in units of the threshold")
-    figure.legend(loc="outside lower center", ncols=4, columnspacing=1.2, handletextpad=0.5)
+    axes.set_xlabel("mean size, units of the threshold (parts: upper bounds)")
+    _legend(figure)
     return figure
 
 
@@ -122,7 +121,7 @@ def curve(a: Assessment, frames: Mapping[str, pd.DataFrame]) -> Figure:
     axes.plot(x, rate, color=SNN, linewidth=1.3, label=f"rate over {CURVE_STEPS} steps")
     axes.set_xlabel("constant input x, in units of the threshold")
     axes.set_ylabel("spikes per step")
-    axes.legend(loc="upper left")
+    _legend(figure)
     return figure
 
 
@@ -146,7 +145,7 @@ PLOTS: dict[str, Callable[[Assessment, Mapping[str, pd.DataFrame]], Figure]] = {
 def png(figure: Figure) -> bytes:
     """Return a figure as PNG on white."""
     out = io.BytesIO()
-    figure.savefig(out, format="png", dpi=144, facecolor="white")
+    figure.savefig(out, format="png", dpi=120, facecolor="white")
     return out.getvalue()
 
 
@@ -183,6 +182,11 @@ def _steps(axes: Axes, steps: list[int]) -> None:
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.xaxis.set_minor_locator(NullLocator())
     axes.set_xlabel("time steps T")
+
+
+def _legend(figure: Figure) -> None:
+    """Below the axes: there it never hides a line."""
+    figure.legend(loc="outside lower center", ncols=4, columnspacing=1.2, handletextpad=0.5)
 
 
 def _short(name: str) -> str:

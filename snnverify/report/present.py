@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,13 +14,17 @@ Text = Callable[[dict[str, Any]], str]
 
 @dataclass(frozen=True)
 class Column:
-    """A heading, what a row says under it, and what the heading means; `compact` ones also fit a terminal."""
+    """A heading, what a row says under it, and what the heading means.
+
+    `compact` columns also fit a terminal; on a page, one that is `under` goes below the column before it.
+    """
 
     heading: str
     text: Text
     note: str = ""
     compact: bool = True
     numeric: bool = True
+    under: bool = False
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,18 @@ class Shown:
     def headings(self) -> list[str]:
         """Headings of the columns."""
         return [c.heading for c in self.columns]
+
+    @property
+    def cells(self) -> Iterator[list[tuple[Column, str, list[tuple[Column, str]]]]]:
+        """Rows of cells: a column, its text, and the columns and texts that go below it (empty ones are left out)."""
+        for row in self.rows:
+            cells: list[tuple[Column, str, list[tuple[Column, str]]]] = []
+            for c, text in zip(self.columns, row, strict=True):
+                if not c.under:
+                    cells.append((c, text, []))
+                elif text:
+                    cells[-1][2].append((c, text))
+            yield cells
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -65,6 +81,10 @@ def _interval(who: str) -> Text:
 
 def _column(heading: str, key: str, form: str = ".3g", note: str = "", compact: bool = True) -> Column:
     return Column(heading, _n(key, form), note, compact)
+
+
+def _under(heading: str, key: str) -> Column:
+    return Column(heading, _s(key), compact=False, numeric=False, under=True)
 
 
 def _words(heading: str, key: str, note: str = "", compact: bool = True) -> Column:
@@ -123,14 +143,13 @@ VIEWS: dict[str, tuple[Column, ...]] = {
     "checks": (
         _words("outcome", "outcome"),
         _words("check", "check"),
+        Column("claim", lambda row: f"{_s('claim')(row)} [{_s('source')(row)}]", compact=False, numeric=False, under=True),
+        _under("why", "message"),
+        _under("replay", "replay"),
         _column("measured", "measured", ".3g"),
         _column("limit", "limit", ".3g"),
         _words("where", "where"),
         _column("cases", "cases", "d", compact=False),
-        _words("claim", "claim", compact=False),
-        _words("source", "source", compact=False),
-        _words("why", "message", compact=False),
-        _words("replay", "replay", compact=False),
     ),
     "requirements": (_words("outcome", "outcome"), _words("requirement", "requirement"), _words("detail", "detail")),
     "operations": (
@@ -155,5 +174,6 @@ def view(name: str, frames: dict[str, pd.DataFrame], model: str | None = None, c
     frame = frames[SOURCE.get(name, name)]
     records = frame if model is None else frame[frame["model"] == model]
     columns = tuple(c for c in VIEWS[name] if c.compact or not compact)
-    rows = tuple(tuple(c.text(row) for c in columns) for row in records.to_dict("records"))
-    return Shown(columns, rows)
+    rows = [[c.text({str(k): v for k, v in row.items()}) for c in columns] for row in records.to_dict("records")]
+    told = [i for i in range(len(columns)) if any(row[i] for row in rows)]  # a column that says nothing is left out
+    return Shown(tuple(columns[i] for i in told), tuple(tuple(row[i] for i in told) for row in rows))

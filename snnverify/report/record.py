@@ -15,7 +15,7 @@ from typing import Any
 from ..errors import ConfigError, EvidenceError
 from ..findings import Finding, Measure
 from ..gate import REQUIRED, Requirement, Verdict
-from ..pipeline import Assessment, Run
+from ..pipeline import OF_CONSTANT_INPUT, OF_SOFT_RESET, Assessment, Run
 from ..stats import Paired
 from .words import overall
 
@@ -34,7 +34,7 @@ class Stored:
         Greatest accuracy drop that is let through, as a share.
     findings : tuple of Finding
     required : tuple of str
-        Checks that need a pass: those of the report, and always those of `gate.REQUIRED`.
+        Checks that need a pass: those that the report names, and always the laws of its conversion and encoding.
     verdict : Verdict
         As it was judged then; not to be trusted.
     facts : mapping of str to str
@@ -67,13 +67,11 @@ def _assessment(a: Assessment) -> dict[str, Any]:
     for row, steps in enumerate(f.steps):
         snn = int((f.snn[row] == f.labels).sum())
         rows.append({"T": steps, "ann": ann, "snn": snn, **asdict(f.paired(steps))})
-    asked = {r.name for r in a.verdict.requirements}
     return {
         "model": a.model.name,
         "margin": str(a.model.margin),
         "paired": rows,
-        # Checks that the verdict names beyond the usual ones were asked for too, or they failed: both must block again.
-        "required": [*REQUIRED, *sorted({x.check for x in a.findings} & asked - set(REQUIRED))],
+        "required": list(a.required),
         "findings": [_finding(x) for x in a.findings],
         "verdict": asdict(a.verdict),
         "facts": dict(a.facts),
@@ -123,7 +121,8 @@ def from_json(text: str, where: str) -> list[Stored]:
         raise EvidenceError(f"{where}: {wrong}; write the report anew")
     if not record["assessments"]:
         raise EvidenceError(f"{where}: assessments is empty; there is no model to judge")
-    return [_stored(a, f"{where}: assessments[{i}]") for i, a in enumerate(record["assessments"])]
+    encoding = str(record["provenance"].get("encoding", "constant"))
+    return [_stored(a, encoding, f"{where}: assessments[{i}]") for i, a in enumerate(record["assessments"])]
 
 
 def _no_constant(name: str) -> None:
@@ -138,7 +137,14 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return tree
 
 
-def _stored(a: Mapping[str, Any], where: str) -> Stored:
+def _laws(conversion: Mapping[str, Any], encoding: str) -> list[str]:
+    """Checks that the gate asks for whatever the record says: shortening its list must not help."""
+    without = OF_SOFT_RESET if conversion.get("reset") == "value" else set()
+    without = without | (OF_CONSTANT_INPUT if encoding != "constant" else set())
+    return [name for name in REQUIRED if name not in without]
+
+
+def _stored(a: Mapping[str, Any], encoding: str, where: str) -> Stored:
     paired: dict[int, Paired] = {}
     for i, row in enumerate(a["paired"]):
         here = f"{where}.paired[{i}]"
@@ -159,7 +165,8 @@ def _stored(a: Mapping[str, Any], where: str) -> Stored:
     findings = tuple(_read_finding(f, f"{where}.findings[{i}]") for i, f in enumerate(a["findings"]))
     requirements = tuple(Requirement(**r) for r in a["verdict"]["requirements"])
     return Stored(
-        a["model"], paired, Fraction(a["margin"]), findings, tuple(dict.fromkeys((*REQUIRED, *a["required"]))),
+        a["model"], paired, Fraction(a["margin"]), findings,
+        tuple(dict.fromkeys((*_laws(a["conversion"], encoding), *a["required"]))),
         Verdict(a["verdict"]["outcome"], requirements), a["facts"],
     )  # fmt: skip
 
@@ -168,12 +175,12 @@ def _read_finding(f: Mapping[str, Any], where: str) -> Finding:
     worst = None
     if f["worst"] is not None:
         try:
-            worst = Measure(**f["worst"] | {k: float(f["worst"][k]) for k in ("value", "limit")})
+            worst = Measure(**{**f["worst"], **{k: float(f["worst"][k]) for k in ("value", "limit")}})
         except ValueError as e:
             raise EvidenceError(f"{where}.worst: {e}; write the report anew") from None
         if f["outcome"] == "pass" and not worst.kept:
             raise EvidenceError(f"{where}: {f['check']} is a pass with {worst}; the figures were edited")
-    return Finding(**f | {"worst": worst})
+    return Finding(**{**f, "worst": worst})
 
 
 @cache

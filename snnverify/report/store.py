@@ -44,7 +44,7 @@ def write(run: Run, out: Path) -> Path:
         Something else than a report is there, or it cannot be written.
     """
     target = Path(out).resolve()
-    _replaceable(target, out)
+    check_target(out)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         room = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}-"))
@@ -53,7 +53,7 @@ def write(run: Run, out: Path) -> Path:
     try:
         new, old = room / "new", room / "old"
         _fill(run, new)
-        _replaceable(target, out)  # it may have changed meanwhile
+        check_target(out)  # it may have changed meanwhile
         if target.exists():
             target.rename(old)
         try:
@@ -89,13 +89,20 @@ def _fill(run: Run, folder: Path) -> None:
             inline.append(drawn)
     for name, frame in frames.items():
         frame.to_csv(folder / "tables" / f"{name}.csv", index=False, lineterminator="\n")
-    (folder / "report.md").write_text(render_markdown(run, pictures), "utf-8")
+    (folder / "report.md").write_text(render_markdown(run, frames, pictures), "utf-8")
     (folder / "index.html").write_text(render_html(run, frames, inline), "utf-8")
     (folder / RECORD).write_text(to_json(run), "utf-8")
 
 
-def _replaceable(target: Path, out: Path) -> None:
-    """Refuse what is no report of ours, or holds more than one: it is going to be replaced as a whole."""
+def check_target(out: Path) -> None:
+    """Refuse, before any work, a folder that a report must not replace.
+
+    Raises
+    ------
+    ConfigError
+        It is a file, or holds anything but a report of ours: a previous report is replaced as a whole.
+    """
+    target = Path(out).resolve()
     if not target.exists():
         return
     if not target.is_dir():

@@ -97,9 +97,9 @@ def _layers(a: Assessment) -> Iterator[Row]:
         c = calibrated.get(layer.layer, {})
         yield {
             "model": a.model.name, **{k: getattr(layer, k) for k in LAYER_FIELDS}, "own": own(layer),
-            "threshold": c.get("threshold"), "calibrated_mean_rate": c.get("mean_rate"), "calibrated_max_rate": c.get("max_rate"),
-            "calibrated_p99.9_rate": c.get("p99.9_rate"), "calibrated_saturated": c.get("saturated"),
-            "calibrated_dead": c.get("dead_units"),
+            "threshold": c.get("threshold"), "calibrated_mean_rate": c.get("mean_rate"),
+            "calibrated_max_rate": c.get("max_rate"), "calibrated_p99.9_rate": c.get("p99.9_rate"),
+            "calibrated_saturated": c.get("saturated"), "calibrated_dead": c.get("dead_units"),
         }  # fmt: skip
 
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import textwrap
+from collections import Counter
+from collections.abc import Iterable
 
 from tabulate import tabulate
 
+from ..convert.analyze import LayerVerdict
 from ..pipeline import Run
 from .present import Shown, view
 from .tables import tables
@@ -24,21 +27,48 @@ def render_text(run: Run) -> str:
     """Tables of a run for a terminal, no line over 120 characters; the verdicts come last."""
     frames, parts = tables(run), []
     for a in run.assessments:
-        parts.append(f"{_plain(a.model.name)}\n{'=' * min(len(_plain(a.model.name)), WIDTH)}")
+        title = _cut(_plain(a.model.name), WIDTH)
+        parts.append(f"{title}\n{'=' * len(title)}")
         for name, title in _TITLES.items():
             shown = view(name, frames, a.model.name, compact=True)
             if shown.rows:
                 parts.append(f"{title}\n{_table(shown)}")
+    return "\n\n".join([*parts, *_verdicts(run)]).translate(_ASCII) + "\n"
+
+
+def render_summary(run: Run) -> str:
+    """Accuracy over T and the verdict of every model of a run, the verdicts last."""
+    frames = tables(run)
+    parts = [f"{_plain(a.model.name)}: {_TITLES['accuracy']}\n{_table(view('accuracy', frames, a.model.name, compact=True))}"
+             for a in run.assessments]  # fmt: skip
+    return "\n\n".join([*parts, *_verdicts(run)]).translate(_ASCII)
+
+
+def render_verdicts(rows: Iterable[LayerVerdict]) -> str:
+    """Table of what `convert.analyze` says of every operation of a model; the ways out below it."""
+    rows = list(rows)
+    cells = [[_cut(_plain(r.path), 30), _cut(_plain(r.operation), 24), r.verdict, textwrap.fill(_plain(r.why), 46)]
+             for r in rows]  # fmt: skip
+    parts = [tabulate(cells, ["module", "operation", "verdict", "why"], tablefmt="simple", disable_numparse=True)]
+    parts += [_wrapped(f"{_plain(r.path)}: {_plain(r.remedy)}") for r in rows if r.remedy]
+    counts = Counter(r.verdict for r in rows)
+    parts.append(", ".join(f"{n} {verdict}" for verdict, n in counts.items()) or "there is no operation")
+    return "\n".join(parts)
+
+
+def _verdicts(run: Run) -> list[str]:
+    """One block per model: the requirements that matter, what they mean, the verdict; then that of all models."""
+    parts = []
     for a in run.assessments:
         said = explain(a)
         lines = [f"[{r.outcome}] {r.name}: {r.detail}" for r in a.verdict.requirements
-                  if r.outcome != "PASS" or r.name == "accuracy drop"]  # fmt: skip
+                 if r.outcome != "PASS" or r.name == "accuracy drop"]  # fmt: skip
         lines += [s for s in (said.meaning, said.cause, said.remedy) if s]
         lines += [f"{a.verdict.outcome}: {a.model.name}"]
         parts.append("\n".join(_wrapped(_plain(line)) for line in lines))
     if len(run.assessments) != 1:
         parts.append(f"{overall(run)}: {len(run.assessments)} models")
-    return "\n\n".join(parts).translate(_ASCII) + "\n"
+    return parts
 
 
 def _table(shown: Shown) -> str:

@@ -59,7 +59,7 @@ def _blocking(a: Assessment, outcome: str) -> list[str]:
 
 
 def _passed(a: Assessment, p: Paired, steps: int) -> str:
-    checks, most = len(a.verdict.requirements) - 1, points(upper(p))
+    checks, most = len(a.required), points(upper(p))
     bound = f"loses at most {most:.2f}" if most >= 0 else f"gains at least {-most:.2f}"
     return (
         f"The conversion keeps the accuracy: at T = {steps} the SNN {_change(p)} on {p.n} samples and, with 95 % "
@@ -108,12 +108,12 @@ def _cause(a: Assessment, steps: int) -> tuple[str, str]:
         return "", ""
     said = (
         f"Layer {worst.layer} has the greatest mean error at T = {steps}: {worst.error_mean:.3g} of the threshold, "
-        f"mostly {PARTS[part]} ({size:.3g})"
+        f"mostly {PARTS[part]} (up to {size:.3g})"
     )
     if part == "inherited" and at:
         origin = max(layers[:at], key=lambda v: max(own(v), v.clipped))
         part, size = dominant(origin, origins=True)
-        said += f"; most of that arises in layer {origin.layer}: {PARTS[part]} ({size:.3g})"
+        said += f"; most of that arises in layer {origin.layer}: {PARTS[part]} (up to {size:.3g})"
     return f"{said}.", _mend(part, a.model.converted.options, steps)
 
 
@@ -143,7 +143,7 @@ def _keep(a: Assessment, p: Paired, steps: int, mend: str) -> str:
     marks = a.model.fidelity.steps
     failing = [t for t in marks if verdict(a.model.fidelity.paired(t), a.model.margin) != "PASS"]
     first = next(t for t in marks if t > max(failing, default=0)) if marks[-1] not in failing else steps
-    return f"The accuracy passes from T = {first} on." if first < steps else ""
+    return f"Fewer steps would do: the accuracy passes from T = {first} on." if first < steps else ""
 
 
 def _repair(a: Assessment, p: Paired, steps: int, mend: str) -> str:
@@ -165,7 +165,7 @@ def _decide(a: Assessment, p: Paired, steps: int, mend: str) -> str:
 
 
 def _prove(a: Assessment, p: Paired, steps: int, mend: str) -> str:
-    return "Run `snnverify report` with all required checks; each needs a pass on at least one case."
+    return "Run snnverify report with all required checks; each needs a pass on at least one case."
 
 
 _REMEDIES: Mapping[str, Callable[[Assessment, Paired, int, str], str]] = {

@@ -1,0 +1,227 @@
+"""The shell face: thin. Exit codes: 0 done or pass, 1 fail, 2 bad input or no evidence, 3 inconclusive, 130 Ctrl-C."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import textwrap
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from . import __version__
+from .errors import ConfigError, SnnverifyError
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise ConfigError(f"{message}; see `{self.prog} --help`")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit code."""
+    try:
+        options = vars(_parser().parse_args(arguments))
+        command: Callable[..., int] = options.pop("run")
+        return command(**options)
+    except SnnverifyError as e:
+        print(f"snnverify: {e}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 0
+    except KeyboardInterrupt:
+        print("\nsnnverify: interrupted; nothing half-written is left", file=sys.stderr)
+        return 130
+
+
+def _parser() -> _Parser:
+    parser = _Parser(prog="snnverify", description="Did the ANN-to-SNN conversion keep what the trained network knew?")
+    parser.add_argument("--version", action="version", version=f"snnverify {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_Parser)
+
+    def add(run: Callable[..., int], name: str, summary: str) -> argparse.ArgumentParser:
+        p = commands.add_parser(name, help=summary, description=summary)
+        p.set_defaults(run=run)
+        return p
+
+    report = add(_report, "report", "Convert, simulate, check, and write a fidelity report with a verdict.")
+    report.add_argument("model", nargs="?", help="module:callable or path.py:callable returning an nn.Module, or the name "
+                        "of an embedded model; without one, both embedded models")  # fmt: skip
+    report.add_argument("--weights", help="safetensors, or a state dict that torch reads with weights_only")
+    report.add_argument("--data", help=".npz with x and y, an MNIST-style IDX pair, or module:callable")
+    report.add_argument("--calibration", help="as --data; without it a tenth of the data is held back for it")
+    report.add_argument(
+        "-T", "--timesteps", nargs="+", type=int, metavar="T", help="numbers of time steps (4 8 16 32 64)"
+    )
+    report.add_argument("--mode", help="max, NN.N%% (a percentile), a fraction of the maximum, channel-wise (99.9%%)")
+    report.add_argument("--v-init", help="half, zero, or a fraction of the threshold (half)")
+    report.add_argument("--reset", choices=("subtract", "value"), help="soft or hard reset (subtract)")
+    report.add_argument("--encoding", choices=("constant", "poisson"), help="of the input (constant)")
+    report.add_argument("--max-drop", help="greatest accuracy drop let through, percentage points (1.0)")
+    report.add_argument("--seed", type=int, help="of everything random (0)")
+    report.add_argument("--out", help="folder of this report; default reports/<time>")
+    report.add_argument("--gate", action="store_true", help="make the verdict the exit code")
+    report.add_argument("--quick", action="store_true", help="a first look: few samples, T up to 16")
+
+    gate = add(_gate, "gate", "Judge a report: exit 0 pass, 1 fail, 3 inconclusive, 2 no evidence or bad usage.")
+    gate.add_argument("report", type=Path, help="folder of a report")
+    gate.add_argument("--gate-t", type=int, help="T that is judged; the largest by default")
+    gate.add_argument("--max-drop", help="percentage points; those of the report by default")
+
+    listing = add(_list, "list", "List the checks with claim and source.")
+    listing.add_argument("patterns", nargs="*", help="for example 'dynamics.*'")
+
+    replay = add(_replay, "replay", "Run the smallest case of a failed check again.")
+    replay.add_argument("case", type=Path, help="file named by the failure")
+    replay.add_argument("--oracle", help="another oracle than the one that failed")
+
+    analyze = add(_analyze, "analyze", "Tell, before any conversion, what of a model converts.")
+    analyze.add_argument("model", help="module:callable or path.py:callable")
+    analyze.add_argument("--input-shape", nargs="+", type=int, metavar="N", help="sample axes, channel first: 1 28 28")
+
+    mutants = add(_mutants, "mutants", "Break the package in many ways and tell which checks notice.")
+    mutants.add_argument("patterns", nargs="*", help="names of mutants; all by default")
+    mutants.add_argument("--examples", type=int, default=25, help="cases per check (25)")
+    mutants.add_argument("--jobs", type=int, default=2, help="processes (2)")
+
+    train = add(_train_default, "train-default", "Train the embedded models again and compare their digests.")
+    train.add_argument("--out", type=Path, default=Path("zoo"), help="folder for the weights (zoo)")
+    return parser
+
+
+def _report(*, gate: bool, quick: bool, out: str | None, command: str, **options: Any) -> int:
+    from . import report
+    from .config import merge, read_config
+    from .pipeline import assess
+
+    v_init = options.pop("v_init")
+    settings = merge({**options, "v_init": v_init, "out": out}, read_config())
+    target = Path(settings.out) if out else Path(settings.out) / _now()
+    report.check_target(target)
+    with Progress() as progress:
+        run = assess(settings, quick=quick, progress=progress)
+        print(report.render_text(run))
+        written = report.write(run, target)
+    print(f"\nreport: {written / 'index.html'}")
+    verdicts = [(a.model.name, a.verdict) for a in run.assessments]
+    code = _verdicts(verdicts)
+    return code if gate else 0
+
+
+def _gate(*, report: Path, gate_t: int | None, max_drop: str | None, command: str) -> int:
+    from .report import judge_again
+
+    verdicts = judge_again(report, at=gate_t, max_drop=max_drop)
+    for name, verdict in verdicts:
+        for r in verdict.requirements:
+            print(f"{_coloured(r.outcome):<12} {name}: {r.name}{': ' if r.detail else ''}{r.detail}")
+    return _verdicts(verdicts)
+
+
+def _verdicts(verdicts: Sequence[tuple[str, Any]]) -> int:
+    """Print the verdict of every model, last; return the worst exit code (fail, no evidence, inconclusive, pass)."""
+    for name, verdict in verdicts:
+        print(f"verdict: {_coloured(verdict.outcome)} {name}")
+    codes = {verdict.exit_code for _, verdict in verdicts}
+    return next(code for code in (1, 2, 3, 0) if code in codes)
+
+
+def _coloured(outcome: str) -> str:
+    colours = {"PASS": 32, "FAIL": 31, "INCONCLUSIVE": 33, "NO EVIDENCE": 35}
+    return f"\033[1;{colours[outcome]}m{outcome}\033[0m" if sys.stdout.isatty() else outcome
+
+
+def _list(*, patterns: list[str], command: str) -> int:
+    from .checks import select
+
+    for c in select(*patterns):
+        print(c.name)
+        print(textwrap.fill(f"{c.claim}  [{c.source}]", 118, initial_indent="    ", subsequent_indent="    "))
+    return 0
+
+
+def _replay(*, case: Path, oracle: str | None, command: str) -> int:
+    from .content import load
+    from .oracles import get
+    from .run import Failure, replay
+
+    failure = load(case, Failure)
+    finding = replay(failure, get(oracle or failure.oracle))
+    print(finding.explain())
+    return 0 if finding.outcome == "pass" else 1
+
+
+def _analyze(*, model: str, input_shape: list[int] | None, command: str) -> int:
+    from . import zoo
+    from .convert import analyze
+    from .convert.load import load_model
+    from .report import render_verdicts
+
+    module = zoo.load_default(model).module if model in zoo.MODELS else load_model(model)[0]
+    shape = (1, 8, 8) if model in zoo.MODELS else input_shape
+    rows = analyze(module, tuple(shape) if shape else None)
+    print(render_verdicts(rows))
+    return 1 if any(r.verdict == "unsupported" for r in rows) else 0
+
+
+def _mutants(*, patterns: list[str], examples: int, jobs: int, command: str) -> int:
+    from .mutation import matrix
+
+    return matrix(patterns, examples=examples, jobs=jobs, out=print)
+
+
+def _train_default(*, out: Path, command: str) -> int:
+    from . import zoo
+
+    with Progress() as progress:
+        rows = zoo.train_default(out, progress=lambda name, done, todo: progress(f"{name}: training", done, todo))
+    for row in rows:
+        name, digest, shipped, same, why = row
+        print(f"{name}: digest {digest[:16]} {'equals' if same else 'differs from'} the shipped {shipped[:16]}"
+              + (f": {why}" if why else ""))  # fmt: skip
+    return 0 if all(row[3] for row in rows) else 1
+
+
+def _now() -> str:
+    from datetime import datetime
+
+    return datetime.now().strftime("%Y%m%d-%H%M%S")
+
+
+class Progress:
+    """A bar on a terminal, plain lines elsewhere, both on stderr."""
+
+    def __init__(self) -> None:
+        self.stage, self.done = "", 0
+        self.bar: Any = None
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._close()
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        """Show that `done` of `total` of a stage are done."""
+        from tqdm import tqdm
+
+        terminal = sys.stderr.isatty()
+        if stage != self.stage:
+            self._close()
+            self.stage, self.done = stage, 0
+            self.bar = tqdm(total=total, desc=stage, leave=False) if terminal else None
+            if not terminal:
+                print(f"{stage} ({total})", file=sys.stderr, flush=True)
+        if self.bar is not None:
+            self.bar.update(done - self.done)
+        self.done = done
+
+    def _close(self) -> None:
+        if self.bar is not None:
+            self.bar.close()
+        self.bar = None
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,173 @@
+"""The pytest face: options, fixtures, and the summary. What a check is and how it is judged is not known here."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from .errors import ConfigError, SnnverifyError
+
+if TYPE_CHECKING:
+    from .checks import Check
+    from .config import Settings
+    from .findings import Finding
+    from .oracles import Oracle
+    from .pipeline import Assessment
+
+FINDINGS = pytest.StashKey[list["Finding"]]()
+ASSESSMENTS = pytest.StashKey[dict[str, "Assessment"]]()
+SETTINGS = pytest.StashKey["Settings"]()
+
+OPTIONS: tuple[tuple[str, dict[str, Any]], ...] = (
+    (
+        "--oracle",
+        {"action": "append", "metavar": "NAME", "help": "implementation under test, may be repeated (snnverify)"},
+    ),
+    ("--model", {"help": "module:callable of your model; the embedded ones by default"}),
+    ("--weights", {"help": "weights of --model"}),
+    ("--data", {"help": "labelled samples for --model"}),
+    ("--calibration", {"help": "calibration samples for --model"}),
+    ("--max-drop", {"help": "greatest accuracy drop, percentage points (1.0)"}),
+    ("--examples", {"type": int, "help": "drawn cases per check (50)"}),
+    ("--check-seed", {"type": int, "help": "seed of the drawn cases (0)"}),
+    ("--report", {"metavar": "DIR", "help": "write the fidelity report of the models there"}),
+)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the suites' options; one that another plugin has already taken stays with that plugin."""
+    group = parser.getgroup("snnverify", "verification of spiking neural networks")
+    for name, keywords in OPTIONS:
+        try:
+            group.addoption(name, **keywords)
+        except ValueError:
+            continue
+
+
+def _option(config: pytest.Config, name: str) -> Any:
+    return config.getoption(name.lstrip("-").replace("-", "_"), None)
+
+
+def settings_of(config: pytest.Config) -> Settings:
+    """Command line over pyproject over defaults; an error in them ends the session with one line."""
+    from .config import merge, read_config
+    from .oracles import get
+
+    if SETTINGS not in config.stash:
+        given = {k: _option(config, k) for k in ("model", "weights", "data", "calibration", "max_drop", "examples")}
+        try:
+            config.stash[SETTINGS] = merge(
+                {**given, "seed": _option(config, "check_seed")}, read_config(config.rootpath)
+            )
+            for name in _option(config, "oracle") or ():
+                get(name)
+        except SnnverifyError as e:
+            raise pytest.UsageError(str(e)) from e
+    return config.stash[SETTINGS]
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Spread a suite over the oracles and models that were asked for."""
+    if "oracle_name" in metafunc.fixturenames:
+        default = settings_of(metafunc.config).oracle
+        metafunc.parametrize("oracle_name", _option(metafunc.config, "oracle") or [default], scope="session")
+    if "model_name" in metafunc.fixturenames:
+        from . import zoo
+
+        model = settings_of(metafunc.config).model
+        metafunc.parametrize("model_name", list(zoo.MODELS) if model is None else [model], scope="session")
+
+
+@pytest.fixture(scope="session")
+def oracle(oracle_name: str) -> Oracle:
+    """Return the implementation under test."""
+    from .oracles import get
+
+    return get(oracle_name)
+
+
+@pytest.fixture(scope="session")
+def assessment(model_name: str, request: pytest.FixtureRequest) -> Assessment:
+    """Return the model under test, converted, measured and judged once a session."""
+    from .pipeline import assess_one, subjects
+
+    settings = replace(settings_of(request.config), model=model_name)
+    try:
+        (found,) = (assess_one(s, settings) for s in subjects(settings))
+    except SnnverifyError as e:
+        pytest.fail(f"{model_name}: {e}", pytrace=False)
+    request.config.stash.setdefault(ASSESSMENTS, {})[model_name] = found
+    return found
+
+
+@pytest.fixture
+def verify(oracle: Oracle, request: pytest.FixtureRequest) -> Callable[[Check], None]:
+    """Return a function that runs one check on the oracle under test and fails with all that is known of it."""
+    from .run import STORE, run
+
+    def judge(check: Check) -> None:
+        settings = settings_of(request.config)
+        conclude(run(check, oracle, examples=settings.examples, seed_value=settings.seed,
+                     store=request.config.rootpath / STORE), request.config)  # fmt: skip
+
+    return judge
+
+
+@pytest.fixture
+def verify_model(assessment: Assessment, request: pytest.FixtureRequest) -> Callable[[Check], None]:
+    """Return a function that looks up what a check said of the model under test."""
+
+    def judge(check: Check) -> None:
+        (finding,) = (f for f in assessment.findings if f.check == check.name)
+        conclude(finding, request.config)
+
+    return judge
+
+
+def conclude(finding: Finding, config: pytest.Config) -> None:
+    """Turn a finding into pytest's outcome: unsupported skips with its reason, all but a pass fails."""
+    config.stash.setdefault(FINDINGS, []).append(finding)
+    if finding.outcome == "unsupported":
+        pytest.skip(finding.message)
+    if finding.outcome != "pass":
+        pytest.fail(finding.explain(), pytrace=False)
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """Print how often each outcome came up, and the fidelity of the models."""
+    findings = config.stash.get(FINDINGS, [])
+    assessments = config.stash.get(ASSESSMENTS, {})
+    if not findings:
+        return
+    from . import report
+    from .findings import OUTCOMES
+
+    terminalreporter.section("fidelity")
+    for subject in dict.fromkeys(f.subject for f in findings):
+        mine = [f for f in findings if f.subject == subject]
+        said = ", ".join(f"{n} {o}" for o in OUTCOMES if (n := sum(f.outcome == o for f in mine)))
+        terminalreporter.write_line(f"{subject}: {len(mine)} checks on {sum(f.cases for f in mine)} cases: {said}")
+    if not assessments:
+        return
+    run = _run_of(config, tuple(assessments.values()))
+    terminalreporter.write_line(report.render_summary(run))
+    if target := _option(config, "report"):
+        try:
+            terminalreporter.write_line(f"report: {report.write(run, Path(target)) / 'index.html'}")
+        except ConfigError as e:
+            terminalreporter.write_line(f"snnverify: {e}", red=True)
+
+
+def _run_of(config: pytest.Config, assessments: tuple[Assessment, ...]) -> Any:
+    from .pipeline import Run, provenance
+
+    said = provenance(settings_of(config), 0.0, False)
+    command = shlex.join([os.path.basename(sys.argv[0]), *config.invocation_params.args])
+    return Run(assessments, said | {"command": command, "seconds": "part of a pytest session"})

@@ -1,0 +1,1 @@
+"""What users run: one list of checks behind every face."""

@@ -1,0 +1,54 @@
+"""The README's examples run, and its pictures of the program are true."""
+
+import re
+import shlex
+from pathlib import Path
+
+import tomllib
+
+from snnverify.checks import select
+from snnverify.cli import _parser
+from snnverify.config import read_config
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+
+
+def blocks(language):
+    return re.findall(rf"```{language}\n(.*?)```", README, re.S)
+
+
+def test_python_examples_run(capsys):
+    for code in blocks("python"):
+        exec(compile(code, "README.md", "exec"), {})
+    assert "threshold" in capsys.readouterr().out
+
+
+def test_command_lines_parse():
+    lines = "\n".join(blocks("bash")).replace("\\\n", " ").splitlines()
+    commands = [shlex.split(line, comments=True) for line in lines if line.startswith("snnverify ")]
+    assert len(commands) >= 3
+    for command in commands:
+        _parser().parse_args(command[1:])
+
+
+def test_settings_example_is_read(tmp_path):
+    (tmp_path / "pyproject.toml").write_text(blocks("toml")[0])
+    settings = read_config(tmp_path)
+    assert settings.timesteps == (4, 8, 16, 32, 64)
+    assert settings.model == f"{tmp_path / 'nets.py'}:build"
+    assert set(tomllib.loads(blocks("toml")[0])["tool"]["snnverify"]) >= {"model", "data", "max_drop"}
+
+
+def test_exactly_two_set_up_commands():
+    assert sum("venv .venv" in block for block in blocks("bash")) == 2
+
+
+def test_links_lead_somewhere():
+    for target in re.findall(r"\]\(([^)#]+)\)", README):
+        assert (ROOT / target).exists(), target
+
+
+def test_every_check_is_documented():
+    laws = (ROOT / "docs" / "laws.md").read_text()
+    assert [c.name for c in select() if f"`{c.name}`" not in laws] == []
