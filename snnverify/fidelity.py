@@ -8,7 +8,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from .activation import Neuron
+from .activation import ClipFloor, Neuron
 from .content import Array, Content
 from .convert import ConvertedNetwork
 from .errors import DataError
@@ -35,8 +35,12 @@ class LayerFidelity(Content):
         Mean rate of the SNN, and of the ANN's activations clipped to [0, 1].
     error_mean, error_max : float
         Of ``|r - clip(a)|``.
-    inherited, left_over, clipped : float
-        Mean size of the two parts above, and of the activation over the threshold.
+    own, inherited, clipped : float
+        Mean sizes of ``|r - clip(given)|`` and ``|clip(given) - clip(due)|``, where given is the mean input that the layer
+        got and due what the ANN's activations would give (the error is at most their sum); and of the activation over
+        the threshold.
+    left_over : float
+        Mean size of the potential left over; large also in silent units, where it does no harm.
     identity, unexplained, normalisation : float
         Greatest breach of the layer identity; greatest excess of the rate error over its two parts; greatest difference
         between the layer's own weights on the ANN's activations and the ANN's input of the layer.
@@ -52,6 +56,7 @@ class LayerFidelity(Content):
     ann_rate: float
     error_mean: float
     error_max: float
+    own: float
     inherited: float
     left_over: float
     clipped: float
@@ -169,8 +174,9 @@ def measure(
         rows = slice(start, min(start + TILE, len(x)))
         trace = simulate(converted.snn, x[rows], marks[-1], encoding=encoding, seed=seed, first_sample=start,
                          readout_at=marks)  # fmt: skip
-        predictions[:, rows] = trace.readout.argmax(-1)
-        ties += ((trace.readout == trace.readout.max(-1, keepdims=True)).sum(-1) > 1).sum(-1)
+        outputs = converted.outputs(trace)
+        predictions[:, rows] = outputs.argmax(-1)
+        ties += ((outputs == outputs.max(-1, keepdims=True)).sum(-1) > 1).sum(-1)
         analog = forward(converted.ann, x[rows]) | {INPUT: np.asarray(x[rows], float)}
         spikes = {k: v / marks[-1] for k, v in trace.counts.items()}
         worth = {k: per_channel(converted.units[k], converted.snn.shapes[k]) for k in tallies}
@@ -213,7 +219,7 @@ def reach(network: Network, name: str, x_max: float) -> tuple[float, int]:
         if b.source == INPUT:
             size, before = x_max, 0
         elif isinstance(act, Neuron):
-            size, before = float(np.max(act.amplitude)), 0
+            size, before = float(np.max(act.amplitude)) * (act.max_spikes or np.inf), 0
         else:
             size, before = reach(network, b.source, x_max)
         fan, terms = _fan_in(b.op)
@@ -260,11 +266,14 @@ class _LayerTally:
         self.shape = converted.snn.shapes[layer.name]
         self.theta, self.v_init = (per_channel(p, self.shape) for p in (layer.act.theta, layer.act.v_init))
         self.scale = per_channel(converted.scales[layer.name], self.shape)  # theta in ANN units
+        ann_act = converted.ann[layer.name].act
+        # A QCFS activation is itself off its input, by this at most; a ReLU is not.
+        self.grain = max(ann_act.shift, 1 - ann_act.shift) / ann_act.levels if isinstance(ann_act, ClipFloor) else 0.0
         self.constant = encoding == "constant" and _sees_only_input(converted.snn, layer.name)
         self.sums: dict[str, float] = {}
         self.peaks: dict[str, float] = {}
         self.spiked, self.full = np.zeros(self.shape, bool), np.zeros(self.shape, bool)
-        self.samples, self.x_max = 0, 0.0
+        self.samples, self.x_max = 0, 1.0 if encoding == "poisson" else 0.0  # the size of a spike
 
     def take(
         self,
@@ -280,15 +289,18 @@ class _LayerTally:
         left = (v_end.astype(float) - self.v_init) / (self.steps * self.theta)
         error = np.abs(rate - np.minimum(target, 1))
         inherited = np.abs(given - due)
-        self.samples, self.x_max = self.samples + len(rate), max(self.x_max, float(np.abs(means[INPUT]).max()))
+        self.samples, self.x_max = self.samples + len(rate), max(self.x_max, float(np.abs(wanted[INPUT]).max()))
         self.spiked |= (rate > 0).any(0)
         self.full |= (rate >= 1).any(0)
-        sums = {"rate": rate, "ann_rate": np.minimum(target, 1), "error": error, "inherited": inherited,
-                "left_over": np.abs(left), "clipped": np.maximum(target - 1, 0)}  # fmt: skip
+        got, wants = np.clip(given, 0, 1), np.clip(due, 0, 1)
+        sums = {
+            "rate": rate, "ann_rate": np.minimum(target, 1), "error": error, "own": np.abs(rate - got),
+            "inherited": np.abs(got - wants), "left_over": np.abs(left), "clipped": np.maximum(target - 1, 0),
+        }  # fmt: skip
         for name, values in sums.items():
             self.sums[name] = self.sums.get(name, 0.0) + float(values.sum())
         peaks = {"error": error, "identity": np.abs(rate - given + left), "normalisation": np.abs(due - ann_input),
-                 "unexplained": error - inherited - np.abs(left)}  # fmt: skip
+                 "unexplained": error - inherited - np.abs(left) - self.grain}  # fmt: skip
         for name, values in peaks.items():
             self.peaks[name] = max(self.peaks.get(name, 0.0), float(values.max()))
 
@@ -296,6 +308,7 @@ class _LayerTally:
         units = int(np.prod(self.shape))
         mean = {k: v / (self.samples * units) for k, v in self.sums.items()}
         rounding = self._rounding() if self.act.keeps_charge else float("nan")
+        rounding = rounding if np.isfinite(rounding) else float("nan")
         start = self.v_init / self.theta
         closed = (
             self.constant
@@ -303,10 +316,10 @@ class _LayerTally:
             and self.act.max_spikes == 1
             and bool(np.all((start >= 0) & (start < 1)))
         )
-        law = float(np.maximum(start, 1 - start).max()) / self.steps + rounding if closed else float("nan")
+        law = float(np.maximum(start, 1 - start).max()) / self.steps + rounding + self.grain if closed else float("nan")
         return LayerFidelity(
-            self.layer.name, mean["rate"], mean["ann_rate"], mean["error"], self.peaks["error"], mean["inherited"],
-            mean["left_over"], mean["clipped"], self.peaks["identity"], self.peaks["unexplained"],
+            self.layer.name, mean["rate"], mean["ann_rate"], mean["error"], self.peaks["error"], mean["own"],
+            mean["inherited"], mean["left_over"], mean["clipped"], self.peaks["identity"], self.peaks["unexplained"],
             self.peaks["normalisation"], rounding, law, int((~self.spiked).sum()), int(self.full.sum()), units,
         )  # fmt: skip
 

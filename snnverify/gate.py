@@ -62,7 +62,7 @@ def judge(
     margin : Fraction
         Greatest accuracy drop that is let through, as a fraction (0.01 is one percentage point).
     findings : sequence of Finding
-        Every finding on this model; one that is neither pass nor xfail nor unsupported blocks.
+        Every finding on this model: a failure or an error blocks, required or not.
     required : sequence of str
         Checks that need a pass on at least one case.
     at : int, optional

@@ -28,7 +28,7 @@ ROOMS = {
     "encoder": ("encoding",),
     "converter": ("conversion", "calibration", "model"),
     "fold": ("batchnorm", "conversion", "model"),
-    "import": ("model",),
+    "import": ("importer",),
     "gate": ("statistics",),
     "fidelity": ("model", "parity"),
 }
@@ -179,4 +179,4 @@ class _Loader(importlib.machinery.SourceFileLoader):
         self.text = text
 
     def get_code(self, fullname: str) -> CodeType:
-        return compile(self.text, self.path, "exec")  # type: ignore[no-any-return]
+        return compile(self.text, self.path, "exec")

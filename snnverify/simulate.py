@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -238,7 +237,7 @@ def _block(case: Case, rows: slice, ts: slice, states: dict[str, neuron.State], 
             if isinstance(layer.act, Neuron):
                 s = neuron.advance(layer.act, z, steps, state, _resolver(z), keep)
                 amplitude = per_channel(layer.act.amplitude, z.shape[2:]).astype(z.dtype)
-                values[layer.name] = s * amplitude
+                values[layer.name] = s.astype(z.dtype) * amplitude
             else:
                 z = _delayed(layer.act.delay, z, steps, state)
                 s = neuron.advance_cuba(layer.act, z, steps, state, _resolver(z), keep)
@@ -326,18 +325,23 @@ class _Recorder:
 
     def trace(self) -> Trace:
         shapes = self.network.shapes
-        events: dict[str, dict[str, Any]] = {}
+        events: dict[str, dict[str, int]] = {}
+        emitted = {
+            k: c.sum(0, dtype=np.int64) for k, c in self.counts.items()
+        }  # spikes that a layer hands on, per unit
         for layer in self.network.layers:
-            spiking = layer.name in self.counts
-            counts = self.counts.get(layer.name)
+            counts, first = self.counts.get(layer.name), layer.branches[0]
+            operations = sum(
+                int((emitted[b.source] * fan_out(b.op, shapes[b.source])).sum())
+                for b in layer.branches
+                if b.source in emitted
+            )
+            if counts is None and isinstance(first.op, Flatten) and first.source in emitted:
+                emitted[layer.name], operations = emitted[first.source].reshape(-1), 0  # it renames spikes
             events[layer.name] = {
-                "spikes": int(counts.sum(dtype=np.int64)) if counts is not None else 0,
-                "neuron_updates": self.case.steps * counts.size if spiking and counts is not None else 0,
-                "synaptic_operations": sum(
-                    int((self.counts[b.source].sum(0, dtype=np.int64) * fan_out(b.op, shapes[b.source])).sum())
-                    for b in layer.branches
-                    if b.source in self.counts
-                ),
+                "spikes": 0 if counts is None else int(counts.sum(dtype=np.int64)),
+                "neuron_updates": 0 if counts is None else self.case.steps * counts.size,
+                "synaptic_operations": operations,
             }
         arrays = (self.counts, self.v_end, self.spikes, self.v, self.v_peak)
         for a in (self.readout, *(a for d in arrays for a in d.values())):

@@ -56,56 +56,65 @@ def neurons(draw: st.DrawFn, /, **fixed: Any) -> Neuron:
 
 @st.composite
 def ops(draw: st.DrawFn, /, shape: Shape) -> Op:
-    """A linear operation with dyadic weights that fits `shape`."""
-    if len(shape) == 1:
-        out = draw(st.integers(1, 3))
-        return Dense(draw(dyadic((out, shape[0]))), draw(st.none() | dyadic((out,), -4, 4)))
-    axes = len(shape) - 1
-    kind = draw(st.sampled_from(["conv", "conv", "transposed", "sum", "average", "flatten"]))
+    """A linear operation with dyadic weights that fits `shape`; often one that keeps the shape, so that sums occur."""
+    channels, axes = shape[0], len(shape) - 1
+    kinds = (
+        ["conv", "conv", "transposed", "sum", "average", "flatten", "scale"] if axes else ["dense", "dense", "scale"]
+    )
+    kind = draw(st.sampled_from(kinds))
     if kind == "flatten":
         return Flatten()
+    if kind == "scale":
+        return Scale(draw(dyadic((channels,))), draw(st.none() | dyadic((channels,), -4, 4)))
+    if kind == "dense":
+        out = draw(st.sampled_from([channels, channels, 1, 2, 3]))
+        return Dense(draw(dyadic((out, channels))), draw(st.none() | dyadic((out,), -4, 4)))
     if kind in ("sum", "average"):
         assume(min(shape[1:]) >= 2)
         return Pool(kind, (2,) * axes, (draw(st.integers(1, 2)),) * axes)  # type: ignore[arg-type]
-    groups = draw(st.sampled_from([1, shape[0]]))
-    out = groups * draw(st.integers(1, 2))
-    stride, dilation, pad = (draw(st.integers(lo, hi)) for lo, hi in ((1, 2), (1, 2), (0, 1)))
+    groups = draw(st.sampled_from([g for g in (1, 2, channels) if channels % g == 0]))
+    out = draw(st.sampled_from([channels, groups, 2 * groups]))
+    kernel, stride, dilation, pad = (draw(st.sampled_from(k)) for k in ((1, 2), (1, 1, 2), (1, 1, 2), (0, 1)))
     turned = kind == "transposed"
-    kernel = (draw(st.integers(1, 2)),) * axes
-    weight = (shape[0], out // groups, *kernel) if turned else (out, shape[0] // groups, *kernel)
+    extra = draw(st.integers(0, stride - 1)) if turned else 0
+    weight = (channels, out // groups) if turned else (out, channels // groups)
     bias = draw(st.none() | dyadic((out,), -4, 4))
-    op = Conv(draw(dyadic(weight)), bias, (stride,) * axes, ((pad, 0),) * axes, (dilation,) * axes, groups, turned)
-    reach = dilation * (kernel[0] - 1) + 1
+    reach = dilation * (kernel - 1) + 1
     smallest = (min(shape[1:]) - 1) * stride + reach - pad if turned else min(shape[1:]) + pad - reach + 1
     assume(smallest >= 1)
-    return op
+    return Conv(draw(dyadic((*weight, *(kernel,) * axes))), bias, (stride,) * axes, ((pad, 0),) * axes,
+                (dilation,) * axes, groups, turned, (extra,) * axes)  # fmt: skip
 
 
 @st.composite
 def layered(draw: st.DrawFn, /, depth: int, act: st.SearchStrategy[Any], shapes: st.SearchStrategy[Shape]) -> Network:
     """Networks of up to `depth` activated layers, with analog layers, residual sums and a linear read-out."""
     shape = input_shape = draw(shapes)
-    source, layers = INPUT, []
+    known: dict[str, Shape] = {INPUT: input_shape}
+    layers: list[Layer] = []
     for i in range(draw(st.integers(1, depth))):
+        source = layers[-1].name if layers else INPUT
         op = draw(ops(shape))
+        shape = output_shape(op, shape)
         branches = [Branch(op, source)]
-        new = output_shape(op, shape)
-        if new == shape and draw(st.booleans()):
-            branches.append(Branch(Scale(draw(st.sampled_from([1.0, -0.5]))), source))
+        alike = [name for name, s in known.items() if s == shape]
+        if len(alike) > 0 and draw(st.booleans()):
+            skip = st.sampled_from([1.0, -0.5]) | dyadic(shape[:1], -4, 4)
+            branches.append(Branch(Scale(draw(skip)), draw(st.sampled_from(alike))))
         analog = isinstance(op, (Pool, Flatten)) and draw(st.booleans())
         layers.append(Layer(f"layer{i}", tuple(branches), None if analog else draw(act)))
-        shape, source = new, layers[-1].name
+        known[f"layer{i}"] = shape
     if not any(layer.act is not None for layer in layers):
         layers[-1] = replace(layers[-1], act=draw(act))
     if draw(st.booleans()):
         if len(shape) > 1:
-            layers.append(Layer("flat", (Branch(Flatten(), source),)))
-            shape, source = (int(np.prod(shape)),), "flat"
-        layers.append(Layer("out", (Branch(draw(ops(shape)), source),)))
+            layers.append(Layer("flat", (Branch(Flatten(), layers[-1].name),)))
+            shape = (int(np.prod(shape)),)
+        layers.append(Layer("out", (Branch(draw(ops(shape)), layers[-1].name),)))
     return Network(input_shape, tuple(layers))
 
 
-SHAPES: st.SearchStrategy[Shape] = st.sampled_from([(1,), (2,), (3,), (2, 3), (1, 2, 3), (2, 3, 3)])
+SHAPES: st.SearchStrategy[Shape] = st.sampled_from([(1,), (2,), (3,), (2, 3), (4, 3), (1, 2, 3), (2, 3, 3)])
 
 
 @st.composite
@@ -178,8 +187,11 @@ def _through(op: Op, places: int, size: float) -> tuple[int, float]:
         entries = int(np.prod(op.kernel))
         return (places + entries.bit_length() - 1, size) if op.kind == "average" else (places, size * entries)
     weight = np.asarray(op.factor if isinstance(op, Scale) else op.weight)
-    fan_in = np.abs(weight).sum() if isinstance(op, Scale) or (isinstance(op, Conv) and op.transposed) \
-        else np.abs(weight).reshape(len(weight), -1).sum(1).max()  # fmt: skip
+    if isinstance(op, Scale):
+        fan_in = np.abs(weight).max()
+    else:
+        rows = weight.reshape(1 if isinstance(op, Conv) and op.transposed else len(weight), -1)
+        fan_in = np.abs(rows).sum(1).max()
     bias = np.zeros(1) if op.bias is None else np.asarray(op.bias)
     return max(places + _places(weight), _places(bias)), float(size * fan_in + np.abs(bias).max())
 

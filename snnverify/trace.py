@@ -98,7 +98,8 @@ class Trace(Content):
         Potential after step t, and before its reset.
     events : mapping of layer to mapping of str to int
         ``spikes``, ``neuron_updates``, ``synaptic_operations`` (each spike counts the non-zero weights of its fan-out,
-        booked on the receiving layer).
+        booked on the receiving layer; flattening renames spikes and costs nothing; what works on analog values, the
+        input's or those of pooling, is not counted).
     """
 
     readout: Array
@@ -196,13 +197,13 @@ def compare(network: Network, a: Trace, b: Trace, limit: int = 100) -> Divergenc
     first_of[INPUT] = np.full(samples, never)
     for layer in network.layers:
         upstream = np.min([first_of[br.source] for br in layer.branches], axis=0)
-        if layer.name not in a.spikes and layer.name not in b.spikes:
+        if layer.act is None:
             first_of[layer.name] = upstream
             continue
         try:
             sa, sb = a.spikes[layer.name], b.spikes[layer.name]
         except KeyError:
-            raise NetworkError(f"layer {layer.name!r}: one trace holds its spikes and the other does not") from None
+            raise NetworkError(f"layer {layer.name!r}: both traces must hold its spikes; use record='spikes'") from None
         if sa.shape != sb.shape:
             raise NetworkError(f"layer {layer.name!r}: spikes of shape {sa.shape} against {sb.shape}")
         unlike = sa != sb

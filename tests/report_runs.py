@@ -32,6 +32,7 @@ def converted():
 def layer(name, error, inherited, left_over, clipped):
     return LayerFidelity(
         layer=name, rate=0.25, ann_rate=0.375, error_mean=error, error_max=0.5, inherited=inherited,
+        own=min(left_over, error + inherited),
         left_over=left_over, clipped=clipped, identity=1e-8, unexplained=-0.25, normalisation=1e-9, rounding=1e-6,
         rate_limit=float("nan"), dead=1, saturated=2, units=3,
     )  # fmt: skip

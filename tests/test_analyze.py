@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
-from corpus.modules import EQUAL, Calls, Entry, randomise
-from corpus.refused import REFUSED, Branching
 from torch import nn
 
 from snnverify.convert.analyze import LayerVerdict, analyze
 from snnverify.convert.qcfs import QCFS
+from snnverify.zoo.corpus.modules import EQUAL, Calls, Entry, randomise
+from snnverify.zoo.corpus.refused import REFUSED, Branching
 
 
 def by_path(rows: list[LayerVerdict]) -> dict[str, LayerVerdict]:

@@ -49,13 +49,9 @@ def imports(path):
     """Absolute dotted name of every import of a file, but those for the type checker alone."""
     tree = ast.parse(path.read_text())
     package = ["snnverify", *path.relative_to(PACKAGE).parts[:-1]]
-    typing = {
-        id(n)
-        for i in ast.walk(tree)
-        if isinstance(i, ast.If) and "TYPE_CHECKING" in ast.dump(i.test)
-        for n in ast.walk(i)
-    }
-    for node in tree.body if top_only else ast.walk(tree):
+    guards = [n for n in ast.walk(tree) if isinstance(n, ast.If) and "TYPE_CHECKING" in ast.dump(n.test)]
+    typing = {id(n) for guard in guards for n in ast.walk(guard)}
+    for node in ast.walk(tree):
         if id(node) in typing:
             continue
         if isinstance(node, ast.Import):

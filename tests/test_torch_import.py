@@ -7,8 +7,6 @@ import copy
 import numpy as np
 import pytest
 import torch
-from corpus.modules import EQUAL, Calls, Entry, randomise
-from corpus.refused import REFUSED
 from torch import nn
 
 from snnverify.activation import ClipFloor, Relu
@@ -16,6 +14,8 @@ from snnverify.convert.torch_import import from_torch
 from snnverify.errors import NetworkError, Unsupported
 from snnverify.network import Conv, Network
 from snnverify.simulate import forward
+from snnverify.zoo.corpus.modules import EQUAL, Calls, Entry, randomise
+from snnverify.zoo.corpus.refused import REFUSED
 
 # A unit of the largest entry sums fewer than 400 products, and no model has more than 10 layers in a row:
 # 400 x 10 x 2^-53 = 4e-13 of the largest value.

@@ -29,6 +29,7 @@ ROOMS = (
     "conversion",
     "calibration",
     "batchnorm",
+    "importer",
     "statistics",
     "model",
 )

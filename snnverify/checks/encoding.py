@@ -9,9 +9,12 @@ import numpy as np
 from hypothesis import strategies as st
 from scipy import stats
 
+from ..activation import Neuron
 from ..content import Array, Content
 from ..findings import Measure
+from ..network import Branch, Layer, Network, Scale
 from ..oracles import Oracle
+from ..trace import Case
 from . import check
 
 FALSE_ALARM = 1e-9  # of one case; a suite of 10^4 cases raises a false alarm once in 10^5 runs
@@ -79,8 +82,23 @@ def certain(d: Draw, subject: Oracle) -> Iterator[Measure]:
 
 @check("operators", draws(st.just(0.5)))
 def seeded(d: Draw, subject: Oracle) -> Iterator[Measure]:
-    """The same seed draws the same train, another seed another one [definition; equal by chance at most 2^-64]."""
+    """The same seed draws the same train, another seed another one [definition; equal by chance at most 2^-16]."""
     first, again = _spikes(d, subject), _spikes(d, subject)
     other = _spikes(Draw(d.rate, d.seed + 1, d.samples, d.steps, d.units), subject)
     yield Measure("differs on repetition", float((first != again).sum()))
     yield Measure("equal under another seed", float(np.array_equal(first, other)))
+    # a seed added to the sample or the step would give neighbours each other's trains
+    yield Measure("equal to the next sample", float(np.array_equal(first[:, 1:], other[:, :-1])))
+    yield Measure("equal to the next step", float(np.array_equal(first[1:], other[:-1])))
+
+
+@check("operators", draws(st.sampled_from([0.25, 0.5])))
+def simulated(d: Draw, subject: Oracle) -> Iterator[Measure]:
+    """A simulation of the rates is one of the train that the encoder draws, however samples and steps are split [counter-based generator]."""
+    relay = Network((d.units,), (Layer("relay", (Branch(Scale(1.0)),), Neuron()),))  # theta 1, no leak: spikes pass
+    first = d.seed % 1000
+    case = Case(relay, np.full((d.samples, d.units), d.rate), d.steps, "poisson", d.seed, first)
+    train = _spikes(d, subject, first=first)
+    for memory in (1, 2**20):
+        trace = subject.operator("simulate")(case, "spikes", memory=memory)
+        yield Measure("spikes differ", float((trace.spikes["relay"] != train).sum()), where=f"{memory} bytes")

@@ -11,7 +11,7 @@ from .. import reference
 from ..activation import ClipFloor, Neuron, Relu
 from ..content import Array
 from ..errors import Unsupported
-from ..fidelity import LayerFidelity, ModelUnderTest, absolute, reach
+from ..fidelity import LayerFidelity, ModelUnderTest, absolute, measure, reach
 from ..findings import Measure
 from ..network import INPUT, Network, per_channel
 from ..simulate import forward, run, summed
@@ -113,6 +113,35 @@ def accuracy_counts(m: ModelUnderTest) -> Iterator[Measure]:
         yield Measure(
             "classes do not add up", float(abs(sum(k.b for k in classes) - p.b) + abs(sum(k.n for k in classes) - p.n))
         )
+
+
+@check("model")
+def figures(m: ModelUnderTest) -> Iterator[Measure]:
+    """Rates, errors, dead and saturated units of the layer table are those of a plain recount [definition of LayerFidelity]."""
+    x, T = m.x[:16], m.fidelity.steps[-1]
+    again = measure(m.converted, x, m.fidelity.labels[:16], m.logits[:16], (T,))
+    counts, activations = (
+        run(Case(m.converted.snn, x, T, dtype="float32"), "counts").counts,
+        forward(m.converted.ann, x),
+    )
+    for layer in again.layers:
+        rates = counts[layer.layer].astype(float) / T
+        scale = per_channel(m.converted.scales[layer.layer], rates.shape[1:])
+        target = np.clip(activations[layer.layer] / scale, 0, 1)
+        expected = {
+            "rate": rates.mean(), "ann_rate": target.mean(), "error_mean": np.abs(rates - target).mean(),
+            "error_max": np.abs(rates - target).max(), "dead": (rates.max(0) == 0).sum(),
+            "clipped": np.maximum(activations[layer.layer] / scale - 1, 0).mean(),
+            "saturated": (rates.max(0) == 1).sum(), "units": rates[0].size,
+        }  # fmt: skip
+        for name, value in expected.items():
+            # the same numbers summed in another order, in float64
+            yield Measure(
+                f"{name} off",
+                abs(getattr(layer, name) - float(value)),
+                1e-12 * max(1, rates[0].size),
+                where=layer.layer,
+            )
 
 
 @check("model")

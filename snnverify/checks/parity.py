@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 
@@ -10,7 +11,7 @@ from .. import reference
 from ..activation import Neuron
 from ..fidelity import reach
 from ..findings import Measure
-from ..network import INPUT
+from ..network import INPUT, Network
 from ..oracles import Oracle
 from ..strategies import Conversion, conversions, exact_cases, integer_cases, rough_cases
 from ..trace import Case, compare
@@ -66,3 +67,34 @@ def analog(drawn: Conversion, subject: Oracle) -> Iterator[Measure]:
     for name in exactly:
         if name != INPUT:
             yield Measure("activations differ", differences(ours[name], exactly[name]), where=name)
+
+
+@check("operators", exact_cases())
+def divergences_found(case: Case, subject: Oracle) -> Iterator[Measure]:
+    """Of spikes flipped in several samples the comparison names the earliest of each, with place and both counts, and nothing downstream of it [planted]."""
+    true = reference.run(case)
+    rng = np.random.default_rng(case.steps)
+    name = case.network.spiking[0].name  # nothing lies upstream, so every planted flip is causal
+    planted, flipped = {}, {k: np.array(s) for k, s in true.spikes.items()}
+    for n in range(true.spikes[name].shape[1]):
+        t, *unit = (int(rng.integers(k)) for k in (case.steps, *true.spikes[name].shape[2:]))
+        flipped[name][(t, n, *unit)] ^= 1
+        planted[n] = (t, tuple(unit))
+        for later in case.network.spiking[1:]:  # consequences, which are not causes
+            if _downstream(case.network, later.name, name):
+                flipped[later.name][t:, n] ^= 1
+    found = subject.operator("compare")(case.network, true, replace(true, spikes=flipped))
+    listed = {p.n: (p.t, p.unit) for p in found.causal if p.layer == name}
+    yield Measure("planted flips not found as they are", float(sum(listed.get(n) != at for n, at in planted.items())))
+    strays = [p for p in found.causal if p.layer != name and _downstream(case.network, p.layer, name)]
+    yield Measure("consequences taken for causes", float(len(strays)))
+    differ = sum(int((flipped[k] != true.spikes[k]).sum()) for k in flipped)
+    yield Measure("spikes that differ are miscounted", abs(found.spikes_differ - differ))
+    yield Measure("equal traces differ", float(len(subject.operator("compare")(case.network, true, true).causal)))
+
+
+def _downstream(network: Network, name: str, source: str) -> bool:
+    """Whether a layer hangs on another one."""
+    return name == source or any(
+        b.source != INPUT and _downstream(network, b.source, source) for b in network[name].branches
+    )

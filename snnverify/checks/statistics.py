@@ -143,6 +143,8 @@ def fails_closed(d: Place, subject: Oracle) -> Iterator[Measure]:
     idle = [replace(f, cases=0) if i == d.at else f for i, f in enumerate(passed)]
     yield Measure("no case is let through", float(judge(good, margin, idle).outcome == "PASS"))
     yield Measure("an absent check is let through", float(judge(good, margin, passed[1:]).outcome == "PASS"))
+    twice = [*passed, replace(passed[d.at], outcome="unsupported", cases=0)]
+    yield Measure("a pass covers another's absence", float(judge(good, margin, twice).outcome == "PASS"))
     stray = [*passed, Finding("model.other", "model", "fail", "", "", 1)]
     yield Measure("another failure is let through", float(judge(good, margin, stray).outcome == "PASS"))
 

@@ -15,7 +15,7 @@ from torch import nn
 from ..activation import ClipFloor, Neuron, Relu
 from ..content import Array, Content
 from ..errors import ConfigError
-from ..network import Network
+from ..network import Network, per_channel
 from ..simulate import simulate
 from ..trace import Encoding, Record, Trace
 from .analyze import LayerVerdict, analyze
@@ -78,9 +78,14 @@ class ConvertedNetwork(Content):
     def run(self, x: npt.ArrayLike, steps: int, *, encoding: Encoding = "constant", seed: int = 0) -> Array:
         """Read-out per step in ANN units, [N, *output shape]; without N for a single sample."""
         batch, single = self._batched(x, encoding)
-        trace = simulate(self.snn, batch, steps, encoding=encoding, seed=seed)
-        y = trace.readout[-1] / steps * self.units[self.snn.output.name]
+        y = self.outputs(simulate(self.snn, batch, steps, encoding=encoding, seed=seed))[-1]
         return np.asarray(y[0] if single else y)
+
+    def outputs(self, trace: Trace) -> Array:
+        """Mean read-out per step in ANN units, [R, N, *output shape], at every step of ``trace.readout_at``."""
+        name = self.snn.output.name
+        steps = np.reshape(trace.readout_at, (-1,) + (1,) * (trace.readout.ndim - 1))
+        return np.asarray(trace.readout / steps * per_channel(self.units[name], self.snn.shapes[name]))
 
     def classify(self, x: npt.ArrayLike, steps: int, *, encoding: Encoding = "constant", seed: int = 0) -> Array:
         """Class of every sample: the arg max of the read-out; ties go to the lowest index."""

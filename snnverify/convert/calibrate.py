@@ -69,7 +69,8 @@ class LayerStatistics(Content):
     threshold : array
         The activation that is to become a rate of 1 (1 where the layer is silent).
     mean, maximum, p999 : float
-        Of the activations, zeros included; `p999` is the 99.9 percentile.
+        Mean and maximum of all activations; 99.9 percentile of the population that was asked for (with thresholds per
+        channel, of the channel where it is greatest).
     saturated : float
         Fraction of the activations above the threshold.
     dead, units : int

@@ -36,7 +36,7 @@ def spiking(
     v_init : float
         Initial potential as a fraction of the threshold. A QCFS layer brings its own: its shift.
     neuron : Neuron
-        Template for the remaining semantics.
+        Template for the remaining semantics; its potentials are in units of the threshold.
     form : {"normalise", "balance"}
 
     Returns
@@ -79,7 +79,7 @@ def spiking(
         if fires:
             shift = act.shift if isinstance(act, ClipFloor) else v_init
             size = theta if form == "balance" else np.ones(())
-            spike = replace(neuron, theta=size, amplitude=size, v_init=shift * size)
+            spike = replace(_sized(layer.name, neuron, size), theta=size, amplitude=size, v_init=shift * size)
             layers.append(Layer(layer.name, tuple(branches), spike))
         else:
             layers.append(Layer(layer.name, tuple(branches), None))
@@ -87,6 +87,14 @@ def spiking(
     if not any(isinstance(layer.act, (Relu, ClipFloor)) for layer in ann.layers):
         raise Unsupported("network", "it has no ReLU-like activation to replace", "convert a network with ReLU or QCFS")
     return Network(ann.input_shape, tuple(layers), ann.note), units
+
+
+def _sized(name: str, neuron: Neuron, size: Array) -> Neuron:
+    """Scale the template's potentials, which are given in units of the threshold."""
+    given = {k: v for k in ("v_reset", "v_rest", "v_floor") if (v := getattr(neuron, k))}
+    if given and size.ndim:
+        raise Unsupported(name, f"{', '.join(given)} with thresholds per channel", "use form='normalise'")
+    return replace(neuron, **{k: v * float(size) for k, v in given.items()})
 
 
 def _carried(op: Op, unit: Array, shape: Shape) -> tuple[Op, Array | None]:

@@ -96,7 +96,7 @@ def fire(v: Array, theta: Array, fires: str, max_spikes: int | None) -> Array:
 
 def _reset(act: Neuron, v: Array, spikes: Array, theta: Array) -> None:
     if act.reset == "subtract":
-        v -= spikes * theta
+        v -= spikes.astype(v.dtype) * theta
     else:
         np.copyto(v, v.dtype.type(act.v_reset), where=spikes > 0)
 

@@ -7,24 +7,30 @@ from . import Oracle
 
 def oracle() -> Oracle:
     """Everything that the package offers, under test."""
-    from .. import __version__, convert, gate, simulate, stats
+    from .. import __version__, stats
+    from ..convert import convert, from_torch
     from ..convert.fold import fold, fold_batchnorm
+    from ..gate import judge
     from ..kernels import encode
+    from ..simulate import forward, run
+    from ..trace import compare
 
     return Oracle(
         "snnverify",
         __version__,
-        simulator=simulate.run,
-        converter=convert.convert,
+        simulator=run,
+        converter=convert,
         operators={
             "fold_batchnorm": fold_batchnorm,
             "fold": fold,
-            "forward": simulate.forward,
+            "from_torch": from_torch,
+            "forward": forward,
             "poisson": encode.poisson,
-            "simulate": simulate.run,
+            "simulate": run,
+            "compare": compare,
             "exact_p": stats.exact_p,
             "exact_upper": stats.exact_upper,
             "verdict": stats.verdict,
-            "gate": gate.judge,
+            "gate": judge,
         },
     )

@@ -17,7 +17,7 @@ from .. import __version__
 from ..activation import Act, Cuba, Neuron
 from ..content import Array
 from ..errors import DataError, NetworkError, Unsupported
-from ..network import INPUT, Layer, Network, Shape
+from ..network import INPUT, Flatten, Layer, Network, Shape
 from ..trace import Case, Provenance, Trace
 from .neurons import Dynamics, activate, cuba, neuron
 from .operations import ZERO, Index, Term, Values, apply, bias, channel, connections, exact, fan_in, nearest, values_of
@@ -184,7 +184,7 @@ def run(case: Case, *, readout_at: Sequence[int] | None = None) -> Trace:
         readout=readout, readout_at=at, spikes=spikes, v=v, v_peak=v_peak,
         counts={name: s.sum(axis=0, dtype=np.int64) for name, s in spikes.items()},
         v_end={name: a[-1] for name, a in v.items()},
-        events={name: _events(spikes, name, size[name], terms[name]) for name in terms},
+        events={name: _events(network, spikes, name, size[name], terms[name]) for name in terms},
         provenance=Provenance("reference", __version__),
     )  # fmt: skip
 
@@ -194,12 +194,22 @@ def _spike_dtype(act: Act) -> type[np.generic]:
     return np.uint8 if most is not None and most <= 255 else np.int32
 
 
-def _events(spikes: Mapping[str, Array], name: str, size: Shape, terms: Mapping[Index, list[Term]]) -> dict[str, int]:
+def _renames(layer: Layer) -> bool:
+    """Tell whether a layer only gives the spikes of its source other names."""
+    return layer.act is None and len(layer.branches) == 1 and isinstance(layer.branches[0].op, Flatten)
+
+
+def _events(
+    network: Network, spikes: Mapping[str, Array], name: str, size: Shape, terms: Mapping[Index, list[Term]]
+) -> dict[str, int]:
     emitted = {source: s.sum(axis=(0, 1), dtype=np.int64) for source, s in spikes.items()}  # [*shape] of the source
+    for layer in network.layers:
+        if _renames(layer) and layer.branches[0].source in emitted:
+            emitted[layer.name] = emitted[layer.branches[0].source].ravel()
     return {
-        "spikes": int(emitted[name].sum()) if name in emitted else 0,
-        "neuron_updates": math.prod(size) if name in emitted else 0,
-        "synaptic_operations": sum(
+        "spikes": int(emitted[name].sum()) if name in spikes else 0,
+        "neuron_updates": math.prod(size) if name in spikes else 0,
+        "synaptic_operations": 0 if _renames(network[name]) else sum(
             int(emitted[branch.source][i])
             for summands in terms.values() for branch, fan, _ in summands if branch.source in emitted for i, _ in fan
         ),

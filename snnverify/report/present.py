@@ -112,7 +112,7 @@ VIEWS: dict[str, tuple[Column, ...]] = {
         _column("error", "error_mean", ".4f", "mean of |rate − clip(a)|, in units of the threshold, as all errors"),
         _column("max", "error_max", ".3f", "greatest of it"),
         _column("inherited", "inherited", ".4f", "mean part of the error that earlier layers hand on"),
-        _column("own", "own", ".4f", "greatest mean part that the layer itself can have added"),
+        _column("own", "own", ".4f", "mean error that the layer adds itself"),
         _column("clipped", "clipped", ".4f", "mean activation over the threshold"),
         _column("left over", "left_over", ".4f", "mean size of the potential left over; that of silent units is no error",
                 compact=False),

@@ -19,7 +19,7 @@ LAYER_FIELDS = tuple(LayerFidelity.__dataclass_fields__)
 _COLUMNS = {
     "accuracy": ("model", "T", "n", "ann_percent", "ann_low", "ann_high", "snn_percent", "snn_low", "snn_high",
                  "drop_points", "b", "c", "upper_points", "agreement_percent", "ties", "verdict"),
-    "layers": ("model", *LAYER_FIELDS, "own", "threshold", "calibrated_mean_rate", "calibrated_max_rate",
+    "layers": ("model", *LAYER_FIELDS, "threshold", "calibrated_mean_rate", "calibrated_max_rate",
                "calibrated_p99.9_rate", "calibrated_saturated", "calibrated_dead"),
     "classes": ("model", "class", "T", "n", "ann_percent", "snn_percent", "drop_points", "b", "c", "upper_points"),
     "checks": ("check", "model", "outcome", "cases", "measured", "limit", "where", "message", "claim", "source",
@@ -60,16 +60,6 @@ def upper(p: Paired) -> float:
     return exact_upper(p)
 
 
-def own(layer: LayerFidelity) -> float:
-    """Greatest mean error that a layer can have added itself, in units of the threshold.
-
-    ``|r - clip(g)|`` for the input g that it got is at most the potential left over, as clipping is a projection, and at
-    most the error plus what was inherited. The first alone says little: a silent unit gathers negative potential for as
-    long as the run lasts, and that is no error.
-    """
-    return min(layer.left_over, layer.error_mean + layer.inherited)
-
-
 def points(share: Any) -> float:
     """Share of the samples in percent or percentage points."""
     return float(100 * share)
@@ -96,7 +86,7 @@ def _layers(a: Assessment) -> Iterator[Row]:
     for layer in a.model.fidelity.layers:
         c = calibrated.get(layer.layer, {})
         yield {
-            "model": a.model.name, **{k: getattr(layer, k) for k in LAYER_FIELDS}, "own": own(layer),
+            "model": a.model.name, **{k: getattr(layer, k) for k in LAYER_FIELDS},
             "threshold": c.get("threshold"), "calibrated_mean_rate": c.get("mean_rate"),
             "calibrated_max_rate": c.get("max_rate"), "calibrated_p99.9_rate": c.get("p99.9_rate"),
             "calibrated_saturated": c.get("saturated"), "calibrated_dead": c.get("dead_units"),

@@ -9,7 +9,7 @@ from ..fidelity import LayerFidelity
 from ..gate import EXIT
 from ..pipeline import Assessment, Run
 from ..stats import Paired, needed, verdict
-from .tables import own, points, upper
+from .tables import points, upper
 
 WORST_FIRST = ("FAIL", "NO EVIDENCE", "INCONCLUSIVE", "PASS")
 PARTS = {
@@ -111,7 +111,7 @@ def _cause(a: Assessment, steps: int) -> tuple[str, str]:
         f"mostly {PARTS[part]} (up to {size:.3g})"
     )
     if part == "inherited" and at:
-        origin = max(layers[:at], key=lambda v: max(own(v), v.clipped))
+        origin = max(layers[:at], key=lambda v: max(v.own, v.clipped))
         part, size = dominant(origin, origins=True)
         said += f"; most of that arises in layer {origin.layer}: {PARTS[part]} (up to {size:.3g})"
     return f"{said}.", _mend(part, a.model.converted.options, steps)
@@ -119,7 +119,7 @@ def _cause(a: Assessment, steps: int) -> tuple[str, str]:
 
 def dominant(layer: LayerFidelity, origins: bool = False) -> tuple[str, float]:
     """Return the greatest part of a layer's error and its size; with `origins`, of those that arise in it."""
-    parts = {"own": own(layer), "clipped": layer.clipped} | ({} if origins else {"inherited": layer.inherited})
+    parts = {"own": layer.own, "clipped": layer.clipped} | ({} if origins else {"inherited": layer.inherited})
     part = max(parts, key=lambda k: parts[k])
     return part, parts[part]
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from corpus.modules import SEQ, Calls, Entry
 from torch import nn
+
+from .modules import SEQ, Calls, Entry
 
 
 class Branching(nn.Module):

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.nn.utils import parametrizations
 
-from snnverify.convert.qcfs import QCFS
+from ...convert.qcfs import QCFS
 
 
 @dataclass(frozen=True)
@@ -223,6 +223,8 @@ def per_channel_qcfs():
 SEQ = nn.Sequential
 EQUAL = (
     Entry("mlp", lambda: SEQ(nn.Linear(6, 8), nn.ReLU(), nn.Dropout(), nn.Linear(8, 3)), (6,)),
+    Entry("inverted", lambda: Calls(lambda self, x: self.fc(F.relu(1 - self.a(x)) / 2 + 0.25 * x),
+                                    a=nn.Linear(4, 4), fc=nn.Linear(4, 2)), (4,)),
     Entry("one linear", lambda: nn.Linear(4, 2), (4,)),
     Entry("identity", nn.Identity, (4,)),
     Entry("mlp bn", lambda: SEQ(nn.Linear(6, 8, bias=False), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 3)), (6,)),
