@@ -262,6 +262,27 @@ def conversions(draw: st.DrawFn, /, depth: int = 3) -> Conversion:
     return Conversion(network, x, draw(st.integers(1, 16)))
 
 
+@st.composite
+def convnets(draw: st.DrawFn, /) -> Conversion:
+    """ANNs in which every rule of scaling acts: grouped and transposed convolution, skip, pooling, flatten, affine."""
+    shapes = {"conv": (4, 1, 2), "grouped": (4, 2, 1), "turned": (4, 2, 1), "skip": (4,), "affine": (8,), "fc": (2, 8)}
+    w = {name: draw(dyadic(shape)) for name, shape in shapes.items()}
+    b = {name: draw(dyadic((shape[0],), -4, 4)) for name, shape in shapes.items()}
+    relu = Relu()
+    grouped = (Branch(Conv(w["grouped"], b["grouped"], groups=2), "conv"), Branch(Scale(w["skip"]), "conv"))
+    layers = (
+        Layer("conv", (Branch(Conv(w["conv"], b["conv"])),), relu),
+        Layer("grouped", grouped, relu),
+        Layer("turned", (Branch(Conv(w["turned"], b["turned"], groups=2, transposed=True), "grouped"),), relu),
+        Layer("pool", (Branch(Pool("average", (2,)), "turned"),)),
+        Layer("flat", (Branch(Flatten(), "pool"),)),
+        Layer("affine", (Branch(Scale(w["affine"], b["affine"]), "flat"),), relu),
+        Layer("fc", (Branch(Dense(w["fc"]), "affine"),)),
+    )
+    x = draw(dyadic((draw(st.integers(1, 4)), 1, 5), 0, 8))
+    return Conversion(Network((1, 5), layers), x, draw(st.integers(1, 16)))
+
+
 @dataclass(frozen=True, eq=False)
 class BatchNorm(Content):
     """Parameters of one layer and its batch normalisation; `fold_batchnorm`'s arguments."""

@@ -20,7 +20,7 @@ from ..fidelity import absolute
 from ..findings import Measure
 from ..network import Branch, Dense, Layer, Network, per_channel
 from ..oracles import Oracle
-from ..strategies import Conversion, conversions, dyadic
+from ..strategies import Conversion, conversions, convnets, dyadic
 from ..trace import Case
 from . import check
 from .common import differences
@@ -77,7 +77,7 @@ def nothing_to_convert(d: Conversion, subject: Oracle) -> Iterator[Measure]:
         yield Measure("was converted", 0.0)
 
 
-@check("converter", conversions())
+@check("converter", conversions() | convnets())
 def normalisation_keeps_function(d: Conversion, subject: Oracle) -> Iterator[Measure]:
     """Scaled weights and biases on ReLUs give every activation over its threshold: W' = W l_prev / l, b' = b / l [Rueckauer et al. 2017, eq. 6]."""
     converted = _spiking(d, subject)
@@ -92,7 +92,7 @@ def normalisation_keeps_function(d: Conversion, subject: Oracle) -> Iterator[Mea
     yield Measure("read-out differs", differences(scaled[out] * unit, exact[out]), where=out)
 
 
-@check("converter", conversions())
+@check("converter", conversions() | convnets())
 def channelwise_keeps_function(d: Conversion, subject: Oracle) -> Iterator[Measure]:
     """Thresholds of each channel keep every activation up to rounding, whatever they are [Rueckauer et al. 2017, eq. 6, per channel]."""
     converted = subject.convert(d.network, d.x, mode="channel-wise")
@@ -105,7 +105,7 @@ def channelwise_keeps_function(d: Conversion, subject: Oracle) -> Iterator[Measu
         yield Measure("error over size", float(off.max()), 2.0**-53 * 3 * (len(scaled) + 1), where=layer.name)
 
 
-@check("converter", conversions())
+@check("converter", conversions() | convnets())
 def forms_agree(d: Conversion, subject: Oracle) -> Iterator[Measure]:
     """Weight normalisation and threshold balancing fire the same spikes [Diehl et al. 2015; Sengupta et al. 2019; exact on powers of two]."""
     one, two = (_spiking(d, subject, form=form) for form in ("normalise", "balance"))

@@ -74,19 +74,20 @@ def divergences_found(case: Case, subject: Oracle) -> Iterator[Measure]:
     """Of spikes flipped in several samples the comparison names the earliest of each, with place and both counts, and nothing downstream of it [planted]."""
     true = reference.run(case)
     rng = np.random.default_rng(case.steps)
-    name = case.network.spiking[0].name  # nothing lies upstream, so every planted flip is causal
-    planted, flipped = {}, {k: np.array(s) for k, s in true.spikes.items()}
-    for n in range(true.spikes[name].shape[1]):
+    first, last = (case.network.spiking[i].name for i in (0, -1))
+    planted, flipped = set(), {k: np.array(s) for k, s in true.spikes.items()}
+    for n in range(len(case.x) if case.encoding != "spikes" else case.x.shape[1]):
+        name = first if n % 2 == 0 else last  # in every other sample nothing upstream of the flip has parted
         t, *unit = (int(rng.integers(k)) for k in (case.steps, *true.spikes[name].shape[2:]))
         flipped[name][(t, n, *unit)] ^= 1
-        planted[n] = (t, tuple(unit))
-        for later in case.network.spiking[1:]:  # consequences, which are not causes
-            if _downstream(case.network, later.name, name):
+        planted.add((name, t, n, tuple(unit)))
+        for later in case.network.spiking[1:] if name == first else ():  # consequences, which are not causes
+            if _downstream(case.network, later.name, first):
                 flipped[later.name][t:, n] ^= 1
     found = subject.operator("compare")(case.network, true, replace(true, spikes=flipped))
-    listed = {p.n: (p.t, p.unit) for p in found.causal if p.layer == name}
-    yield Measure("planted flips not found as they are", float(sum(listed.get(n) != at for n, at in planted.items())))
-    strays = [p for p in found.causal if p.layer != name and _downstream(case.network, p.layer, name)]
+    listed = {(p.layer, p.t, p.n, p.unit) for p in found.causal}
+    yield Measure("planted flips not found as they are", float(len(planted - listed)))
+    strays = [at for at in listed - planted if _downstream(case.network, at[0], first)]
     yield Measure("consequences taken for causes", float(len(strays)))
     differ = sum(int((flipped[k] != true.spikes[k]).sum()) for k in flipped)
     yield Measure("spikes that differ are miscounted", abs(found.spikes_differ - differ))
