@@ -10,7 +10,7 @@ from typing import Any
 
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis.database import DirectoryBasedExampleDatabase
-from hypothesis.errors import HypothesisException
+from hypothesis.errors import FlakyFailure
 
 from .checks import Check, select
 from .content import Content, save
@@ -84,8 +84,11 @@ def run(
         seed(seed_value)(options(given(check.cases)(body)))()  # type: ignore[no-untyped-call]
     except _Broken:
         outcome = "fail"
-    except (KeyboardInterrupt, HypothesisException):
-        raise
+    except FlakyFailure:
+        outcome, message = (
+            "fail",
+            "the same case fails in one run and passes in the next: something is kept between calls",
+        )
     except Exception as e:
         outcome, message = "error", _one_line(e)
     finding = tally.finding(check, oracle.name, outcome, message, last[1], time.perf_counter() - started)

@@ -65,9 +65,8 @@ def activations(model: nn.Module) -> dict[str, np.ndarray]:
     model, found = copy.deepcopy(model).double(), {}
     for name, m in model.named_modules():
         if isinstance(m, nn.ReLU):
-            m.register_forward_hook(lambda _m, _i, out, name=name: found.update({name: out.numpy().copy()}))
-    ann_of_model = model(torch.tensor(X))
-    assert ann_of_model.requires_grad
+            m.register_forward_hook(lambda _m, _i, out, name=name: found.update({name: out.detach().numpy().copy()}))
+    model(torch.tensor(X))
     return found
 
 
@@ -101,8 +100,7 @@ MODES = {
 @pytest.mark.filterwarnings("error")
 def test_thresholds_equal_numpy_on_torch_activations(options: dict[str, object], expected: Callable) -> None:
     model = lenet()
-    with torch.enable_grad():
-        measured = activations(model)
+    measured = activations(model)
     assert [(a == 0).mean() > 0.2 for a in measured.values()] == [True] * 3
     balanced = convert(model, X, form="balance", **options)
     normalised = convert(model, X, **options)
@@ -130,8 +128,7 @@ def test_a_percentile_of_zero_falls_back_to_the_maximum() -> None:
 
 def test_the_calibration_report_says_what_numpy_says() -> None:
     model = lenet()
-    with torch.enable_grad():
-        measured = activations(model)
+    measured = activations(model)
     rows = convert(model, X, mode="95%").calibration_report()
     assert [r["layer"] for r in rows] == list(measured)
     for row, a in zip(rows, measured.values(), strict=True):
@@ -222,7 +219,7 @@ def test_a_hard_reset_fires_with_period_ceil_theta_over_x() -> None:
 @pytest.mark.parametrize("form", ["normalise", "balance"])
 def test_the_template_of_the_neuron_is_carried_with_its_leak(form: str) -> None:
     template = Neuron(leak=0.75, fires=">", v_floor=-0.5, theta=9.0, amplitude=9.0, v_init=9.0, reset="value")
-    x = np.arange(-4, 17)[:, None] / 8
+    x = np.arange(-4, 25)[:, None] / 8
     c = convert(line(2.0), [[2.0]], mode="max", v_init="zero", neuron=template, form=form)
     act = c.snn["1"].act
     assert isinstance(act, Neuron)
@@ -305,7 +302,7 @@ def uneven(factory: Callable[[], nn.Module]) -> nn.Module:
 @pytest.mark.parametrize("mode", ["max", "channel-wise"])
 @pytest.mark.parametrize("factory", TOPOLOGIES, ids=lambda f: f.__name__)
 def test_thresholds_balance_in_every_topology(factory: Callable[[], nn.Module], mode: str) -> None:
-    model, x = uneven(factory), randn(24, *SHAPE, seed=5)
+    model, x = uneven(factory), randn(8, *SHAPE, seed=5)
     y = ann_of(model, x)
     forms = {form: convert(model, x, mode=mode, form=form) for form in ("normalise", "balance")}
     for form, c in forms.items():
@@ -322,7 +319,12 @@ def test_thresholds_balance_in_every_topology(factory: Callable[[], nn.Module], 
     for name, a in counts["normalise"].items():
         # The two forms are one network in two units; only a rounding can part them.
         assert (a != counts["balance"][name]).mean() < 1e-3, name
-    np.testing.assert_array_equal(forms["normalise"].classify(x, 64), forms["balance"].classify(x, 64))
+    if y.ndim == 2:
+        two = np.sort(forms["normalise"].run(x, 64), 1)[:, -2:]
+        clear = two[:, 1] - two[:, 0] > 1e-3 * np.abs(y).max()  # no tie that a rounding may decide
+        assert clear.mean() > 0.5
+        classes = [c.classify(x, 64)[clear].tolist() for c in forms.values()]
+        assert classes[0] == classes[1]
     errors = [np.abs(forms["normalise"].run(x, steps) - y).max() / np.abs(y).max() for steps in (32, 512)]
     assert errors[1] < min(0.08, errors[0] / 2), errors
 
@@ -379,7 +381,8 @@ def test_an_unfolded_batch_normalisation_is_noted_with_its_cost() -> None:
     assert f"{3 * 4 * 4 + 5} analog multiply-adds" in note
     assert c.options["fold_batchnorm"] == "False"
     folded = convert(model, X[:20], mode="max")
-    assert (folded.notes, len(folded.snn.layers)) == ((), len(c.snn.layers) - 2)
+    assert folded.notes == ()
+    assert [{"1", "5"} & {v.name for v in n.layers} for n in (c.snn, folded.snn)] == [{"1", "5"}, set()]
     y = ann_of(model, X[:20])
     for converted in (c, folded):
         assert np.abs(converted.run(X[:20], 512) - y).max() < 0.05 * np.abs(y).max()
@@ -425,9 +428,6 @@ REFUSED = {
     "nan": ({"calibration": [[1.0, np.nan]]}, DataError, "calibration set: it holds NaN or infinity; mend"),
     "infinity": ({"calibration": [[1.0, np.inf]]}, DataError, "calibration set: it holds NaN or infinity"),
     "empty": ({"calibration": np.ones((0, 2))}, DataError, "calibration set: it is empty; give at least one"),
-    "width": ({"calibration": np.ones((3, 5))}, DataError, r"calibration set of shape \(3, 5\): \[N, \*shape\]"),
-    "no sample axis": ({"calibration": np.ones(2)}, DataError, r"calibration set of shape \(2,\)"),
-    "no axis": ({"calibration": 3.0}, SnnverifyError, r"calibration set of shape \(\)"),
 }  # fmt: skip
 
 
@@ -435,11 +435,19 @@ REFUSED = {
 @pytest.mark.parametrize(("change", "error", "message"), REFUSED.values(), ids=REFUSED)
 def test_refused(change: dict[str, object], error: type[Exception], message: str, torch_model: bool) -> None:
     model = nn.Sequential(nn.Linear(2, 2), nn.ReLU(), nn.Linear(2, 2)).eval() if torch_model else ANN
-    if torch_model and "calibration" in change and np.ndim(change["calibration"]) < 2 or message.endswith(r"\*shape\]"):
-        error, message = SnnverifyError, "shape"  # the import may say so first, by the shape that the model runs on
     with pytest.raises(error, match=message) as e:
         convert(model, **({"calibration": TWO} | change))
     assert "\n" not in str(e.value)
+
+
+@pytest.mark.parametrize("calibration", [np.ones((3, 5)), np.ones(2), 3.0, np.ones((3, 2, 1))])
+def test_a_calibration_set_of_another_shape_is_refused(calibration: object) -> None:
+    for model in (ANN, nn.Sequential(nn.Linear(2, 2), nn.ReLU()).eval()):
+        with pytest.raises(SnnverifyError, match="shape") as e:
+            convert(model, calibration)  # type: ignore[arg-type]
+        assert "\n" not in str(e.value)
+    with pytest.raises(DataError, match=r"calibration set of shape .*: \[N, \*shape\] with shape \(2,\)"):
+        convert(ANN, calibration)  # type: ignore[arg-type]
 
 
 def test_a_misspelt_population_is_refused_without_calibration_too() -> None:

@@ -11,7 +11,7 @@ from .. import reference
 from ..activation import Neuron
 from ..fidelity import reach
 from ..findings import Measure
-from ..network import INPUT, Network
+from ..network import INPUT, Conv, Dense, Network
 from ..oracles import Oracle
 from ..strategies import Conversion, conversions, exact_cases, integer_cases, rough_cases
 from ..trace import Case, compare
@@ -32,6 +32,22 @@ def exact(case: Case, subject: Oracle) -> Iterator[Measure]:
     for name, events in exactly.events.items():
         for kind, count in events.items():
             yield Measure(f"{kind} off", abs(ours.events[name][kind] - count), where=name)
+
+
+@check("simulator", exact_cases())
+def events(case: Case, subject: Oracle) -> Iterator[Measure]:
+    """Synaptic operations count the non-zero weights of every spike's fan-out, also where half of the weights are pruned [definition of Trace.events]."""
+    layers = []
+    for layer in case.network.layers:
+        pruned = [replace(b.op, weight=b.op.weight * (np.indices(b.op.weight.shape).sum(0) % 2))
+                  if isinstance(b.op, Dense | Conv) else b.op for b in layer.branches]  # fmt: skip
+        branches = tuple(replace(b, op=op) for b, op in zip(layer.branches, pruned, strict=True))
+        layers.append(replace(layer, branches=branches))
+    case = replace(case, network=replace(case.network, layers=tuple(layers)))
+    ours, exactly = subject.run(case, "counts").events, reference.run(case).events
+    for name, expected in exactly.items():
+        for kind, count in expected.items():
+            yield Measure(f"{kind} off", abs(ours[name][kind] - count), where=name)
 
 
 @check("simulator", rough_cases())
