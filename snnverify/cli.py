@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from . import __version__
-from .errors import ConfigError, SnnverifyError
+from .errors import CodecError, ConfigError, SnnverifyError
 
 
 class _Parser(argparse.ArgumentParser):
@@ -30,6 +30,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         sys.stderr.close()
         return 0
+    except OSError as e:  # a folder or file that may not be read or written, a full disk
+        print(
+            f"snnverify: {e.filename or 'system'}: {e.strerror or e}; mend that, or choose another path",
+            file=sys.stderr,
+        )
+        return 2
     except KeyboardInterrupt:
         print("\nsnnverify: interrupted; nothing half-written is left", file=sys.stderr)
         return 130
@@ -66,7 +72,7 @@ def _parser() -> _Parser:
 
     gate = add(_gate, "gate", "Judge a report: exit 0 pass, 1 fail, 3 inconclusive, 2 no evidence or bad usage.")
     gate.add_argument("report", type=Path, help="folder of a report")
-    gate.add_argument("--gate-t", type=int, help="T that is judged; the largest by default")
+    gate.add_argument("--gate-t", type=_positive, help="T that is judged; the largest by default")
     gate.add_argument("--max-drop", help="percentage points; those of the report by default")
 
     listing = add(_list, "list", "List the checks with claim and source.")
@@ -78,16 +84,25 @@ def _parser() -> _Parser:
 
     analyze = add(_analyze, "analyze", "Tell, before any conversion, what of a model converts.")
     analyze.add_argument("model", help="module:callable or path.py:callable")
-    analyze.add_argument("--input-shape", nargs="+", type=int, metavar="N", help="sample axes, channel first: 1 28 28")
+    analyze.add_argument(
+        "--input-shape", nargs="+", type=_positive, metavar="N", help="sample axes, channel first: 1 28 28"
+    )
 
     mutants = add(_mutants, "mutants", "Break the package in many ways and tell which checks notice.")
     mutants.add_argument("patterns", nargs="*", help="names of mutants; all by default")
-    mutants.add_argument("--examples", type=int, default=25, help="cases per check (25)")
-    mutants.add_argument("--jobs", type=int, default=2, help="processes (2)")
+    mutants.add_argument("--examples", type=_positive, default=25, help="cases per check (25)")
+    mutants.add_argument("--jobs", type=_positive, default=2, help="processes (2)")
 
     train = add(_train_default, "train-default", "Train the embedded models again and compare their digests.")
     train.add_argument("--out", type=Path, default=Path("zoo"), help="folder for the weights (zoo)")
     return parser
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text!r}: give an integer >= 1")
+    return number
 
 
 def _report(*, gate: bool, quick: bool, out: str | None, command: str, **options: Any) -> int:
@@ -101,8 +116,8 @@ def _report(*, gate: bool, quick: bool, out: str | None, command: str, **options
     report.check_target(target)
     with Progress() as progress:
         run = assess(settings, quick=quick, progress=progress)
-        print(report.render_text(run))
-        written = report.write(run, target)
+        written = report.write(run, target)  # before anything is printed: a closed pipe must not cost the report
+    print(report.render_text(run))
     print(f"\nreport: {written / 'index.html'}")
     verdicts = [(a.model.name, a.verdict) for a in run.assessments]
     code = _verdicts(verdicts)
@@ -146,7 +161,10 @@ def _replay(*, case: Path, oracle: str | None, command: str) -> int:
     from .oracles import get
     from .run import Failure, replay
 
-    failure = load(case, Failure)
+    try:
+        failure = load(case, Failure)
+    except CodecError as e:
+        raise CodecError(f"{e}; give the .npz file that a failing check names") from e
     finding = replay(failure, get(oracle or failure.oracle))
     print(finding.explain())
     return 0 if finding.outcome == "pass" else 1
@@ -156,10 +174,14 @@ def _analyze(*, model: str, input_shape: list[int] | None, command: str) -> int:
     from . import zoo
     from .convert import analyze
     from .convert.load import load_model
+    from .pipeline import embedded_names
     from .report import render_verdicts
 
-    module = zoo.load_default(model).module if model in zoo.MODELS else load_model(model)[0]
-    shape = (1, 8, 8) if model in zoo.MODELS else input_shape
+    if ":" in model:
+        module, shape = load_model(model)[0], input_shape
+    else:
+        (name,) = embedded_names(model)
+        module, shape = zoo.load_default(name).module, [1, 8, 8]
     rows = analyze(module, tuple(shape) if shape else None)
     print(render_verdicts(rows))
     return 1 if any(r.verdict == "unsupported" for r in rows) else 0
@@ -174,6 +196,7 @@ def _mutants(*, patterns: list[str], examples: int, jobs: int, command: str) -> 
 def _train_default(*, out: Path, command: str) -> int:
     from . import zoo
 
+    out.mkdir(parents=True, exist_ok=True)  # before minutes of training, not after them
     with Progress() as progress:
         rows = zoo.train_default(out, progress=lambda name, done, todo: progress(f"{name}: training", done, todo))
     for row in rows:

@@ -121,20 +121,21 @@ def assess(settings: Settings, *, quick: bool = False, progress: Progress | None
 def subjects(settings: Settings, limit: int | None = None) -> Iterator[_Subject]:
     """Models and data that the settings name."""
     if settings.model is None or ":" not in settings.model:
+        names = embedded_names(settings.model)
         for option in ("weights", "data", "calibration"):
             if getattr(settings, option) is not None:
                 raise ConfigError(f"{option} = {getattr(settings, option)!r}: it goes with a model of your own; name it as "
                                   "module:callable or path.py:callable")  # fmt: skip
-        yield from (_embedded(name, limit) for name in _names(settings.model))
+        yield from (_embedded(name, limit) for name in names)
     else:
         yield _own(settings, limit)
 
 
-def _names(model: str | None) -> Sequence[str]:
+def embedded_names(model: str | None) -> Sequence[str]:
+    """Names of the embedded models that are meant; all of them by None, `ConfigError` where there is none."""
     if model is not None and model not in zoo.MODELS:
-        raise ConfigError(
-            f"model = {model!r}: neither 'module:callable' nor an embedded model{nearest(model, zoo.MODELS)}"
-        )
+        hint = f"; write '{model}:callable'" if model.endswith(".py") else nearest(model, zoo.MODELS)
+        raise ConfigError(f"model = {model!r}: neither 'module:callable' nor an embedded model{hint}")
     return tuple(zoo.MODELS) if model is None else (model,)
 
 
@@ -145,7 +146,8 @@ def _embedded(name: str, limit: int | None) -> _Subject:
         "data": "scikit-learn load_digits, held-out part", "input scaling": "x / 16",
         "calibration": f"the {len(m.train_x)} training images",
     }  # fmt: skip
-    return _subject(name, m.module, m.train_x, m.evaluation_x[:limit], m.evaluation_y[:limit], facts)
+    x, y = m.evaluation_x[:limit], m.evaluation_y[:limit]
+    return _subject(name, m.module, m.train_x, x, y, np.arange(len(x)), facts)
 
 
 def _own(settings: Settings, limit: int | None) -> _Subject:
@@ -154,39 +156,53 @@ def _own(settings: Settings, limit: int | None) -> _Subject:
         raise ConfigError("data: labelled samples are needed; give --data FILE.npz, an IDX pair or module:callable")
     module, weights = load_model(settings.model, settings.weights, settings.root)
     data = load_data(settings.data, limit=limit, root=settings.root)
+    evaluated = np.ones(len(data), bool)
     if settings.calibration is not None:
         calibration: Array = load_data(settings.calibration, root=settings.root).x
+        if calibration.shape[1:] != data.x.shape[1:]:
+            raise DataError(f"calibration {settings.calibration!r}: samples of shape {calibration.shape[1:]}, those of data "
+                            f"have {data.x.shape[1:]}; give both in the model's input shape")  # fmt: skip
         said = settings.calibration
     else:
-        calibration, data, said = _held_back(data)
+        evaluated[_held_back(len(data), settings.seed)] = False
+        calibration = data.x[~evaluated]
+        said = f"{len(calibration)} samples of data, drawn by seed {settings.seed}, not evaluated"
     facts = {
         "model": settings.model, "weights": settings.weights or "as built", "weights sha256": weights,
         "data": data.source, "input scaling": data.scaling, "calibration": said,
     }  # fmt: skip
     if data.note:
         facts["data note"] = data.note
-    return _subject(settings.model.rsplit(":", 1)[-1], module, calibration, data.x, data.y, facts)
+    numbers = data.first_sample + np.flatnonzero(evaluated)
+    name = settings.model.rsplit(":", 1)[-1]
+    return _subject(name, module, calibration, data.x[evaluated], data.y[evaluated], numbers, facts)
 
 
-def _held_back(data: Dataset) -> tuple[Array, Dataset, str]:
-    """Take the first tenth of the data for calibration, out of the evaluation."""
-    n = min(HELD_BACK, len(data) // 10)
-    if n == 0:
-        raise DataError(f"data: {len(data)} samples are too few to hold a tenth back; give --calibration")
-    return data.x[:n], replace(data, x=data.x[n:], y=data.y[n:]), f"the first {n} samples of data, not evaluated"
+def _held_back(n: int, seed: int) -> Array:
+    """Indices of a tenth of n samples for calibration; drawn, because data are often sorted or periodic by class."""
+    if n < 10:
+        raise DataError(f"data: {n} samples are too few to hold a tenth back; give --calibration")
+    return np.random.default_rng(seed).permutation(n)[: min(HELD_BACK, n // 10)]
 
 
 def _subject(
-    name: str, module: nn.Module, calibration: Array, x: Array, y: Array, facts: Mapping[str, str]
+    name: str, module: nn.Module, calibration: Array, x: Array, y: Array, numbers: Array, facts: Mapping[str, str]
 ) -> _Subject:
-    pairs = shared_samples(calibration, x) if calibration.shape[1:] == x.shape[1:] else np.zeros((0, 2), int)
-    first = ", ".join(str(int(k)) for k in pairs[:5, 1])
+    """Add what is known of every model's data; `numbers` [N] are those of the evaluation samples in their source."""
+    shared = numbers[shared_samples(calibration, x)[:, 1]]
     more = {
         "data digest": Dataset(x, y, "", "").digest, "samples": str(len(x)),
         "calibration samples": str(len(calibration)),
-        "shared by calibration and evaluation": f"{len(pairs)} (evaluation {first}, ...)" if len(pairs) else "none",
+        "shared by calibration and evaluation": f"{len(shared)}: {_ranges(shared)}" if len(shared) else "none",
     }  # fmt: skip
     return _Subject(name, module, calibration, x, y, {**facts, **more})
+
+
+def _ranges(numbers: Array, most: int = 20) -> str:
+    """Increasing numbers as text, ``0-4, 7``; after `most` ranges only how many numbers more there are."""
+    runs = np.split(numbers, np.flatnonzero(np.diff(numbers) > 1) + 1)
+    said = [f"{r[0]}-{r[-1]}" if len(r) > 1 else f"{r[0]}" for r in runs[:most]]
+    return ", ".join(said) + (f" and {sum(map(len, runs[most:]))} more" if len(runs) > most else "")
 
 
 def assess_one(subject: _Subject, settings: Settings, progress: Progress | None = None) -> Assessment:
@@ -225,11 +241,12 @@ def prepare(
 
         return tick
 
+    # What two samples and the options tell comes first: nobody waits for a data set to learn of a slip of the pen.
     margin = points(settings.max_drop)
-    logits = _logits(subject.module, subject.x, torch.float32, ticker("ANN"))
-    check_labels(subject.y, logits.shape[1])
+    check_labels(subject.y, _logits(subject.module, subject.x[:2], torch.float32, None).shape[1])
     converted = convert(subject.module, subject.calibration, mode=settings.mode, v_init=settings.v_init,
                         reset=settings.reset, input_shape=subject.x.shape[1:])  # type: ignore[arg-type]  # fmt: skip
+    logits = _logits(subject.module, subject.x, torch.float32, ticker("ANN"))
     fidelity = measure(converted, subject.x, subject.y, logits, settings.timesteps, seed=settings.seed,
                        encoding=cast(Encoding, settings.encoding), progress=ticker("SNN"))  # fmt: skip
     try:
@@ -250,12 +267,13 @@ def _logits(module: nn.Module, x: Array, dtype: torch.dtype, tick: Callable[[int
             try:
                 y = model(part)
             except Exception as e:
-                raise DataError(
-                    f"data of shape {x.shape}: the model cannot run on it ({last_line(e)}); check the shape"
-                ) from e
-            if not isinstance(y, torch.Tensor) or y.shape[0] != len(part) or y[0].ndim != 1:
+                raise DataError(f"data: the model cannot run on samples of shape {x.shape[1:]} ({last_line(e)}); "
+                                "bring x to the shape it takes") from e  # fmt: skip
+            if not isinstance(y, torch.Tensor) or y.ndim != 2 or len(y) != len(part):
                 shape = tuple(y.shape) if isinstance(y, torch.Tensor) else type(y).__name__
                 raise DataError(f"model output: {shape} for {len(part)} samples; a classifier returns [N, classes]")
+            if not torch.isfinite(y).all():
+                raise DataError("model output: NaN or infinity; scale the data as in training, and check the weights")
             rows.append(y.numpy())
             if tick is not None:
                 tick(len(part))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import shlex
 import sys
@@ -42,17 +43,34 @@ OPTIONS: tuple[tuple[str, dict[str, Any]], ...] = (
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the suites' options; one that another plugin has already taken stays with that plugin."""
+    """Add the suites' options; one that another plugin has already taken stays with that plugin, and so does its value."""
     group = parser.getgroup("snnverify", "verification of spiking neural networks")
     for name, keywords in OPTIONS:
         try:
-            group.addoption(name, **keywords)
-        except ValueError:
+            group.addoption(name, dest=_destination(name), **keywords)
+        except (ValueError, argparse.ArgumentError):
             continue
 
 
+def _destination(name: str) -> str:
+    return "snnverify_" + name.lstrip("-").replace("-", "_")
+
+
 def _option(config: pytest.Config, name: str) -> Any:
-    return config.getoption(name.lstrip("-").replace("-", "_"), None)
+    return config.getoption(_destination(name), None)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Refuse wrong options before anything is collected, in one line; without an option of ours nothing is imported."""
+    if any(_option(config, name) is not None for name, _ in OPTIONS):
+        settings_of(config)
+    if target := _option(config, "--report"):
+        from .report import check_target
+
+        try:
+            check_target(Path(target))
+        except SnnverifyError as e:
+            raise pytest.UsageError(f"--report: {e}") from e
 
 
 def settings_of(config: pytest.Config) -> Settings:
@@ -63,11 +81,10 @@ def settings_of(config: pytest.Config) -> Settings:
     if SETTINGS not in config.stash:
         given = {k: _option(config, k) for k in ("model", "weights", "data", "calibration", "max_drop", "examples")}
         try:
-            config.stash[SETTINGS] = merge(
-                {**given, "seed": _option(config, "check_seed")}, read_config(config.rootpath)
-            )
-            for name in _option(config, "oracle") or ():
+            settings = merge({**given, "seed": _option(config, "check_seed")}, read_config(config.rootpath))
+            for name in _option(config, "oracle") or [settings.oracle]:
                 get(name)
+            config.stash[SETTINGS] = settings
         except SnnverifyError as e:
             raise pytest.UsageError(str(e)) from e
     return config.stash[SETTINGS]
@@ -102,7 +119,7 @@ def assessment(model_name: str, request: pytest.FixtureRequest) -> Assessment:
     try:
         (found,) = (assess_one(s, settings) for s in subjects(settings))
     except SnnverifyError as e:
-        pytest.fail(f"{model_name}: {e}", pytrace=False)
+        raise pytest.fail.Exception(f"{model_name}: {e}", pytrace=False) from None
     request.config.stash.setdefault(ASSESSMENTS, {})[model_name] = found
     return found
 
@@ -131,6 +148,19 @@ def verify_model(assessment: Assessment, request: pytest.FixtureRequest) -> Call
     return judge
 
 
+@pytest.fixture
+def verify_gate(assessment: Assessment) -> Callable[[], None]:
+    """Return a function that fails unless the gate lets the model under test through."""
+
+    def judge() -> None:
+        verdict = assessment.verdict
+        lines = [f"  {r.outcome}: {r.name}: {r.detail}" for r in verdict.requirements if r.outcome != "PASS"]
+        if verdict.outcome != "PASS":
+            pytest.fail("\n".join([f"{assessment.model.name}: {verdict.outcome}", *lines]), pytrace=False)
+
+    return judge
+
+
 def conclude(finding: Finding, config: pytest.Config) -> None:
     """Turn a finding into pytest's outcome: unsupported skips with its reason, all but a pass fails."""
     config.stash.setdefault(FINDINGS, []).append(finding)
@@ -144,6 +174,9 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     """Print how often each outcome came up, and the fidelity of the models."""
     findings = config.stash.get(FINDINGS, [])
     assessments = config.stash.get(ASSESSMENTS, {})
+    if _option(config, "--report") and not assessments:
+        terminalreporter.write_line("snnverify: no report: no model was assessed in this process (run the model suite, "
+                                    "without -n)", red=True)  # fmt: skip
     if not findings:
         return
     from . import report
@@ -158,7 +191,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         return
     run = _run_of(config, tuple(assessments.values()))
     terminalreporter.write_line(report.render_summary(run))
-    if target := _option(config, "report"):
+    if target := _option(config, "--report"):
         try:
             terminalreporter.write_line(f"report: {report.write(run, Path(target)) / 'index.html'}")
         except ConfigError as e:

@@ -40,6 +40,7 @@ def batch_invariance(case: Case, subject: Oracle) -> Iterator[Measure]:
         yield Measure(
             "spikes of sample 0 alone", differences(alone.spikes[name], whole.spikes[name][:, :1]), where=name
         )
+        yield Measure("potentials of sample 0 alone", differences(alone.v[name], whole.v[name][:, :1]), where=name)
         yield Measure("spikes in reverse", differences(backward.spikes[name][:, ::-1], whole.spikes[name]), where=name)
         yield Measure("potentials in reverse", differences(backward.v[name][:, ::-1], whole.v[name]), where=name)
 

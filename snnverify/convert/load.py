@@ -39,7 +39,7 @@ def load_model(
     Returns
     -------
     module : torch.nn.Module
-        In eval mode.
+        As it was built, perhaps in training mode; whoever runs it does so on a copy in eval mode, and says so.
     sha256 : str
         Of the weights file (hex); empty without one.
 
@@ -64,7 +64,7 @@ def load_model(
         state, sha256 = load_weights(weights)
         _fit(module, state, f"{os.fspath(weights)} does not fit model {spec!r}")
     _finite(module.state_dict(), f"model {spec!r}")
-    return module.eval(), sha256
+    return module, sha256
 
 
 def load_weights(path: str | os.PathLike[str]) -> tuple[dict[str, torch.Tensor], str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 
 import torch
 from torch import nn
@@ -21,7 +22,8 @@ def specimen(entry: Entry, seed: int, samples: int = 5) -> tuple[nn.Module, Arra
         torch.manual_seed(seed)
         model = randomise(entry.factory(), seed)
         x = torch.randn(samples, *entry.input_shape, dtype=torch.float64)
-    with torch.no_grad():
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch tells of copies that "same" padding costs it
         y = copy.deepcopy(model).double().eval()(x.clone())
     return model, x.numpy(), y.numpy()
 
