@@ -92,14 +92,18 @@ def settings_of(config: pytest.Config) -> Settings:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Spread a suite over the oracles and models that were asked for."""
+    if not {"oracle_name", "model_name"} & set(metafunc.fixturenames):
+        return
+    try:
+        settings = settings_of(metafunc.config)
+    except pytest.UsageError as e:  # in pyproject, found only now; without a traceback
+        raise pytest.Collector.CollectError(str(e)) from None
     if "oracle_name" in metafunc.fixturenames:
-        default = settings_of(metafunc.config).oracle
-        metafunc.parametrize("oracle_name", _option(metafunc.config, "oracle") or [default], scope="session")
+        metafunc.parametrize("oracle_name", _option(metafunc.config, "--oracle") or [settings.oracle], scope="session")
     if "model_name" in metafunc.fixturenames:
         from . import zoo
 
-        model = settings_of(metafunc.config).model
-        metafunc.parametrize("model_name", list(zoo.MODELS) if model is None else [model], scope="session")
+        metafunc.parametrize("model_name", [settings.model] if settings.model else list(zoo.MODELS), scope="session")
 
 
 @pytest.fixture(scope="session")

@@ -199,7 +199,7 @@ def test_a_flipped_byte_is_refused_or_changes_nothing(tmp_path: Path) -> None:
         try:
             assert same(load(path, Case), SMALL)  # a date or an attribute of the archive
         except CodecError as e:
-            assert "\n" not in str(e)
+            escaped |= {f"two lines at byte {i}": i} if "\n" in str(e) else {}
         except Exception as e:
             escaped[f"{type(e).__name__} at byte {i}"] = i
     assert not escaped
@@ -275,9 +275,10 @@ def test_an_interrupted_write_leaves_the_old_file_and_nothing_else(
     def fail(*_: object, **__: object) -> None:
         raise error
 
-    with monkeypatch.context() as m, pytest.raises(error):
+    with monkeypatch.context() as m:
         m.setattr(os, interrupted, fail)
-        write_atomic(target, "new")
+        with pytest.raises(error):
+            write_atomic(target, "new")
     assert [p.name for p in tmp_path.iterdir()] == ["f.txt"]
     assert target.read_text() == "old"
     write_atomic(target, "größe")

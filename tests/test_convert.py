@@ -6,7 +6,6 @@ import copy
 import math
 import warnings
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,13 +13,11 @@ import pytest
 import torch
 from torch import nn
 
-from snnverify.activation import Cuba, Neuron, Relu
+from snnverify.activation import Neuron
 from snnverify.content import load, save
 from snnverify.convert import ConversionWarning, ConvertedNetwork, convert
-from snnverify.errors import ConfigError, DataError, NetworkError, SnnverifyError, Unsupported
-from snnverify.network import Branch, Conv, Dense, Layer, Network, Pool, Scale
 from snnverify.simulate import forward
-from snnverify.zoo.corpus.modules import Calls, randomise
+from snnverify.zoo.corpus.modules import randomise
 
 SHAPE = (2, 6, 6)
 
@@ -237,110 +234,6 @@ def test_the_template_of_the_neuron_is_carried_with_its_leak(form: str) -> None:
     assert 24 in expected
 
 
-# ------------------------------------------------------------------------------------------------ topologies
-
-
-def residual() -> nn.Module:
-    return Calls(lambda m, x: m.fc(m.flat(m.act2(m.b(h := m.act1(m.a(x))) + h))), a=nn.Conv2d(2, 4, 3, padding=1),
-                 act1=nn.ReLU(), b=nn.Conv2d(4, 4, 3, padding=1), act2=nn.ReLU(), flat=nn.Flatten(),
-                 fc=nn.Linear(144, 3))  # fmt: skip
-
-
-def grouped() -> nn.Module:
-    return nn.Sequential(nn.Conv2d(2, 6, 3, groups=2), nn.ReLU(), nn.Conv2d(6, 9, 3, groups=3), nn.ReLU(),
-                         nn.Conv2d(9, 9, 2, groups=9), nn.ReLU(), nn.Flatten(), nn.Linear(9, 3))  # fmt: skip
-
-
-def transposed() -> nn.Module:
-    return nn.Sequential(nn.Conv2d(2, 4, 3), nn.ReLU(), nn.ConvTranspose2d(4, 6, 3, 2, groups=2), nn.ReLU(),
-                         nn.ConvTranspose2d(6, 2, 2), nn.ReLU(), nn.AvgPool2d(2), nn.Flatten(),
-                         nn.Linear(50, 3))  # fmt: skip
-
-
-def concatenated() -> nn.Module:
-    def run(m, x):
-        return m.fc(m.flat(m.act3(m.c(torch.cat([m.act1(m.a(x)), x, m.act2(m.b(x))], 1)))))
-
-    return Calls(run, a=nn.Conv2d(2, 3, 1), act1=nn.ReLU(), b=nn.Conv2d(2, 2, 3, padding=1), act2=nn.ReLU(),
-                 c=nn.Conv2d(7, 4, 3), act3=nn.ReLU(), flat=nn.Flatten(), fc=nn.Linear(64, 3))  # fmt: skip
-
-
-def pooled_sum() -> nn.Module:
-    def run(m, x):
-        h = m.act1(m.a(x))
-        return m.fc(m.flat(m.act2(m.b(h) + m.pool(h) + h)))
-
-    return Calls(run, a=nn.Conv2d(2, 3, 3), act1=nn.ReLU(), b=nn.Conv2d(3, 3, 1), pool=nn.AvgPool2d(3, 1, 1),
-                 act2=nn.ReLU(), flat=nn.Flatten(), fc=nn.Linear(48, 3))  # fmt: skip
-
-
-def all_convolutional() -> nn.Module:
-    """A global average of the last activation gives the classes: no weights come after its thresholds."""
-    return nn.Sequential(nn.Conv2d(2, 4, 3), nn.ReLU(), nn.Conv2d(4, 3, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1),
-                         nn.Flatten())  # fmt: skip
-
-
-def image_to_image() -> nn.Module:
-    return nn.Sequential(nn.Conv2d(2, 3, 3), nn.ReLU(), nn.AvgPool2d(2))
-
-
-TOPOLOGIES = [lenet, residual, grouped, transposed, concatenated, pooled_sum, all_convolutional, image_to_image]
-
-
-def uneven(factory: Callable[[], nn.Module]) -> nn.Module:
-    """Weights whose channels differ widely in size, so that a factor on the wrong channel shows."""
-    model = built(factory(), 3)
-    with torch.no_grad():
-        for m in model.modules():
-            if isinstance(m, (nn.Conv2d, nn.ConvTranspose2d)):
-                axis = 1 if isinstance(m, nn.ConvTranspose2d) else 0
-                size = torch.logspace(-1, 0.5, m.weight.shape[axis])
-                m.weight.mul_(size.reshape([-1 if a == axis else 1 for a in range(4)]))
-    return model
-
-
-@pytest.mark.parametrize("mode", ["max", "channel-wise"])
-@pytest.mark.parametrize("factory", TOPOLOGIES, ids=lambda f: f.__name__)
-def test_thresholds_balance_in_every_topology(factory: Callable[[], nn.Module], mode: str) -> None:
-    model, x = uneven(factory), randn(8, *SHAPE, seed=5)
-    y = ann_of(model, x)
-    forms = {form: convert(model, x, mode=mode, form=form) for form in ("normalise", "balance")}
-    for form, c in forms.items():
-        # Without dynamics, the weights alone must compute what torch does: a ReLU for every neuron. Fewer than 2000
-        # products and 10 layers: 2000 x 10 x 2^-53 = 2e-12.
-        layers = [replace(v, act=Relu()) if isinstance(v.act, Neuron) else v for v in c.snn.layers]
-        out = forward(Network(SHAPE, tuple(layers)), x)[c.snn.output.name]
-        unit = c.units[c.snn.output.name]
-        found = out * np.reshape(unit, (-1, *(1,) * (out.ndim - 2)) if np.ndim(unit) else ())
-        np.testing.assert_allclose(found, y, rtol=0, atol=2e-12 * np.abs(y).max(), err_msg=form)
-        if form == "normalise":
-            assert all(np.all(theta == 1) for theta in c.thresholds.values())
-    counts = {form: c.simulate(x, 64, dtype="float64").counts for form, c in forms.items()}
-    for name, a in counts["normalise"].items():
-        # The two forms are one network in two units; only a rounding can part them.
-        assert (a != counts["balance"][name]).mean() < 1e-3, name
-    if y.ndim == 2:
-        two = np.sort(forms["normalise"].run(x, 64), 1)[:, -2:]
-        clear = two[:, 1] - two[:, 0] > 1e-3 * np.abs(y).max()  # no tie that a rounding may decide
-        assert clear.mean() > 0.5
-        classes = [c.classify(x, 64)[clear].tolist() for c in forms.values()]
-        assert classes[0] == classes[1]
-    errors = [np.abs(forms["normalise"].run(x, steps) - y).max() / np.abs(y).max() for steps in (32, 512)]
-    assert errors[1] < min(0.08, errors[0] / 2), errors
-
-
-def test_a_module_used_again_beside_a_sum_of_three_has_a_name_of_its_own() -> None:
-    """Reuse is named ``relu:2``, and so is the summand that pooling puts in front of a sum."""
-    def run(m, x):
-        return m.relu(m.a(m.relu(m.a(x) + m.b(x) + m.pool(m.first(m.a(x))))))
-
-    conv = {k: nn.Conv2d(2, 2, 3, padding=1) for k in "ab"}
-    model = built(Calls(run, **conv, pool=nn.AvgPool2d(3, 1, 1), first=nn.ReLU(), relu=nn.ReLU()))
-    c = convert(model, X[:20], mode="max")
-    y = ann_of(model, X[:20])
-    assert np.abs(c.run(X[:20], 512) - y).max() < 0.1 * y.max()
-
-
 # ------------------------------------------------------------------------------------------------ notes
 
 
@@ -401,100 +294,3 @@ def test_save_and_load(tmp_path: Path) -> None:
     np.testing.assert_array_equal(back.run(X[:4], 16), c.run(X[:4], 16))
     assert (back.options, back.notes, back.calibration_report()) == (c.options, c.notes, c.calibration_report())
     assert convert(lenet(), X[:30]) != c
-
-
-# ------------------------------------------------------------------------------------------------ refusals
-
-ANN = Network((2,), (Layer("r", (Branch(Dense(np.eye(2))),), Relu()), Layer("o", (Branch(Scale(), "r"),))))
-TWO = np.ones((3, 2))
-REFUSED = {
-    "mode": ({"mode": "maximum"}, ConfigError, r"mode = 'maximum': one of max, NN\.N%.*channel-wise"),
-    "mode empty": ({"mode": ""}, ConfigError, r"mode = ''"),
-    "mode 1/0": ({"mode": "1/0"}, ConfigError, r"mode = '1/0'"),
-    "percentile 0": ({"mode": "0%"}, ConfigError, r"mode = '0%': a percentile lies in \(0, 100\]"),
-    "percentile 101": ({"mode": "101%"}, ConfigError, r"mode = '101%': a percentile lies in \(0, 100\]"),
-    "percentile as a number": ({"mode": 99.9}, ConfigError, r"mode = 99\.9: a fraction.*; a percentile ends in %"),
-    "fraction 0": ({"mode": 0}, ConfigError, r"mode = 0: a fraction"),
-    "fraction nan": ({"mode": float("nan")}, ConfigError, r"mode = nan"),
-    "v_init name": ({"v_init": "quarter"}, ConfigError, r"v_init = 'quarter': half, zero, or a fraction"),
-    "v_init 1": ({"v_init": 1}, ConfigError, r"v_init = 1: .*\[0, 1\)"),
-    "v_init negative": ({"v_init": -0.5}, ConfigError, r"v_init = -0\.5"),
-    "v_init nan": ({"v_init": float("nan")}, ConfigError, r"v_init = nan"),
-    "reset": ({"reset": "soft"}, ConfigError, r"reset = 'soft': one of subtract"),
-    "form": ({"form": "scale"}, ConfigError, r"form = 'scale': one of normalise, balance"),
-    "population": ({"population": "postive"}, ConfigError, r"population = 'postive': one of all, positive"),
-    "readout": ({"readout": "spikes"}, ConfigError, r"readout = 'spikes': one of auto, membrane, count"),
-    "nan": ({"calibration": [[1.0, np.nan]]}, DataError, "calibration set: it holds NaN or infinity; mend"),
-    "infinity": ({"calibration": [[1.0, np.inf]]}, DataError, "calibration set: it holds NaN or infinity"),
-    "empty": ({"calibration": np.ones((0, 2))}, DataError, "calibration set: it is empty; give at least one"),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("torch_model", [False, True], ids=["network", "torch"])
-@pytest.mark.parametrize(("change", "error", "message"), REFUSED.values(), ids=REFUSED)
-def test_refused(change: dict[str, object], error: type[Exception], message: str, torch_model: bool) -> None:
-    model = nn.Sequential(nn.Linear(2, 2), nn.ReLU(), nn.Linear(2, 2)).eval() if torch_model else ANN
-    with pytest.raises(error, match=message) as e:
-        convert(model, **({"calibration": TWO} | change))
-    assert "\n" not in str(e.value)
-
-
-@pytest.mark.parametrize("calibration", [np.ones((3, 5)), np.ones(2), np.ones((3, 2, 1))])
-def test_a_calibration_set_of_another_shape_is_refused(calibration: object) -> None:
-    for model in (ANN, nn.Sequential(nn.Linear(2, 2), nn.ReLU()).eval()):
-        with pytest.raises(SnnverifyError, match="shape") as e:
-            convert(model, calibration)  # type: ignore[arg-type]
-        assert "\n" not in str(e.value)
-    with pytest.raises(DataError, match=r"calibration set of shape .*: \[N, \*shape\] with shape \(2,\)"):
-        convert(ANN, calibration)  # type: ignore[arg-type]
-
-
-def test_a_misspelt_population_is_refused_without_calibration_too() -> None:
-    with pytest.raises(ConfigError, match="population = 'postive'"), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        convert(ANN, population="postive")  # type: ignore[arg-type]
-
-
-def test_read_outs_that_contradict_the_network_are_refused() -> None:
-    with pytest.raises(ConfigError, match="readout = 'membrane': the ANN ends in an activation.*use count or auto"):
-        convert(line(), [[1.0]], readout="membrane")
-    assert convert(line(), [[1.0]], readout="count").readout == "count"
-    assert convert(ANN, TWO, readout="membrane").readout == "membrane"
-
-
-def test_what_cannot_spike_is_refused_by_name() -> None:
-    with pytest.raises(Unsupported, match="no ReLU-like activation to replace; convert a network with ReLU"):
-        convert(nn.Linear(2, 2).eval(), TWO)
-    with pytest.raises(Unsupported, match=r"no ReLU-like activation"):
-        convert(nn.Linear(2, 2).eval(), TWO, readout="count")
-    pool = nn.Sequential(nn.Conv2d(2, 2, 1), nn.ReLU(), nn.MaxPool2d(2)).eval()
-    with pytest.raises(Unsupported, match="2: max pooling has no spiking form; use average pooling"):
-        convert(pool, X[:4])
-    with pytest.raises(Unsupported, match="1: "):
-        convert(nn.Sequential(nn.Linear(2, 2), nn.Tanh(), nn.Linear(2, 2), nn.ReLU()).eval(), TWO)
-    for act in (Neuron(), Cuba(3)):
-        half_spiking = Network((2,), (*ANN.layers, Layer("s", (Branch(Scale(), "r"),), act)))
-        with pytest.raises(Unsupported, match="s: "), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            convert(half_spiking)
-
-
-def test_the_input_shape_is_asked_for_where_nothing_tells_it() -> None:
-    model = nn.Sequential(nn.Conv2d(2, 2, 1), nn.ReLU()).eval()
-    with pytest.raises(ConfigError, match=r"input_shape: neither .*; give input_shape=\(\.\.\.\)"):
-        convert(model)
-    with pytest.raises((NetworkError, DataError)):
-        convert(model, X[:3], input_shape=(2, 5, 5))
-    c = convert(lenet(), X[:3])
-    with pytest.raises(DataError, match=r"x of shape \(3, 2, 6, 5\)"):
-        c.run(X[:3, :, :, :5], 4)
-    with pytest.raises(DataError, match="at least 1 time step"):
-        c.classify(X[0], 0)
-
-
-def test_names_of_inserted_layers_do_not_meet_those_of_the_network() -> None:
-    conv = Conv(np.ones((1, 1, 1)))
-    layers = [Layer("r", (Branch(conv), Branch(Scale()), Branch(Pool("average", (1,)))), Relu()),
-              Layer("r:2", (Branch(conv, "r"),), Relu())]  # fmt: skip
-    c = convert(Network((1, 2), tuple(layers)), np.ones((1, 1, 2)), mode="max", v_init="zero")
-    assert c.run(np.full((1, 2), 0.25), 8).tolist() == [[0.75, 0.75]]

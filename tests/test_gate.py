@@ -31,7 +31,7 @@ def outcome(findings: list[Finding], accuracy: str = "PASS", required: tuple[str
 CHECK = {"PASS": [found("pass")], "FAIL": [found("fail")], "NO EVIDENCE": []}
 
 
-@pytest.mark.parametrize(("accuracy", "check"), product(ACCURACY, CHECK))
+@pytest.mark.parametrize(("accuracy", "check"), list(product(ACCURACY, CHECK)))
 def test_precedence_and_exit_codes(accuracy: str, check: str) -> None:
     verdict = judge({8: ACCURACY[accuracy]}, ONE_POINT, CHECK[check], ("model.x",))
     order = ["FAIL", "NO EVIDENCE", "INCONCLUSIVE", "PASS"]
@@ -96,14 +96,14 @@ def test_what_each_requirement_says() -> None:
     assert undecided.exit_code == 3
 
 
-def test_the_largest_T_is_judged_unless_another_is_named() -> None:
+def test_the_largest_number_of_steps_is_judged_unless_another_is_named() -> None:
     table = {64: ACCURACY["PASS"], 4: ACCURACY["FAIL"], 16: ACCURACY["INCONCLUSIVE"]}
     expected = {None: "PASS", 64: "PASS", 16: "INCONCLUSIVE", 4: "FAIL"}
     assert {at: judge(table, ONE_POINT, [], (), at).outcome for at in expected} == expected
 
 
 @pytest.mark.parametrize("at", [0, 8, 128])
-def test_a_T_that_was_not_measured_is_no_evidence(at: int) -> None:
+def test_a_number_of_steps_that_was_not_measured_is_no_evidence(at: int) -> None:
     table = {64: ACCURACY["PASS"], 4: ACCURACY["PASS"]}
     with pytest.raises(EvidenceError, match=rf"gate-t = {at}: measured at T = 4, 64; choose one of them"):
         judge(table, ONE_POINT, [], (), at)

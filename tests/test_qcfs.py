@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Iterator
 from fractions import Fraction as Fr
 
 import numpy as np
@@ -15,6 +16,15 @@ from snnverify.activation import ClipFloor, Neuron
 from snnverify.convert import QCFS, convert, fine_tune, replace_relu
 from snnverify.errors import ConfigError, Unsupported
 from snnverify.simulate import forward
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> Iterator[None]:
+    """On arrays this small threads only wait for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 def law(z: Fr, levels: int, theta: Fr, shift: Fr) -> Fr:
@@ -114,7 +124,9 @@ def test_one_module_at_two_places_gets_two_thresholds() -> None:
 
 
 def test_a_model_without_relu_modules_is_refused() -> None:
-    with pytest.raises(Unsupported, match=r"Sequential: it holds no nn\.ReLU module; write its activations as nn\.ReLU"):
+    with pytest.raises(
+        Unsupported, match=r"Sequential: it holds no nn\.ReLU module; write its activations as nn\.ReLU"
+    ):
         replace_relu(nn.Sequential(nn.Linear(2, 2), nn.Tanh()))
     with pytest.raises(Unsupported, match="ReLU"):  # the model itself cannot be exchanged inside itself
         replace_relu(nn.ReLU())
@@ -171,7 +183,7 @@ def test_fine_tuning_is_seeded_with_dropout_too_and_leaves_the_global_generator(
 
 @pytest.mark.parametrize("form", ["normalise", "balance"])
 @pytest.mark.parametrize("levels", [2, 4, 8])
-def test_the_first_layer_is_exact_at_T_equal_to_levels(levels: int, form: str) -> None:
+def test_the_first_layer_is_exact_after_as_many_steps_as_levels(levels: int, form: str) -> None:
     """N(T) = clip(floor(z T / theta + 1/2), 0, T): the neuron that starts at theta/2 computes QCFS for T = L."""
     rng = np.random.default_rng(levels)
     model = nn.Sequential(nn.Linear(3, 6), QCFS(levels, 0.5), nn.Linear(6, 2)).double().eval()

@@ -1,6 +1,7 @@
 """The README's examples run, and its pictures of the program are true."""
 
 import re
+import runpy
 import shlex
 from pathlib import Path
 
@@ -52,3 +53,10 @@ def test_links_lead_somewhere():
 def test_every_check_is_documented():
     laws = (ROOT / "docs" / "laws.md").read_text()
     assert [c.name for c in select() if f"`{c.name}`" not in laws] == []
+
+
+def test_example_of_modes_runs():
+    example = runpy.run_path(str(ROOT / "examples" / "modes.py"))
+    rows = example["table"](40)
+    assert len(rows) == 16
+    assert all(0 <= float(cell) <= 100 for row in rows for cell in row[3:])

@@ -1,21 +1,17 @@
-"""The simulator against torch, the exact reference and hand-made laws; its memory, tiles, blocks and refusals."""
+"""The simulator against the exact reference and hand-made laws; its memory, tiles, blocks and refusals."""
 
 from __future__ import annotations
 
-import itertools
 import tracemalloc
-from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
-from torch.nn import functional as F
 
 from snnverify import reference
 from snnverify.activation import Act, ClipFloor, Neuron, Relu
 from snnverify.errors import ConfigError, DataError, NetworkError, SnnverifyError, Unsupported
-from snnverify.network import INPUT, Branch, Conv, Dense, Flatten, Layer, Network, Op, Pool, Scale
-from snnverify.simulate import apply, fan_out, forward, run, simulate
+from snnverify.network import INPUT, Branch, Conv, Dense, Flatten, Layer, Network, Pool, Scale
+from snnverify.simulate import forward, run, simulate
 from snnverify.trace import Case, Trace
 
 MIB = 2**20
@@ -43,108 +39,6 @@ def deep() -> Network:
         Layer("flat", (Branch(Flatten(), "pool"),)),
         Layer("out", (Branch(Dense(dyadic(5, 4, 12)), "flat"),), Neuron(theta=1.5, fires=">", v_floor=-2.0)),
     ))  # fmt: skip
-
-
-# ------------------------------------------------------------------------------------------ operations against torch
-
-
-def as_torch(op: Op, x: np.ndarray) -> np.ndarray:
-    t, axes = torch.tensor(x), x.ndim - 2
-    if isinstance(op, Dense):
-        return (t @ torch.tensor(op.weight).T + (0 if op.bias is None else torch.tensor(op.bias))).numpy()
-    if isinstance(op, Pool):
-        if op.kind == "max":
-            return (F.max_pool1d, F.max_pool2d)[axes - 1](t, op.kernel, op.stride, op.padding).numpy()
-        pool = (F.avg_pool1d, F.avg_pool2d)[axes - 1]
-        y = pool(t, op.kernel, op.stride, op.padding, False, op.count_include_pad or op.kind == "sum").numpy()
-        return np.rint(y * np.prod(op.kernel) * 8) / 8 if op.kind == "sum" else y  # the sums are multiples of 1/8
-    assert isinstance(op, Conv)
-    w, b = torch.tensor(op.weight), None if op.bias is None else torch.tensor(op.bias)
-    if op.transposed:
-        up = (F.conv_transpose1d, F.conv_transpose2d)[axes - 1]
-        crop = [lo for lo, _ in op.padding]
-        return up(t, w, b, op.stride, crop, op.output_padding, op.groups, op.dilation).numpy()
-    t = F.pad(t, [p for pair in reversed(op.padding) for p in pair])  # torch lists the last axis first
-    return (F.conv1d, F.conv2d)[axes - 1](t, w, b, op.stride, 0, op.dilation, op.groups).numpy()
-
-
-def convolutions(axes: int, transposed: bool) -> list[tuple[Conv, tuple[int, ...]]]:
-    found = []
-    for stride, padding, dilation, groups, extra in itertools.product((1, 2, 3), (0, 1, 2), (1, 2), (1, 2, 4), (0, 1)):
-        if transposed and extra >= max(stride, dilation):
-            continue  # torch refuses it
-        kernel, spatial = (3, 2)[:axes], (7, 6)[:axes]
-        weight = dyadic(stride, *((4, 8 // groups) if transposed else (8, 4 // groups)), *kernel)
-        # The second axis differs from the first; a convolution pads one side more.
-        lo, strides = (padding, min(padding, 1))[:axes], (stride, stride % 3 + 1)[:axes]
-        pads = tuple((p, p if transposed else p + extra) for p in lo)
-        more = (extra, 0)[:axes] if transposed else ()
-        op = Conv(weight, dyadic(7, 8) if extra else None, strides, pads, (dilation, 1)[:axes], groups, transposed, more)
-        found.append((op, (4, *spatial)))
-    return found
-
-
-@pytest.mark.parametrize("transposed", [False, True], ids=["conv", "transposed"])
-@pytest.mark.parametrize("axes", [1, 2])
-def test_convolutions_equal_torch(axes: int, transposed: bool) -> None:
-    grid = convolutions(axes, transposed)
-    assert len(grid) > 80
-    for op, shape in grid:
-        x = dyadic(11, 2, *shape)
-        expected, found = as_torch(op, x), apply(op, x)
-        assert found.shape == expected.shape == (2, *Network(shape, (Layer("l", (Branch(op),)),)).shapes["l"])
-        np.testing.assert_array_equal(found, expected, err_msg=repr(op))
-
-
-POOLS = [
-    Pool(kind, kernel[:axes], stride[:axes], padding[:axes], include)  # type: ignore[arg-type]
-    for axes in (1, 2)
-    for kind in ("average", "sum", "max")
-    for kernel, stride in (((2, 3), (2, 3)), ((3, 2), (1, 2)), ((4, 4), (3, 1)))
-    for padding in ((0, 0), (1, 1), (1, 0))
-    for include in (True, False)
-]
-
-
-def test_pooling_equals_torch() -> None:
-    for op in POOLS:
-        x = dyadic(12, 2, 3, *(9, 7)[: len(op.kernel)]) - (3 if op.kind == "max" else 0)  # below the zeros of a wrong pad
-        # The sum is exact, the division rounds once: at most one unit in the last place.
-        np.testing.assert_allclose(apply(op, x), as_torch(op, x), rtol=2.0**-52, atol=0, err_msg=repr(op))
-
-
-def test_dense_scale_and_flatten_by_hand() -> None:
-    x = dyadic(13, 2, 3, 2, 2)
-    np.testing.assert_array_equal(apply(Flatten(), x), x.reshape(2, 12))
-    per_channel = apply(Scale(np.array([1.0, 2, -1]), np.array([0.5, 0, 1])), x)
-    expected = np.stack([x[:, 0] + 0.5, 2 * x[:, 1], 1 - x[:, 2]], 1)
-    np.testing.assert_array_equal(per_channel, expected)
-    np.testing.assert_array_equal(apply(Scale(2.0, np.array(1.0)), x), 2 * x + 1)
-    dense = Dense(dyadic(14, 5, 12), dyadic(15, 5))
-    np.testing.assert_array_equal(apply(dense, x.reshape(2, 12)), as_torch(dense, x.reshape(2, 12)))
-
-
-def test_an_operation_keeps_the_dtype_of_its_input() -> None:
-    for op in (Dense(dyadic(1, 2, 3)), Conv(dyadic(1, 2, 3, 1), dyadic(2, 2)), Scale(0.5), Pool("average", (2,))):
-        x = np.ones((1, 3) if isinstance(op, Dense) else (1, 3, 4), np.float32)
-        assert apply(op, x).dtype == np.float32
-
-
-def test_fan_out_equals_probing_every_input_unit() -> None:
-    """An output that one input unit moves is one non-zero connection; torch says which do, by a one-hot batch."""
-    ops: list[tuple[Op, tuple[int, ...]]] = [(Dense(dyadic(1, 6, 5)), (5,)), (Dense(np.zeros((2, 3))), (3,))]
-    ops += [(op, (3, *(6, 5)[: len(op.kernel)])) for op in POOLS if op.kind == "average" and op.count_include_pad]
-    ops += [c for axes in (1, 2) for t in (False, True) for c in convolutions(axes, t)[::5]]
-    for op, shape in ops:
-        if not isinstance(op, Pool):
-            op = replace(op, bias=None, weight=op.weight * (np.abs(op.weight) > 0.75))  # type: ignore[union-attr]
-        size = int(np.prod(shape))
-        moved = as_torch(op, np.eye(size).reshape(size, *shape)) != 0
-        found = fan_out(op, shape)
-        assert (found.shape, found.dtype) == (shape, np.int64)
-        np.testing.assert_array_equal(found.ravel(), moved.reshape(size, -1).sum(1), err_msg=repr(op))
-    assert fan_out(Scale(np.array([0.0, 2.0])), (2, 3)).tolist() == [[0, 0, 0], [1, 1, 1]]
-    assert fan_out(Flatten(), (2, 2)).tolist() == [[1, 1], [1, 1]]
 
 
 def test_forward_equals_hand_values_and_refuses_spikes() -> None:
@@ -180,7 +74,7 @@ def test_every_tile_and_block_gives_what_the_exact_reference_says(encoding: str,
     x = dyadic(20, samples, 2, 4, 4) if encoding == "constant" else dyadic(20, steps, samples, 2, 4, 4)
     case = Case(deep(), x, steps, encoding, dtype=dtype)  # type: ignore[arg-type]
     exact = reference.run(case, readout_at=(2, 3, 7))
-    assert all(1 < len(np.unique(s)) for s in exact.spikes.values())  # neither silent nor saturated
+    assert all(len(np.unique(s)) > 1 for s in exact.spikes.values())  # neither silent nor saturated
     assert exact.spikes["b"].max() > 1
     for memory in (1, 6_000, 20_000, 60_000, 10**9):  # from one sample and step at a time to all at once
         assert_same(run(case, "full", readout_at=(2, 3), memory=memory), exact)
@@ -196,7 +90,13 @@ def test_checkpoints_equal_separate_runs_also_within_a_block() -> None:
 
 
 def test_an_analog_output_adds_up_its_values() -> None:
-    net = Network((1,), (Layer("n", (Branch(Scale()),), Neuron()), Layer("o", (Branch(Scale(2.0, np.array(0.5)), "n"),)),))
+    net = Network(
+        (1,),
+        (
+            Layer("n", (Branch(Scale()),), Neuron()),
+            Layer("o", (Branch(Scale(2.0, np.array(0.5)), "n"),)),
+        ),
+    )
     trace = simulate(net, [[0.25], [1.0]], 8, readout_at=range(1, 9))  # fires in steps 4 and 8; in every step
     expected = [[0.5 * t + 2 * (t // 4), 2.5 * t] for t in range(1, 9)]
     np.testing.assert_array_equal(trace.readout[:, :, 0], expected)
@@ -283,7 +183,9 @@ def test_what_a_sample_draws_depends_on_nothing_but_seed_sample_and_step() -> No
         part = simulate(net, x[start:], 25, encoding="poisson", seed=3, first_sample=10 + start, record="spikes")
         np.testing.assert_array_equal(part.spikes["n"], whole.spikes["n"][:25, start:])
     for other in ({"seed": 4, "first_sample": 10}, {"seed": 3, "first_sample": 16}):
-        assert (simulate(net, x, 40, encoding="poisson", record="spikes", **other).spikes["n"] != whole.spikes["n"]).any()
+        assert (
+            simulate(net, x, 40, encoding="poisson", record="spikes", **other).spikes["n"] != whole.spikes["n"]
+        ).any()
 
 
 def test_poisson_rates() -> None:
@@ -330,11 +232,11 @@ WIDE = {
 
 @pytest.mark.parametrize("encoding", ["constant", "poisson"])
 @pytest.mark.parametrize("kind", WIDE)
-def test_memory_stays_within_the_budget_whatever_T_and_N(kind: str, encoding: str) -> None:
+def test_memory_stays_within_the_budget_for_any_length_and_batch(kind: str, encoding: str) -> None:
     net, memory = WIDE[kind], MIB // 2
     rng = np.random.default_rng(0)
     over = {}
-    for n, steps in ((8, 16), (8, 256), (64, 16)):
+    for n, steps in ((8, 16), (8, 256), (32, 16)):
         x = rng.random((n, *net.input_shape)).astype("f4")
         if encoding == "poisson" and n * steps > 1024:
             x = x[: 1024 // steps]
@@ -391,10 +293,3 @@ def test_read_out_steps_may_be_numpy_integers() -> None:
     trace = simulate(one(Neuron()), [[1.0]], 4, readout_at=list(np.array([2, 3])))
     assert trace.readout_at == (2, 3, 4)
     assert len(trace.digest) == 64  # it can be encoded
-
-
-@pytest.mark.parametrize("op", [Pool("sum", (2,), (0,)), Conv(np.ones((1, 1, 2)), stride=(0,)),
-                                Conv(np.ones((3, 1, 2)), groups=2)])  # fmt: skip
-def test_a_geometry_without_meaning_is_a_network_error(op: Op) -> None:
-    with pytest.raises(NetworkError):
-        _ = Network((2 if getattr(op, "groups", 1) == 2 else 1, 4), (Layer("p", (Branch(op),)),)).shapes

@@ -118,7 +118,9 @@ def test_a_flipped_spike_is_found_with_its_place_and_margin_and_its_consequences
     assert (first.v_peak, first.theta, first.margin, found.margin) == (2.5, 2, 0.25, 0.25)
     assert found.spikes_differ == 6
     text = str(found)
-    assert all(word in text for word in ("layer 'a'", "step 2", "sample 1", "unit (1, 0)", "v = 2.5", "0.25", "6 of 234"))
+    assert all(
+        word in text for word in ("layer 'a'", "step 2", "sample 1", "unit (1, 0)", "v = 2.5", "0.25", "6 of 234")
+    )
 
 
 def test_independent_flips_are_all_found() -> None:
@@ -221,6 +223,7 @@ def test_counts_alone_are_no_evidence_of_agreement() -> None:
 
 def test_a_strict_comparison_is_told_from_a_rounding() -> None:
     """At x = 1/4 the potential meets theta = 1 exactly in step 3, the one step in which > and >= part."""
+
     def run(fires: str) -> Trace:
         net = Network((1,), (Layer("a", (Branch(Scale()),), Neuron(fires=fires)),))  # type: ignore[arg-type]
         return simulate(net, [[0.25], [0.3125]], 4, dtype="float64", record="full")

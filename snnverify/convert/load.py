@@ -7,6 +7,7 @@ import io
 import os
 import pickle
 import re
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -101,8 +102,10 @@ def _safetensors(path: Path, content: bytes) -> dict[str, torch.Tensor]:
 
 def _torch(path: Path, content: bytes) -> dict[str, torch.Tensor]:
     try:
-        # weights_only is set here, so that no environment variable can turn it off.
-        value = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of torch, about a file that is then refused in one line of our own
+            # weights_only is set here, so that no environment variable can turn it off.
+            value = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as e:
         needs = _GLOBAL.search(str(e))
         what = f"needs code ({needs[1]})" if needs else "is not a plain state_dict"
