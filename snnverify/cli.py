@@ -1,8 +1,12 @@
-"""The shell face: thin. Exit codes: 0 done or pass, 1 fail, 2 bad input or no evidence, 3 inconclusive, 130 Ctrl-C."""
+"""The shell face: thin.
+
+Exit codes: 0 done or pass, 1 fail, 2 bad input or no evidence, 3 inconclusive, 130 Ctrl-C, 141 nobody reads the output.
+"""
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import textwrap
 from collections.abc import Callable, Sequence
@@ -23,13 +27,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         options = vars(_parser().parse_args(arguments))
         command: Callable[..., int] = options.pop("run")
-        return command(**options)
+        code = command(**options)
+        sys.stdout.flush()
+        return code
     except SnnverifyError as e:
         print(f"snnverify: {e}", file=sys.stderr)
         return 2
-    except BrokenPipeError:
-        sys.stderr.close()
-        return 0
+    except BrokenPipeError:  # as in `snnverify list | head -1`; not 0, which would be a verdict
+        for stream in (sys.stdout, sys.stderr):  # so that the interpreter's own flush at the end has nothing to say
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        return 141  # 128 + SIGPIPE
     except OSError as e:  # a folder or file that may not be read or written, a full disk
         print(
             f"snnverify: {e.filename or 'system'}: {e.strerror or e}; mend that, or choose another path",

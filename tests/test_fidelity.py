@@ -187,6 +187,7 @@ def test_poisson_streams_of_many_samples_are_those_of_one_run() -> None:
     assert f.snn[1].tolist() == trace.readout[-1].argmax(1).tolist()
     assert f.events == trace.events
     assert f.layers[0].rate == pytest.approx(trace.counts["1"].mean() / 16)
+    assert f.layers[0].identity <= f.layers[0].rounding  # it holds for the very train that was drawn
     other = measured(mlp(), (4,), n=300, steps=(4, 16), encoding="poisson", seed=6)[3]
     assert (other.snn != f.snn).any()
 

@@ -81,6 +81,16 @@ def test_convolutions_equal_torch(axes: int, transposed: bool) -> None:
         np.testing.assert_array_equal(found, expected, err_msg=repr(op))
 
 
+def test_a_transposed_convolution_may_crop_one_side_more() -> None:
+    x, w = dyadic(16, 2, 3, 5, 4), dyadic(17, 3, 2, 3, 3)
+    whole = F.conv_transpose2d(torch.tensor(x), torch.tensor(w), stride=2).numpy()
+    op = Conv(w, None, (2, 2), ((0, 1), (2, 0)), transposed=True)
+    np.testing.assert_array_equal(apply(op, x), whole[:, :, :-1, 2:])
+    one_hot = torch.eye(60, dtype=torch.float64).reshape(60, 3, 5, 4)
+    moved = F.conv_transpose2d(one_hot, torch.tensor(w), stride=2).numpy()[:, :, :-1, 2:] != 0
+    np.testing.assert_array_equal(fan_out(op, (3, 5, 4)).ravel(), moved.reshape(60, -1).sum(1))
+
+
 POOLS = [
     Pool(kind, kernel[:axes], stride[:axes], padding[:axes], include)  # type: ignore[arg-type]
     for axes in (1, 2)
