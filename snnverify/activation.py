@@ -18,7 +18,7 @@ class Relu(Content):
 
 @dataclass(frozen=True, eq=False)
 class ClipFloor(Content):
-    """QCFS: ``y = theta / L clip(floor(x L / theta + shift), 0, L)`` (Bu et al., ICLR 2022, eq. 12)."""
+    """QCFS: ``y = theta / L clip(floor(x L / theta + shift), 0, L)`` (Bu et al., ICLR 2022)."""
 
     levels: int
     theta: Array | float = 1.0

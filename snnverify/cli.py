@@ -72,6 +72,7 @@ def _parser() -> _Parser:
     report.add_argument("--reset", choices=("subtract", "value"), help="soft or hard reset (subtract)")
     report.add_argument("--encoding", choices=("constant", "poisson"), help="of the input (constant)")
     report.add_argument("--max-drop", help="greatest accuracy drop let through, percentage points (1.0)")
+    report.add_argument("--max-disagreement", help="greatest share classified differently, percent (5.0)")
     report.add_argument("--seed", type=int, help="of everything random (0)")
     report.add_argument("--out", help="folder of this report; default reports/<time>")
     report.add_argument("--gate", action="store_true", help="make the verdict the exit code")
@@ -164,12 +165,11 @@ def _list(*, patterns: list[str], command: str) -> int:
 
 
 def _replay(*, case: Path, oracle: str | None, command: str) -> int:
-    from .content import load
     from .oracles import get
-    from .run import Failure, replay
+    from .run import load_failure, replay
 
     try:
-        failure = load(case, Failure)
+        failure = load_failure(case)
     except CodecError as e:
         raise CodecError(f"{e}; give the .npz file that a failing check names") from e
     finding = replay(failure, get(oracle or failure.oracle))

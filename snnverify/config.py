@@ -43,6 +43,8 @@ class Settings:
         ``constant`` or ``poisson``.
     max_drop : str
         Greatest accuracy drop allowed, as written (percentage points): no binary rounding touches it.
+    max_disagreement : str
+        Greatest share of the samples, in percent, that ANN and SNN may classify differently at the largest T.
     out : str
         Folder of the reports.
     examples : int
@@ -65,6 +67,7 @@ class Settings:
     reset: str = "subtract"
     encoding: str = "constant"
     max_drop: str = "1.0"
+    max_disagreement: str = "5.0"
     out: str = "reports"
     examples: int = 50
     oracle: str = "snnverify"
@@ -207,6 +210,7 @@ _KEYS: dict[str, Callable[[Any], Any]] = {
     "reset": _one_of("subtract", "value"),
     "encoding": _one_of("constant", "poisson"),
     "max_drop": _drop,
+    "max_disagreement": _drop,
     "out": _text,
     "examples": _whole(1),
     "oracle": _text,

@@ -11,7 +11,6 @@ import io
 import json
 import os
 import tempfile
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -73,7 +72,7 @@ def _own(value: Any) -> Any:
         return frozen(value)
     if isinstance(value, (np.integer, np.floating, np.bool_)):
         return value.item()
-    if isinstance(value, list):
+    if isinstance(value, (list, tuple)):
         return tuple(_own(v) for v in value)
     if isinstance(value, dict):
         return {k: _own(v) for k, v in value.items()}
@@ -144,9 +143,9 @@ def load(path: str | os.PathLike[str], kind: type[C]) -> C:
         value = decode(json.loads(str(arrays.pop(_TREE))), arrays)
     except FileNotFoundError:
         raise CodecError(f"{path}: no such file") from None
-    except (KeyError, ValueError, OSError, EOFError, zipfile.BadZipFile, AttributeError) as e:
-        if isinstance(e, CodecError):
-            raise CodecError(f"{path}: {e}") from e
+    except CodecError as e:
+        raise CodecError(f"{path}: {e}") from e
+    except Exception as e:  # damage shows in many ways: zlib, zipfile, json, tokenize, a wrong type
         raise CodecError(f"{path}: not a file written by snnverify ({type(e).__name__}: {e})") from e
     if not isinstance(value, kind):
         raise CodecError(f"{path}: holds a {type(value).__name__}, not a {kind.__name__}")

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from fractions import Fraction
 
 import numpy as np
 
 from .activation import ClipFloor, Neuron
+from .bounds import reach
 from .content import Array, Content
 from .convert import ConvertedNetwork
 from .errors import DataError
 from .kernels import encode
-from .network import INPUT, Conv, Flatten, Layer, Network, Op, Pool, Scale, per_channel
-from .simulate import forward, simulate, summed
-from .stats import Paired
+from .network import INPUT, Layer, Network, per_channel
+from .simulate import MEMORY, forward, plan, simulate, summed
+from .stats import Paired, from_predictions
 from .trace import Encoding
 
 TILE = 256
@@ -44,6 +45,8 @@ class LayerFidelity(Content):
     identity, unexplained, normalisation : float
         Greatest breach of the layer identity; greatest excess of the rate error over its two parts; greatest difference
         between the layer's own weights on the ANN's activations and the ANN's input of the layer.
+    ann_max : float
+        Greatest activation of the ANN, not clipped.
     rounding, rate_limit : float
         Rounding bound of the first two; greatest rate error that the law of constant input allows. NaN where a law
         does not hold.
@@ -63,6 +66,7 @@ class LayerFidelity(Content):
     identity: float
     unexplained: float
     normalisation: float
+    ann_max: float
     rounding: float
     rate_limit: float
     dead: int
@@ -98,9 +102,7 @@ class Fidelity(Content):
     def paired(self, steps: int, label: int | None = None) -> Paired:
         """Return the paired table of ANN and SNN at one T, of all samples or of one class."""
         kept = np.ones(len(self.labels), bool) if label is None else self.labels == label
-        y = self.labels[kept]
-        ann, snn = self.ann[kept] == y, self.snn[self.steps.index(steps)][kept] == y
-        return Paired(len(y), int((ann & ~snn).sum()), int((~ann & snn).sum()))
+        return from_predictions(self.labels[kept], self.ann[kept], self.snn[self.steps.index(steps)][kept])
 
 
 @dataclass(frozen=True)
@@ -114,12 +116,15 @@ class ModelUnderTest:
     x : array [N, *shape]
     logits : array [N, classes]
         What the trained model itself (not its import) says, in float64 where it can be run so.
-    unit : float
-        Unit roundoff of `logits`: 2^-53 or 2^-24.
+    unit, noise : float
+        Unit roundoff of `logits`, 2^-53 or 2^-24, and their greatest distance to the same outputs in float32: how much
+        this very model amplifies rounding.
     fidelity : Fidelity
     margin : Fraction
         Greatest accuracy drop that is let through.
     seed : int
+    command : str
+        That measures this model again.
     limits : mapping of check to float
         Policy limits of the user.
     """
@@ -129,9 +134,11 @@ class ModelUnderTest:
     x: Array
     logits: Array
     unit: float
+    noise: float
     fidelity: Fidelity
     margin: Fraction
     seed: int = 0
+    command: str = ""
     limits: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -144,6 +151,7 @@ def measure(
     *,
     encoding: Encoding = "constant",
     seed: int = 0,
+    first_sample: int = 0,
     progress: Callable[[int], None] | None = None,
 ) -> Fidelity:
     """Run a data set through the converted network, in tiles.
@@ -155,7 +163,8 @@ def measure(
     logits : array [N, classes]
         Of the trained model.
     steps : sequence of int
-    encoding, seed
+    encoding, seed, first_sample
+        See `simulate`.
     progress : callable, optional
         Called with the number of samples that are done.
 
@@ -165,15 +174,20 @@ def measure(
         Logits that are not one row of finite numbers per sample.
     """
     marks = tuple(sorted(set(steps)))
+    if not marks or marks[0] < 1:
+        raise DataError(f"steps = {list(steps)}: at least one, each at least 1")
+    if np.shape(labels) != (len(x),) or not len(x):
+        raise DataError(f"labels of shape {np.shape(labels)} for {len(x)} samples: one class for each, at least one")
     if logits.ndim != 2 or len(logits) != len(x) or not np.all(np.isfinite(logits)):
         raise DataError(f"model output of shape {logits.shape}: [N, classes] of finite numbers is needed to classify")
     predictions, ties = np.empty((len(marks), len(x)), np.int64), np.zeros(len(marks), int)
     tallies = {v.name: _LayerTally(converted, v, marks[-1], encoding) for v in converted.snn.spiking}
     events: dict[str, dict[str, int]] = {}
-    for start in range(0, len(x), TILE):
-        rows = slice(start, min(start + TILE, len(x)))
-        trace = simulate(converted.snn, x[rows], marks[-1], encoding=encoding, seed=seed, first_sample=start,
-                         readout_at=marks)  # fmt: skip
+    tile = min(TILE, plan(converted.ann, len(x), 1, 8, 4 * MEMORY)[0])
+    for start in range(0, len(x), tile):
+        rows = slice(start, min(start + tile, len(x)))
+        trace = simulate(converted.snn, x[rows], marks[-1], encoding=encoding, seed=seed, readout_at=marks,
+                         first_sample=first_sample + start)  # fmt: skip
         outputs = converted.outputs(trace)
         predictions[:, rows] = outputs.argmax(-1)
         ties += ((outputs == outputs.max(-1, keepdims=True)).sum(-1) > 1).sum(-1)
@@ -182,7 +196,7 @@ def measure(
         worth = {k: per_channel(converted.units[k], converted.snn.shapes[k]) for k in tallies}
         given = x[rows]
         if encoding == "poisson":  # the laws hold for the train that was drawn, not for the rates behind it
-            given = encode.poisson(x[rows], 0, marks[-1], seed, start).mean(0)
+            given = _mean_train(x[rows], marks[-1], seed, first_sample + start)
         means = _means(converted.snn, given, spikes)
         wanted = _means(converted.snn, x[rows], {k: np.maximum(analog[k], 0) / worth[k] for k in tallies}, emitted=True)
         for name, tally in tallies.items():
@@ -195,6 +209,14 @@ def measure(
     return Fidelity(marks, np.asarray(labels), logits.argmax(-1), predictions, tuple(ties.tolist()), layers, events)
 
 
+def _mean_train(x: Array, steps: int, seed: int, first_sample: int) -> Array:
+    """Mean of the spikes that the encoder draws over a run, a few steps at a time."""
+    total = np.zeros(x.shape)
+    for t in range(0, steps, 16):
+        total += encode.poisson(x, t, min(t + 16, steps), seed, first_sample).sum(0)
+    return total / steps
+
+
 def _means(snn: Network, x: Array, spiking: Mapping[str, Array], emitted: bool = False) -> dict[str, Array]:
     """Mean value per step that every layer hands on, in float64, from the rates (or emitted means) of spiking layers."""
     means = {INPUT: np.asarray(x, float)}
@@ -205,56 +227,6 @@ def _means(snn: Network, x: Array, spiking: Mapping[str, Array], emitted: bool =
         else:
             means[layer.name] = summed(layer, means)
     return means
-
-
-def reach(network: Network, name: str, x_max: float) -> tuple[float, int]:
-    """Greatest absolute input that a unit of the layer can get in a step, and the additions and products on its way.
-
-    What rounding bounds need: spikes are at most their amplitude, the input at most `x_max`, and an analog layer hands
-    on what it gets, with its roundings.
-    """
-    total, depth = 0.0, 0
-    for b in network[name].branches:
-        act = None if b.source == INPUT else network[b.source].act
-        if b.source == INPUT:
-            size, before = x_max, 0
-        elif isinstance(act, Neuron):
-            size, before = float(np.max(act.amplitude)) * (act.max_spikes or np.inf), 0
-        else:
-            size, before = reach(network, b.source, x_max)
-        fan, terms = _fan_in(b.op)
-        bias = getattr(b.op, "bias", None)
-        total += size * fan + (0.0 if bias is None else float(np.abs(bias).max()))
-        depth = max(depth, before + terms + 2)
-    return total, depth + len(network[name].branches)
-
-
-def absolute(network: Network) -> Network:
-    """Return the network with absolute weights and biases and without activations: what bounds its sums of products."""
-    layers = []
-    for layer in network.layers:
-        branches = []
-        for b in layer.branches:
-            parts = {k: v for k in ("weight", "bias", "factor") if (v := getattr(b.op, k, None)) is not None}
-            branches.append(replace(b, op=replace(b.op, **{k: np.abs(v) for k, v in parts.items()})))
-        layers.append(replace(layer, branches=tuple(branches), act=None))
-    return replace(network, layers=tuple(layers))
-
-
-def _fan_in(op: Op) -> tuple[float, int]:
-    """Greatest sum of absolute weights of an output unit, and how many products it may hold."""
-    if isinstance(op, Flatten):
-        return 1.0, 0
-    if isinstance(op, Pool):
-        entries = int(np.prod(op.kernel))
-        return (1.0 if op.kind == "average" else float(entries)), entries
-    if isinstance(op, Scale):
-        return float(np.abs(op.factor).max()), 1
-    weight = np.abs(op.weight)
-    if isinstance(op, Conv) and op.transposed:
-        weight = weight.swapaxes(0, 1)  # every input channel may reach an output: an upper bound with groups
-    rows = weight.reshape(len(weight), -1)
-    return float(rows.sum(1).max()), rows.shape[1]
 
 
 class _LayerTally:
@@ -300,15 +272,15 @@ class _LayerTally:
         for name, values in sums.items():
             self.sums[name] = self.sums.get(name, 0.0) + float(values.sum())
         peaks = {"error": error, "identity": np.abs(rate - given + left), "normalisation": np.abs(due - ann_input),
-                 "unexplained": error - inherited - np.abs(left) - self.grain}  # fmt: skip
+                 "ann_max": target, "unexplained": error - inherited - np.abs(left) - self.grain}  # fmt: skip
         for name, values in peaks.items():
             self.peaks[name] = max(self.peaks.get(name, 0.0), float(values.max()))
 
     def finish(self) -> LayerFidelity:
         units = int(np.prod(self.shape))
         mean = {k: v / (self.samples * units) for k, v in self.sums.items()}
-        rounding = self._rounding() if self.act.keeps_charge else float("nan")
-        rounding = rounding if np.isfinite(rounding) else float("nan")
+        lawful = self.act.keeps_charge and self.act.max_spikes == 1
+        rounding = self._rounding() if lawful else float("nan")
         start = self.v_init / self.theta
         closed = (
             self.constant
@@ -320,7 +292,8 @@ class _LayerTally:
         return LayerFidelity(
             self.layer.name, mean["rate"], mean["ann_rate"], mean["error"], self.peaks["error"], mean["own"],
             mean["inherited"], mean["left_over"], mean["clipped"], self.peaks["identity"], self.peaks["unexplained"],
-            self.peaks["normalisation"], rounding, law, int((~self.spiked).sum()), int(self.full.sum()), units,
+            self.peaks["normalisation"], self.peaks["ann_max"], rounding, law, int((~self.spiked).sum()),
+            int(self.full.sum()), units,
         )  # fmt: skip
 
     def _rounding(self) -> float:

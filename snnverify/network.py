@@ -67,6 +67,12 @@ class Conv(Content):
             if len(value) != axes:
                 raise NetworkError(f"Conv.{name} = {value}: the kernel has {axes} axes")
             object.__setattr__(self, name, value)
+        if min((*self.stride, *self.dilation)) < 1:
+            raise NetworkError(f"Conv: stride {self.stride}, dilation {self.dilation}: at least 1")
+        if self.groups < 1 or self.weight.shape[0] % self.groups:
+            raise NetworkError(
+                f"Conv.groups = {self.groups}: it must divide the {self.weight.shape[0]} channels of axis 0"
+            )
 
     @property
     def channels(self) -> tuple[int, int]:
@@ -97,6 +103,8 @@ class Pool(Content):
     def __post_init__(self) -> None:
         super().__post_init__()
         object.__setattr__(self, "stride", self.stride or self.kernel)
+        if min((*self.kernel, *self.stride)) < 1:
+            raise NetworkError(f"Pool: kernel {self.kernel}, stride {self.stride}: at least 1")
         object.__setattr__(self, "padding", self.padding or (0,) * len(self.kernel))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import platform
 import shlex
 import sys
@@ -23,7 +24,7 @@ from .config import Settings
 from .content import Array
 from .convert import ConvertedNetwork, convert
 from .convert.load import load_model
-from .data import Dataset, check_labels, load_data, shared_samples
+from .data import Dataset, check_labels, check_shape, load_data, shared_samples
 from .errors import ConfigError, DataError
 from .fidelity import ModelUnderTest, measure
 from .findings import Finding
@@ -90,6 +91,7 @@ class _Subject:
     calibration: Array
     x: Array
     y: Array
+    numbers: Array  # of the samples in their source
     facts: Mapping[str, str]
 
 
@@ -155,10 +157,10 @@ def _own(settings: Settings, limit: int | None) -> _Subject:
     if settings.data is None:
         raise ConfigError("data: labelled samples are needed; give --data FILE.npz, an IDX pair or module:callable")
     module, weights = load_model(settings.model, settings.weights, settings.root)
-    data = load_data(settings.data, limit=limit, root=settings.root)
+    data = _fitting(module, load_data(settings.data, root=settings.root))
     evaluated = np.ones(len(data), bool)
     if settings.calibration is not None:
-        calibration: Array = load_data(settings.calibration, root=settings.root).x
+        calibration: Array = _fitting(module, load_data(settings.calibration, root=settings.root)).x
         if calibration.shape[1:] != data.x.shape[1:]:
             raise DataError(f"calibration {settings.calibration!r}: samples of shape {calibration.shape[1:]}, those of data "
                             f"have {data.x.shape[1:]}; give both in the model's input shape")  # fmt: skip
@@ -173,9 +175,24 @@ def _own(settings: Settings, limit: int | None) -> _Subject:
     }  # fmt: skip
     if data.note:
         facts["data note"] = data.note
-    numbers = data.first_sample + np.flatnonzero(evaluated)
+    chosen = np.flatnonzero(evaluated)
+    if limit is not None:  # a first look at samples from everywhere: data are often sorted by class
+        chosen = np.sort(np.random.default_rng(settings.seed).permutation(chosen)[:limit])
     name = settings.model.rsplit(":", 1)[-1]
-    return _subject(name, module, calibration, data.x[evaluated], data.y[evaluated], numbers, facts)
+    return _subject(name, module, calibration, data.x[chosen], data.y[chosen], data.first_sample + chosen, facts)
+
+
+def _fitting(module: nn.Module, data: Dataset) -> Dataset:
+    """Give images the channel axis, or flatten them, where the model runs on that and not on the samples as they are."""
+    shape = data.x.shape[1:]
+    for wanted in (shape, (1, *shape), (math.prod(shape),)):
+        x, note = check_shape(data.x[:2], wanted)
+        try:
+            _logits(module, x, torch.float32, None)
+        except DataError:
+            continue
+        return replace(data, x=check_shape(data.x, wanted)[0], note=note or data.note)
+    return data
 
 
 def _held_back(n: int, seed: int) -> Array:
@@ -195,7 +212,7 @@ def _subject(
         "calibration samples": str(len(calibration)),
         "shared by calibration and evaluation": f"{len(shared)}: {_ranges(shared)}" if len(shared) else "none",
     }  # fmt: skip
-    return _Subject(name, module, calibration, x, y, {**facts, **more})
+    return _Subject(name, module, calibration, x, y, numbers, {**facts, **more})
 
 
 def _ranges(numbers: Array, most: int = 20) -> str:
@@ -248,18 +265,32 @@ def prepare(
                         reset=settings.reset, input_shape=subject.x.shape[1:])  # type: ignore[arg-type]  # fmt: skip
     logits = _logits(subject.module, subject.x, torch.float32, ticker("ANN"))
     fidelity = measure(converted, subject.x, subject.y, logits, settings.timesteps, seed=settings.seed,
-                       encoding=cast(Encoding, settings.encoding), progress=ticker("SNN"))  # fmt: skip
+                       encoding=cast(Encoding, settings.encoding), first_sample=int(subject.numbers[0]),
+                       progress=ticker("SNN"))  # fmt: skip
     try:
         exact, unit = _logits(subject.module, subject.x, torch.float64, None), 2.0**-53
+        noise = float(np.abs(exact - logits).max())
     except DataError:  # a model that cannot run in float64 is compared in its own precision
-        exact, unit = logits.astype(float), 2.0**-24
-    model = ModelUnderTest(subject.name, converted, subject.x, exact, unit, fidelity, margin, settings.seed)
+        exact, unit, noise = logits.astype(float), 2.0**-24, 0.0
+    limits = {"model.agreement": float(points(settings.max_disagreement))}
+    model = ModelUnderTest(subject.name, converted, subject.x, exact, unit, noise, fidelity, margin, settings.seed,
+                           _command(settings), limits)  # fmt: skip
     return model, {**subject.facts, "network digest": converted.snn.digest}
+
+
+def _command(settings: Settings) -> str:
+    """Command that makes this report again."""
+    named = {"--weights": settings.weights, "--data": settings.data, "--calibration": settings.calibration}
+    given = [part for option, value in named.items() if value for part in (option, value)]
+    steps = ["-T", *map(str, settings.timesteps)]
+    options = ["--mode", settings.mode, "--v-init", str(settings.v_init), "--reset", settings.reset, "--encoding",
+               settings.encoding, "--max-drop", settings.max_drop, "--seed", str(settings.seed)]  # fmt: skip
+    return shlex.join(["snnverify", "report", *([settings.model] if settings.model else []), *given, *steps, *options])
 
 
 def _logits(module: nn.Module, x: Array, dtype: torch.dtype, tick: Callable[[int], None] | None) -> Array:
     """Outputs of the trained model itself, in eval mode, on a copy."""
-    model = copy.deepcopy(module).eval().to(dtype)
+    model = copy.deepcopy(module).eval().to("cpu", dtype)
     rows = []
     with torch.no_grad():
         for start in range(0, len(x), 256):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from hypothesis.database import DirectoryBasedExampleDatabase
 from hypothesis.errors import FlakyFailure
 
 from .checks import Check, select
-from .content import Content, save
+from .content import Content, load, save
 from .errors import Unsupported
 from .fidelity import ModelUnderTest
 from .findings import Finding, Measure
@@ -81,47 +82,52 @@ def run(
                        suppress_health_check=list(HealthCheck), report_multiple_bugs=False)  # fmt: skip
     message, outcome = "", None
     try:
-        seed(seed_value)(options(given(check.cases)(body)))()  # type: ignore[no-untyped-call]
+        # `seed` goes inside: outermost it would switch the example database off
+        options(seed(seed_value)(given(check.cases)(body)))()  # type: ignore[no-untyped-call]
     except _Broken:
         outcome = "fail"
     except FlakyFailure:
-        outcome, message = (
-            "fail",
-            "the same case fails in one run and passes in the next: something is kept between calls",
-        )
+        outcome, message = "fail", "the same case fails once and passes then: something is kept between calls"
     except Exception as e:
         outcome, message = "error", _one_line(e)
     finding = tally.finding(check, oracle.name, outcome, message, last[1], time.perf_counter() - started)
     if outcome is None or not isinstance(last[0], Content) or store is None:
         return finding
-    path = save(Failure(check.name, oracle.name, last[0]), store / "failures" / f"{check.name}-{oracle.name}.npz")
-    return replace(finding, replay=f"snnverify replay {path}")
+    path = store / "failures" / f"{check.name}-{oracle.name}.npz"
+    try:
+        save(Failure(check.name, oracle.name, last[0]), path)
+    except OSError as e:  # a folder that cannot be written must not hide the finding
+        return replace(finding, replay=f"none: the case could not be saved ({e})")
+    return replace(finding, replay=f"snnverify replay {shlex.quote(str(path))}")
 
 
 def run_model(check: Check, model: ModelUnderTest) -> Finding:
     """Try a check of kind ``model``."""
-    started, tally = time.perf_counter(), _Tally()
-    outcome, message, broken = None, "", None
-    try:
-        broken = tally.take(lambda: check.function(model))
-        outcome = "fail" if broken is not None else None
-    except Exception as e:
-        outcome, message = "error", _one_line(e)
-    finding = tally.finding(check, model.name, outcome, message, broken, time.perf_counter() - started)
-    return replace(finding, replay=f"pytest suites/test_model.py -k {check.name}") if outcome else finding
+    finding = _once(check, model.name, lambda: check.function(model))
+    return finding if finding.outcome in ("pass", "unsupported") else replace(finding, replay=model.command)
 
 
 def replay(failure: Failure, oracle: Oracle) -> Finding:
     """Run the case of a failure again."""
     (check,) = select(failure.check)
-    tally, started = _Tally(), time.perf_counter()
+    return _once(check, oracle.name, lambda: check.function(failure.drawn, oracle))
+
+
+def load_failure(path: Path) -> Failure:
+    """Read a failing case; the rooms are imported first, because a case may be of a type of theirs."""
+    select()
+    return load(path, Failure)
+
+
+def _once(check: Check, subject: str, measures: Callable[[], Iterable[Measure]]) -> Finding:
+    started, tally = time.perf_counter(), _Tally()
     outcome, message, broken = None, "", None
     try:
-        broken = tally.take(lambda: check.function(failure.drawn, oracle))
+        broken = tally.take(measures)
         outcome = "fail" if broken is not None else None
     except Exception as e:
         outcome, message = "error", _one_line(e)
-    return tally.finding(check, oracle.name, outcome, message, broken, time.perf_counter() - started)
+    return tally.finding(check, subject, outcome, message, broken, time.perf_counter() - started)
 
 
 class _Tally:
@@ -135,7 +141,7 @@ class _Tally:
     def take(self, measures: Callable[[], Iterable[Measure]]) -> Measure | None:
         """Measure one case; return the first measure that is over its limit."""
         try:
-            found = list(_iterate(measures))
+            found = list(measures())
         except Unsupported as e:
             self.unsupported, self.why = self.unsupported + 1, str(e)
             return None
@@ -153,10 +159,6 @@ class _Tally:
             message = {"pass": "", "unsupported": self.why}.get(outcome, "it measured nothing: no case had evidence")
         return Finding(check.name, subject, outcome, check.claim, check.source, self.cases, broken or self.worst,
                        message, "", seconds)  # fmt: skip
-
-
-def _iterate(measures: Callable[[], Iterable[Measure]]) -> Iterator[Measure]:
-    yield from measures()
 
 
 def _one_line(e: Exception) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from typing import get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -101,12 +102,15 @@ def run(
 ) -> Trace:
     """`simulate` for a Case."""
     network, steps = case.network, case.steps
-    marks = tuple(sorted({*(readout_at or ()), steps}))
+    if record not in get_args(Record):
+        raise ConfigError(f"record = {record!r}: one of {', '.join(get_args(Record))}")
+    marks = tuple(sorted({*map(int, readout_at or ()), steps}))
     if marks[0] < 1 or marks[-1] > steps:
         raise ConfigError(f"readout_at = {marks}: steps of a run lie in 1 ... {steps}")
     for layer in network.layers:
-        if isinstance(layer.act, (Relu, ClipFloor)) or any(_is_max(b.op) for b in layer.branches):
-            what = "max pooling" if any(_is_max(b.op) for b in layer.branches) else type(layer.act).__name__
+        pooled = any(isinstance(b.op, Pool) and b.op.kind == "max" for b in layer.branches)
+        if pooled or isinstance(layer.act, (Relu, ClipFloor)):
+            what = "max pooling" if pooled else type(layer.act).__name__
             raise Unsupported(layer.name, f"{what} does not spike", "convert the network first")
     n_samples = case.x.shape[1 if case.encoding == "spikes" else 0]
     tile, block = plan(network, n_samples, steps, np.dtype(case.dtype).itemsize, memory)
@@ -130,8 +134,9 @@ def plan(network: Network, samples: int, steps: int, itemsize: int, memory: int)
         out = math.prod(network.shapes[layer.name])
         total += 2 * out  # the summed input and the emitted values
         for b in layer.branches:
-            # im2col holds kernel x group channels entries per output position and group
-            columns = out // b.op.channels[1] * b.op.weight[0].size * b.op.groups if isinstance(b.op, Conv) else out
+            columns = out
+            if isinstance(b.op, Conv):  # im2col holds every input channel under the kernel, at every output position
+                columns = out // b.op.channels[1] * b.op.channels[0] * math.prod(b.op.weight.shape[2:])
             widest = max(widest, columns + math.prod(network.shapes[b.source]))
     per_entry = itemsize * (widest + total)
     block = max(1, min(steps, memory // per_entry))
@@ -217,11 +222,8 @@ def fan_out(op: Op, shape: Shape) -> Array:
         sizes = zip(shape[1:], out.shape[2:], op.weight.shape[2:], op.stride, op.padding, op.dilation, strict=True)
         rest = [n - ((m - 1) * s - sum(p) + d * (k - 1) + 1) for n, m, k, s, p, d in sizes]
         y = synapse.conv_transposed(out, mask, op.stride, op.padding, op.dilation, op.groups, rest)
-    return np.asarray(np.rint(y[0]), np.int64)
-
-
-def _is_max(op: Op) -> bool:
-    return isinstance(op, Pool) and op.kind == "max"
+    inside = np.ix_(*(range(n) for n in shape))  # a long output padding leaves windows beyond the input
+    return np.asarray(np.rint(y[0][inside]), np.int64)
 
 
 def _block(case: Case, rows: slice, ts: slice, states: dict[str, neuron.State], out: _Recorder) -> None:
@@ -236,10 +238,9 @@ def _block(case: Case, rows: slice, ts: slice, states: dict[str, neuron.State], 
             state = states.setdefault(layer.name, {})
             if isinstance(layer.act, Neuron):
                 s = neuron.advance(layer.act, z, steps, state, _resolver(z), keep)
-                amplitude = per_channel(layer.act.amplitude, z.shape[2:]).astype(z.dtype)
+                amplitude = _resolver(z)(layer.act.amplitude)
                 values[layer.name] = s.astype(z.dtype) * amplitude
             else:
-                z = _delayed(layer.act.delay, z, steps, state)
                 s = neuron.advance_cuba(layer.act, z, steps, state, _resolver(z), keep)
                 values[layer.name] = s.astype(case.dtype)
             out.spikes_of(layer.name, s, ts, rows)
@@ -276,17 +277,6 @@ def _stimulus(case: Case, rows: slice, ts: slice) -> Array:
 
 def _resolver(z: Array) -> neuron.Resolve:
     return lambda p: per_channel(p, z.shape[2:]).astype(z.dtype)
-
-
-def _delayed(delay: int, z: Array, steps: int, state: dict[str, Array]) -> Array:
-    """Integer input of a Cuba layer, `delay` steps late; what is still under way waits in the state."""
-    z = np.broadcast_to(z, (steps, *z.shape[1:]))
-    if not np.array_equal(z, np.rint(z)):
-        raise NetworkError("Cuba takes integer weights and integer inputs; quantise them first")
-    line = np.concatenate([state.pop("line", np.zeros((delay, *z.shape[1:]), np.int64)), z.astype(np.int64)])
-    if delay:
-        state["line"] = line[steps:]
-    return line[:steps]
 
 
 class _Recorder:
@@ -336,7 +326,8 @@ class _Recorder:
                 for b in layer.branches
                 if b.source in emitted
             )
-            if counts is None and isinstance(first.op, Flatten) and first.source in emitted:
+            renames = counts is None and len(layer.branches) == 1 and isinstance(first.op, Flatten)
+            if renames and first.source in emitted:
                 emitted[layer.name], operations = emitted[first.source].reshape(-1), 0  # it renames spikes
             events[layer.name] = {
                 "spikes": 0 if counts is None else int(counts.sum(dtype=np.int64)),

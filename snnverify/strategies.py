@@ -166,8 +166,8 @@ def exact_bits(case: Case) -> int:
             per_step = sum(_places(k) for k in (a.leak, a.syn_decay or 1.0) if k != 1)
             if a.input_scaled:
                 places += _places(1 - a.leak)
-            places += per_step * case.steps
             places = max(places, *(_places(k) for k in (a.theta, a.v_init, a.v_reset, a.v_floor or 0.0, a.v_rest)))
+            places += per_step * case.steps  # potentials of every origin are multiplied by the leak
             gain = 1.0 if a.syn_decay is None else 1 / (1 - a.syn_decay)
             charge = float(np.abs(a.v_init).max()) + case.steps * (size * gain + abs(a.v_rest)) + abs(a.v_reset)
             spikes = a.max_spikes or charge / float(np.min(a.theta)) + 1
@@ -214,8 +214,9 @@ def rough_cases(draw: st.DrawFn, /, **fixed: Any) -> Case:
     sizes = [draw(st.integers(2, 6)) for _ in range(3)]
     layers, source = [], INPUT
     for i, (n, m) in enumerate(pairwise(sizes)):
-        act = draw(neurons(**({"theta": 1.0, "amplitude": 1.0, "v_init": 0.5, "leak": 1.0, "syn_decay": None,
-                               "v_floor": None, "max_spikes": 1, "v_reset": 0.0} | fixed)))  # fmt: skip
+        plain = {"theta": 1.0, "amplitude": 1.0, "v_init": 0.5, "leak": 1.0, "syn_decay": None, "v_floor": None,
+                 "max_spikes": 1, "v_reset": 0.0, "v_rest": 0.0, "reset_delay": 0}  # fmt: skip
+        act = draw(neurons(**(plain | fixed)))
         layers.append(
             Layer(f"layer{i}", (Branch(Dense(rng.normal(0, 1, (m, n)), rng.normal(0, 0.1, m)), source),), act)
         )

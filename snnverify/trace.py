@@ -5,16 +5,18 @@ from __future__ import annotations
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
 from .content import Array, Content
-from .errors import DataError, NetworkError
+from .errors import ConfigError, DataError, NetworkError
 from .network import INPUT, Network, Neuron, per_channel
 
 Record = Literal["counts", "spikes", "full"]
 Encoding = Literal["constant", "poisson", "spikes"]
+Float = Literal["float32", "float64"]
+Kind = Literal["exact", "rough", "integer"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,11 +47,16 @@ class Case(Content):
     encoding: Encoding = "constant"
     seed: int = 0
     first_sample: int = 0
-    dtype: Literal["float32", "float64"] = "float64"
-    kind: Literal["exact", "rough", "integer"] = "rough"
+    dtype: Float = "float64"
+    kind: Kind = "rough"
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        for name, legal in (("encoding", Encoding), ("dtype", Float), ("kind", Kind)):
+            if getattr(self, name) not in get_args(legal):
+                raise ConfigError(f"{name} = {getattr(self, name)!r}: one of {', '.join(get_args(legal))}")
+        if not 0 <= self.seed < 2**64:
+            raise ConfigError(f"seed = {self.seed}: an integer from 0 to 2^64 - 1")
         if self.steps < 1:
             raise DataError(f"steps = {self.steps}: a simulation has at least 1 time step")
         lead = 2 if self.encoding == "spikes" else 1
@@ -176,7 +183,7 @@ class Divergence(Content):
         return f"{self.spikes_differ} of {self.spikes_compared} spike entries differ; first: {self.first}"
 
 
-def compare(network: Network, a: Trace, b: Trace, limit: int = 100) -> Divergence:
+def compare(network: Network, a: Trace, b: Trace, limit: int = 1000) -> Divergence:
     """Tell where two traces of one case part.
 
     Parameters
@@ -186,7 +193,7 @@ def compare(network: Network, a: Trace, b: Trace, limit: int = 100) -> Divergenc
     a, b : Trace
         Potentials are taken from `a` where recorded.
     limit : int
-        Greatest number of causal divergences that are listed.
+        Greatest number of causal divergences that are listed, the earliest.
     """
     never = np.iinfo(np.int64).max
     first_of: dict[str, Array] = {}  # layer or input -> [N] first step at which anything upstream of it differs
@@ -220,7 +227,7 @@ def compare(network: Network, a: Trace, b: Trace, limit: int = 100) -> Divergenc
             gap = gap.reshape(*calm.shape, -1).max(-1)[calm]
             v_max = np.fmax(v_max, gap.max()) if gap.size else v_max
     partings.sort(key=lambda p: p.t)
-    return Divergence(tuple(partings), differ, compared, float(v_max))
+    return Divergence(tuple(partings[:limit]), differ, compared, float(v_max))
 
 
 def _partings(

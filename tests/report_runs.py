@@ -33,7 +33,8 @@ def layer(name, error, inherited, left_over, clipped):
     return LayerFidelity(
         layer=name, rate=0.25, ann_rate=0.375, error_mean=error, error_max=0.5, inherited=inherited,
         own=min(left_over, error + inherited),
-        left_over=left_over, clipped=clipped, identity=1e-8, unexplained=-0.25, normalisation=1e-9, rounding=1e-6,
+        left_over=left_over, clipped=clipped, identity=1e-8, unexplained=-0.25, normalisation=1e-9,
+        ann_max=1.25, rounding=1e-6,
         rate_limit=float("nan"), dead=1, saturated=2, units=3,
     )  # fmt: skip
 
@@ -71,7 +72,7 @@ def assessment(n=400, at_first=(40, 4), at_last=(0, 0), findings=None, name="net
     }
     fidelity = Fidelity(steps=STEPS, labels=labels, ann=ann, snn=snn, ties=(3, 0), layers=tuple(parts), events=events)
     model = ModelUnderTest(
-        name=name, converted=converted(), x=np.zeros((n, 2)), logits=np.zeros((n, 2)), unit=2.0**-53,
+        name=name, converted=converted(), x=np.zeros((n, 2)), logits=np.zeros((n, 2)), unit=2.0**-53, noise=0.0,
         fidelity=fidelity, margin=Fraction(1, 100),
     )  # fmt: skip
     found = passes(name) if findings is None else findings

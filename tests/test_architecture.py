@@ -13,7 +13,7 @@ ORDER = (
     ("errors", "content", "objects"),
     ("activation", "stats", "idx"),
     ("kernels", "network", "findings"),
-    ("trace",),
+    ("trace", "bounds"),
     ("simulate", "reference", "oracles", "data", "gate"),
     ("convert", "config"),
     ("fidelity", "zoo", "strategies"),
@@ -22,6 +22,7 @@ ORDER = (
     ("pipeline", "mutation"),
     ("report",),
     ("plugin", "cli"),
+    ("__main__",),
 )
 LEVEL = {room: level for level, rooms in enumerate(ORDER) for room in rooms}
 # A heavy dependency is imported in its home alone.

@@ -189,7 +189,7 @@ def test_quick(project, cli):
     np.savez("many.npz", x=x, y=np.zeros(400, int))
     assert cli("report", "nets.py:build", "--data", "many.npz", "--quick", "--out", "r").code == 0
     whole, found = record(project / "r")
-    assert [(row["T"], row["n"]) for row in found["paired"]] == [(4, 231), (8, 231), (16, 231)]  # of 256, 25 calibrate
+    assert [(row["T"], row["n"]) for row in found["paired"]] == [(4, 256), (8, 256), (16, 256)]
     assert whole["provenance"]["quick"] == "True"
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -144,8 +144,10 @@ def test_fan_out_equals_probing_every_input_unit() -> None:
     assert fan_out(Flatten(), (2, 2)).tolist() == [[1, 1], [1, 1]]
 
 
-@pytest.mark.parametrize("op", [Pool("sum", (2,), (0,)), Conv(np.ones((1, 1, 2)), stride=(0,)),
-                                Conv(np.ones((3, 1, 2)), groups=2)])  # fmt: skip
-def test_a_geometry_without_meaning_is_a_network_error(op: Op) -> None:
-    with pytest.raises(NetworkError):
-        _ = Network((2 if getattr(op, "groups", 1) == 2 else 1, 4), (Layer("p", (Branch(op),)),)).shapes
+@pytest.mark.parametrize("build", [
+    lambda: Pool("sum", (2,), (0,)), lambda: Conv(np.ones((1, 1, 2)), stride=(0,)),
+    lambda: Conv(np.ones((3, 1, 2)), groups=2),
+])  # fmt: skip
+def test_a_geometry_without_meaning_is_a_network_error(build: Callable[[], Op]) -> None:
+    with pytest.raises(NetworkError, match=r"at least 1|must divide"):
+        build()

@@ -68,7 +68,7 @@ def check(
     def register(function: Callable[..., Iterable[Measure]]) -> Callable[..., Iterable[Measure]]:
         name = f"{function.__module__.rsplit('.', 1)[-1]}.{function.__name__}"
         text = " ".join((inspect.getdoc(function) or "").split("\n\n")[0].split())
-        found = re.fullmatch(r"(.*?)\s*\[(.+)\]\.?", text)
+        found = re.fullmatch(r"(.*) \[([^\[\]]+)\]\.?", text)
         if found is None:
             raise TypeError(f"{name}: its docstring must be 'the claim [its source]'")
         _CHECKS[name] = Check(name, kind, function, cases, found[1], found[2])

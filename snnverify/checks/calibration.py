@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from fractions import Fraction
 
 import numpy as np
 from hypothesis import strategies as st
@@ -70,7 +71,9 @@ def _expected(a: Array, mode: str) -> float:
     if not a.size or a.max() == 0:
         return 1.0  # silent: any threshold will do, 1 by convention
     if mode.endswith("%"):
-        value = float(np.percentile(a, float(mode[:-1])))
+        rank = Fraction(mode[:-1]) / 100 * (a.size - 1)  # exact: numpy's own rank may be off by 1e-13
+        low, high = np.sort(a)[[int(rank), min(int(rank) + 1, a.size - 1)]]
+        value = float(low + float(rank - int(rank)) * (high - low))
         return value if value > 0 else float(a.max())
     factor = 1.0 if mode == "max" else 1 / float(mode.split("/")[1])
     return factor * float(a.max())

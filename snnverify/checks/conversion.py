@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from .. import reference
 from ..activation import ClipFloor, Neuron, Relu
+from ..bounds import absolute
 from ..content import Array, Content
 from ..errors import Unsupported
-from ..fidelity import absolute
 from ..findings import Measure
 from ..network import Branch, Dense, Layer, Network, per_channel
 from ..oracles import Oracle
@@ -79,7 +79,7 @@ def nothing_to_convert(d: Conversion, subject: Oracle) -> Iterator[Measure]:
 
 @check("converter", conversions() | convnets())
 def normalisation_keeps_function(d: Conversion, subject: Oracle) -> Iterator[Measure]:
-    """Scaled weights and biases on ReLUs give every activation over its threshold: W' = W l_prev / l, b' = b / l [Rueckauer et al. 2017, eq. 6]."""
+    """Scaled weights and biases on ReLUs give every activation over its threshold: W' = W l_prev / l, b' = b / l [Rueckauer et al. 2017]."""
     converted = _spiking(d, subject)
     exact, scaled = reference.forward(d.network, d.x), reference.forward(_rectified(converted.snn), d.x)
     for layer in d.network.layers:
@@ -94,7 +94,7 @@ def normalisation_keeps_function(d: Conversion, subject: Oracle) -> Iterator[Mea
 
 @check("converter", conversions() | convnets())
 def channelwise_keeps_function(d: Conversion, subject: Oracle) -> Iterator[Measure]:
-    """Thresholds of each channel keep every activation up to rounding, whatever they are [Rueckauer et al. 2017, eq. 6, per channel]."""
+    """Thresholds of each channel keep every activation up to rounding, whatever they are [Rueckauer et al. 2017, per channel]."""
     converted = subject.convert(d.network, d.x, mode="channel-wise")
     exact, scaled = reference.forward(d.network, d.x), reference.forward(_rectified(converted.snn), d.x)
     sizes = reference.forward(absolute(d.network), np.abs(d.x))
@@ -154,7 +154,7 @@ def qcfs(draw: st.DrawFn, /) -> Qcfs:
 
 @check("converter", qcfs())
 def qcfs_is_lossless(d: Qcfs, subject: Oracle) -> Iterator[Measure]:
-    """A QCFS layer of L levels and its conversion at T = L give the same value for every input [Bu et al., ICLR 2022, Theorem 2]."""
+    """A QCFS layer of L levels and its conversion at T = L give the same value for every input [Bu et al., ICLR 2022]."""
     layer = Layer("qcfs", (Branch(Dense(d.weight, d.bias)),), ClipFloor(d.levels, d.theta))
     ann = Network(d.weight.shape[1:], (layer,))
     converted = subject.convert(ann, d.x, v_init="zero")  # QCFS brings its own initial potential
@@ -165,7 +165,7 @@ def qcfs_is_lossless(d: Qcfs, subject: Oracle) -> Iterator[Measure]:
 
 @check("converter", qcfs())
 def first_layer_rate(d: Qcfs, subject: Oracle) -> Iterator[Measure]:
-    """The first layer's rate is floor(z T / theta + v) / T of clip(z / theta), v the initial share: 0 and 1/2 [Bu et al., ICLR 2022, eq. 8]."""
+    """The first layer's rate is floor(z T / theta + v) / T of clip(z / theta), v the initial share: 0 and 1/2 [Bu et al., ICLR 2022]."""
     ann = Network(d.weight.shape[1:], (Layer("relu", (Branch(Dense(d.weight, d.bias)),), Relu()),))
     z = reference.forward(replace(ann, layers=(replace(ann.layers[0], act=None),)), d.x)["relu"]
     for v_init, share in (("zero", Fraction(0)), ("half", Fraction(1, 2))):
@@ -178,7 +178,7 @@ def first_layer_rate(d: Qcfs, subject: Oracle) -> Iterator[Measure]:
 
 @check("converter", qcfs())
 def lossless_on_grid(d: Qcfs, subject: Oracle) -> Iterator[Measure]:
-    """With V0 = 0 and z a multiple of theta/T the read-out of the next layer is that of the ANN clipped at theta [Rueckauer et al. 2017, eq. 5]."""
+    """With V0 = 0 and z a multiple of theta/T the read-out of the next layer is that of the ANN clipped at theta [Rueckauer et al. 2017]."""
     hidden = Layer("relu", (Branch(Dense(d.weight, d.bias)),), Relu())
     out = Layer("out", (Branch(Dense(np.ones((2, len(d.weight))), np.array([0.5, -0.25])), "relu"),))
     ann = Network(d.weight.shape[1:], (hidden, out))

@@ -43,7 +43,7 @@ def _each(case: Case, subject: Oracle) -> Iterator[tuple[Fraction, Array, Array]
 
 @check("simulator", exact_cases(reset="subtract", reset_delay=0, leak=1.0, v_floor=None, syn_decay=None))
 def charge_balance(case: Case, subject: Oracle) -> Iterator[Measure]:
-    """IF with soft reset keeps charge: V_T - V_0 = sum I - theta N [Rueckauer et al. 2017, eq. 4]."""
+    """IF with soft reset keeps charge: V_T - V_0 = sum I - theta N [Rueckauer et al. 2017]."""
     trace = subject.run(case)
     first = case.network.layers[0]
     if not isinstance(first.act, Neuron):
@@ -59,7 +59,7 @@ def charge_balance(case: Case, subject: Oracle) -> Iterator[Measure]:
 
 @check("simulator", units(steps=300, **(IF | {"theta": 1.0, "v_init": INSIDE})))
 def constant_count(case: Case, subject: Oracle) -> Iterator[Measure]:
-    """IF under constant input z fires clip(floor((v0 + z T) / theta), 0, T) times, one less at a tie for `>` [Bu et al., ICLR 2022, Theorem 1]."""
+    """IF under constant input z fires clip(floor((v0 + z T) / theta), 0, T) times, one less at a tie for `>` [Bu et al., ICLR 2022]."""
     act = act_of(case)
     v0, theta, T = Fraction(float(act.v_init)), Fraction(float(act.theta)), case.steps
     trace = subject.run(case)
@@ -72,7 +72,7 @@ def constant_count(case: Case, subject: Oracle) -> Iterator[Measure]:
 
 @check("simulator", units(**(IF | {"theta": 1.0, "v_init": 0.5, "fires": ">="})))
 def qcfs_equality(case: Case, subject: Oracle) -> Iterator[Measure]:
-    """IF with v0 = theta/2 fires clip(floor(z T / theta + 1/2), 0, T) times: the QCFS activation, half up [Bu et al., ICLR 2022, eq. 12]."""
+    """IF with v0 = theta/2 fires clip(floor(z T / theta + 1/2), 0, T) times: the QCFS activation, half up [Bu et al., ICLR 2022]."""
     theta = Fraction(float(act_of(case).theta))
     for z, s, _ in _each(case, subject):
         level = min(max(floor(z * case.steps / theta + Fraction(1, 2)), 0), case.steps)

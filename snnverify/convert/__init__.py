@@ -170,6 +170,8 @@ def convert(
     start = _v_init(v_init)
     if reset not in ("subtract", "value"):
         raise ConfigError(f"reset = {reset!r}: one of subtract (soft), value (hard)")
+    if population not in ("all", "positive"):
+        raise ConfigError(f"population = {population!r}: one of all, positive")
     x = None if calibration is None else _array(calibration)
     notes: list[str] = []
     if isinstance(model, Network):
@@ -208,7 +210,7 @@ def _v_init(value: str | float) -> float:
     names = {"half": 0.5, "zero": 0.0}
     try:
         start = names[value] if value in names else float(value)
-    except ValueError:
+    except (TypeError, ValueError):
         start = -1.0
     if not 0 <= start < 1:
         raise ConfigError(f"v_init = {value!r}: half, zero, or a fraction of the threshold in [0, 1)")

@@ -119,8 +119,6 @@ def calibrate(
         raise DataError(f"calibration set of shape {x.shape}: [N, *shape] with shape {network.input_shape}")
     if not np.all(np.isfinite(x)):
         raise DataError("calibration set: it holds NaN or infinity; mend the data")
-    if population not in ("all", "positive"):
-        raise ConfigError(f"population = {population!r}: one of all, positive")
     watched = [v.name for v in network.layers if isinstance(v.act, (Relu, ClipFloor)) or v is network.output]
     tallies: dict[str, _Tally] = {}
     for name, values in _activations(network, x, watched):
@@ -206,7 +204,8 @@ class _Tally:
         """Quantile `i` of every group, interpolated linearly."""
         lo, hi = (self.prefix[2 * i + up].astype(np.uint32).view(np.float32).astype(float) for up in (0, 1))
         part = np.array([float(p - int(p)) for p in self.where[i]])
-        return np.asarray(lo + part * (hi - lo))
+        found = lo + part * (hi - lo)
+        return np.where(self.histogram.sum(1) > 0, found, 0.0)  # an empty population has no quantile
 
     def threshold(self, mode: Mode) -> Array:
         peak = self.peak.reshape(self.groups, -1).max(1).astype(float)

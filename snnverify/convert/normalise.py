@@ -1,6 +1,6 @@
 """ANN Network -> SNN Network, given a threshold for every layer. A pure function on networks.
 
-Two equivalent forms (Rueckauer et al., Front. Neurosci. 11:682, 2017, eq. 6, and Diehl et al., IJCNN 2015):
+Two equivalent forms (Rueckauer et al., Front. Neurosci. 11:682, 2017, and Diehl et al., IJCNN 2015):
 
 - ``normalise``: every threshold is 1 and a spike hands on 1; ``W' = W lambda_prev / lambda``, ``b' = b / lambda``;
 - ``balance``: weights stay; the threshold is lambda and a spike hands on lambda.
@@ -14,7 +14,7 @@ from typing import Literal
 
 import numpy as np
 
-from ..activation import ClipFloor, Neuron, Relu
+from ..activation import ClipFloor, Cuba, Neuron, Relu
 from ..content import Array
 from ..errors import ConfigError, Unsupported
 from ..network import INPUT, Branch, Conv, Dense, Flatten, Layer, Network, Op, Pool, Scale, Shape, per_channel
@@ -56,7 +56,7 @@ def spiking(
     layers: list[Layer] = []
     for layer in ann.layers:
         act = layer.act
-        if isinstance(act, Neuron):
+        if isinstance(act, (Neuron, Cuba)):
             raise Unsupported(layer.name, "it is a spiking neuron already", "convert the ANN")
         fires = isinstance(act, (Relu, ClipFloor)) or layer.name in thresholds
         theta = np.asarray(thresholds[layer.name], float) if fires else np.ones(())
@@ -74,7 +74,7 @@ def spiking(
                 worth = given  # pooling and flattening cannot absorb a factor: they hand the unit on
                 branches.append(b)
             else:  # a pooled summand: a layer of its own, so that the sum can weigh it
-                layers.append(Layer(f"{layer.name}:{i}", (b,), None))
+                layers.append(Layer(f"{layer.name}/branch {i}", (b,), None))
                 branches.append(Branch(_scaled(Scale(given), worth), layers[-1].name))
         if fires:
             shift = act.shift if isinstance(act, ClipFloor) else v_init

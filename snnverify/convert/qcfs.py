@@ -15,7 +15,7 @@ class QCFS(nn.Module):
     """``y = theta clip(floor(z L / theta + shift) / L, 0, 1)`` with a straight-through gradient.
 
     The floor has gradient 1, so ``dy/dz`` is 1 inside (0, theta) and 0 outside, and ``dy/dtheta`` is 1 above theta, 0
-    below zero and ``y/theta - z/theta`` between (Bu et al., eq. 12 and appendix).
+    below zero and ``y/theta - z/theta`` between (Bu et al.).
 
     Parameters
     ----------
@@ -52,7 +52,8 @@ def replace_relu(model: nn.Module, levels: int = 8, theta: float = 1.0) -> nn.Mo
         The model holds no `nn.ReLU` module (functional ones cannot be exchanged from outside).
     """
     copied = copy.deepcopy(model)
-    places = [(parent, name) for parent in copied.modules() for name, child in parent.named_children()
+    # `named_children` would name a module that stands in two places only once
+    places = [(parent, name) for parent in copied.modules() for name, child in parent._modules.items()
               if isinstance(child, nn.ReLU)]  # fmt: skip
     if not places:
         raise Unsupported(
@@ -86,15 +87,16 @@ def fine_tune(
     """
     tuned = copy.deepcopy(model).train()
     optimiser = torch.optim.Adam(tuned.parameters(), lr=lr)
-    generator = torch.Generator().manual_seed(seed)
-    for epoch in range(epochs):
-        total = 0.0
-        for rows in torch.split(torch.randperm(len(x), generator=generator), batch):
-            optimiser.zero_grad()
-            loss = nn.functional.cross_entropy(tuned(x[rows]), y[rows])
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimiser.step()
-            total += float(loss.detach()) * len(rows)
-        if progress is not None:
-            progress(epoch, total / len(x))
+    with torch.random.fork_rng(devices=[]):  # dropout draws from the global generator, which stays as it was
+        torch.manual_seed(seed)
+        for epoch in range(epochs):
+            total = 0.0
+            for rows in torch.split(torch.randperm(len(x)), batch):
+                optimiser.zero_grad()
+                loss = nn.functional.cross_entropy(tuned(x[rows]), y[rows])
+                loss.backward()  # type: ignore[no-untyped-call]
+                optimiser.step()
+                total += float(loss.detach()) * len(rows)
+            if progress is not None:
+                progress(epoch, total / len(x))
     return tuned.eval()

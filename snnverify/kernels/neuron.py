@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..activation import Cuba, Neuron
-from ..errors import Unsupported
+from ..errors import NetworkError, Unsupported
 
 Array = npt.NDArray[Any]
 State = dict[str, Array]
@@ -109,10 +109,10 @@ def advance_cuba(
         state["v"] = np.zeros(currents.shape[1:], np.int64)
         state["u"] = np.zeros(currents.shape[1:], np.int64)
     u, v = state["u"], state["v"]
-    bias = 64 * resolve(act.bias)
+    currents, bias = _delayed(act.delay, currents, steps, state), 64 * resolve(act.bias).astype(np.int64)
     spikes = np.empty((steps, *v.shape), np.uint8)
     for t in range(steps):
-        u[...] = _decay(u, act.current_decay) + 64 * currents[t if len(currents) > 1 else 0]
+        u[...] = _decay(u, act.current_decay) + 64 * currents[t]
         v[...] = _decay(v, act.voltage_decay) + u + bias
         for name in ("u", "v"):
             if max(state[name].max(), -state[name].min() - 1) >= 1 << 23:
@@ -124,6 +124,17 @@ def advance_cuba(
         if keep is not None:
             keep[0][t] = v
     return spikes
+
+
+def _delayed(delay: int, z: Array, steps: int, state: dict[str, Array]) -> Array:
+    """Integer input of a Cuba layer, `delay` steps late; what is still under way waits in the state."""
+    z = np.broadcast_to(z, (steps, *z.shape[1:]))
+    if not np.array_equal(z, np.rint(z)):
+        raise NetworkError("Cuba takes integer weights and integer inputs; quantise them first")
+    line = np.concatenate([state.pop("line", np.zeros((delay, *z.shape[1:]), np.int64)), z.astype(np.int64)])
+    if delay:
+        state["line"] = line[steps:]
+    return line[:steps]
 
 
 def _decay(state: Array, decay: int) -> Array:

@@ -28,7 +28,6 @@ def oracle() -> Oracle:
             "poisson": encode.poisson,
             "simulate": run,
             "compare": compare,
-            "exact_p": stats.exact_p,
             "exact_upper": stats.exact_upper,
             "verdict": stats.verdict,
             "gate": judge,

@@ -13,10 +13,10 @@ from .modules import EQUAL, Entry, randomise
 from .refused import REFUSED
 
 
-def specimen(entry: Entry, seed: int, samples: int = 5) -> tuple[nn.Module, Array, Array]:
-    """Build an entry with random parameters and normalisation statistics; return it, an input and torch's output.
+def specimen(entry: Entry, seed: int, samples: int = 5) -> tuple[nn.Module, Array, Array, float]:
+    """Build an entry with random parameters and normalisation statistics; return it, an input, torch's output and its noise.
 
-    The output is that of a float64 copy in eval mode, [N, *shape].
+    The output is that of a float64 copy in eval mode, [N, *shape]; the noise its greatest distance to that in float32.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -25,7 +25,8 @@ def specimen(entry: Entry, seed: int, samples: int = 5) -> tuple[nn.Module, Arra
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch tells of copies that "same" padding costs it
         y = copy.deepcopy(model).double().eval()(x.clone())
-    return model, x.numpy(), y.numpy()
+        coarse = copy.deepcopy(model).float().eval()(x.float())
+    return model, x.numpy(), y.numpy(), float((y - coarse).abs().max())
 
 
 __all__ = ["EQUAL", "REFUSED", "Entry", "randomise", "specimen"]

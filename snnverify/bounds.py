@@ -1,0 +1,72 @@
+"""Sizes of sums and roundings in a network, from which every limit that is not 0 is derived."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from .activation import Neuron
+from .network import INPUT, Array, Conv, Flatten, Network, Op, Pool, Scale
+
+
+def reach(network: Network, name: str, x_max: float) -> tuple[float, int]:
+    """Greatest absolute input that a unit of the layer can get in a step, and the additions and products on its way.
+
+    What rounding bounds need: spikes are at most their amplitude, the input at most `x_max`, and an analog layer hands
+    on what it gets, with its roundings.
+    """
+    total, depth = 0.0, 0
+    for b in network[name].branches:
+        act = None if b.source == INPUT else network[b.source].act
+        if b.source == INPUT:
+            size, before = x_max, 0
+        elif isinstance(act, Neuron):
+            size, before = float(np.max(act.amplitude)) * (act.max_spikes or np.inf), 0
+        else:
+            size, before = reach(network, b.source, x_max)
+        fan, terms = _fan_in(b.op)
+        bias = getattr(b.op, "bias", None)
+        total += size * fan + (0.0 if bias is None else float(np.abs(bias).max()))
+        depth = max(depth, before + terms + 2)
+    return total, depth + len(network[name].branches)
+
+
+def rounding_limit(unit: float, noise: float, outputs: Array) -> float:
+    """How far two correct evaluations of one model may lie apart, from how much the model amplifies rounding.
+
+    The distance of its outputs in float32 and float64, `noise`, is about ``2^-24 c`` for some condition c of this very
+    model on these data, cancellations in its normalisations included; another order of summation at roundoff u then
+    moves the outputs by about ``u c``. 2^10 of that covers luck in the estimate, and outputs that float32 holds exactly.
+    In the model's own float32 nothing finer can be told than 2^4 of it.
+    """
+    slack = 2.0**10 if unit < 2.0**-24 else 2.0**4
+    return slack * unit * (2.0**24 * noise + float(np.abs(outputs).max()))
+
+
+def absolute(network: Network) -> Network:
+    """Return the network with absolute weights and biases and without activations: what bounds its sums of products."""
+    layers = []
+    for layer in network.layers:
+        branches = []
+        for b in layer.branches:
+            parts = {k: v for k in ("weight", "bias", "factor") if (v := getattr(b.op, k, None)) is not None}
+            branches.append(replace(b, op=replace(b.op, **{k: np.abs(v) for k, v in parts.items()})))
+        layers.append(replace(layer, branches=tuple(branches), act=None))
+    return replace(network, layers=tuple(layers))
+
+
+def _fan_in(op: Op) -> tuple[float, int]:
+    """Greatest sum of absolute weights of an output unit, and how many products it may hold."""
+    if isinstance(op, Flatten):
+        return 1.0, 0
+    if isinstance(op, Pool):
+        entries = int(np.prod(op.kernel))
+        return (1.0 if op.kind == "average" else float(entries)), entries
+    if isinstance(op, Scale):
+        return float(np.abs(op.factor).max()), 1
+    weight = np.abs(op.weight)
+    if isinstance(op, Conv) and op.transposed:
+        weight = weight.swapaxes(0, 1)  # every input channel may reach an output: an upper bound with groups
+    rows = weight.reshape(len(weight), -1)
+    return float(rows.sum(1).max()), rows.shape[1]
