@@ -127,6 +127,10 @@ def merge(cli_options: Mapping[str, Any], settings: Settings) -> Settings:
         An option is unknown or of a wrong type.
     """
     given = {key: value for key, value in cli_options.items() if value is not None}
+    for key in ("model", "data", "calibration"):  # paths on the command line start where it is typed
+        moved = settings.root not in (None, Path.cwd())
+        if moved and isinstance(given.get(key), str) and (key != "model" or ":" in given[key]):
+            given[key] = resolve_spec(given[key], Path.cwd())
     return dataclasses.replace(settings, **_checked(given, "command line:"))
 
 

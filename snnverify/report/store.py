@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import tempfile
@@ -104,6 +105,9 @@ def check_target(out: Path) -> None:
     """
     target = Path(out).resolve()
     if not target.exists():
+        parent = next(p for p in target.parents if p.exists())
+        if not parent.is_dir() or not os.access(parent, os.W_OK):
+            raise ConfigError(f"out = {str(out)!r}: nothing can be written in {parent}; choose another folder")
         return
     if not target.is_dir():
         raise ConfigError(f"out = {str(out)!r}: it is a file; choose a folder")
