@@ -177,7 +177,7 @@ def _replay(*, case: Path, oracle: str | None, command: str) -> int:
     return 0 if finding.outcome == "pass" else 1
 
 
-def _analyze(*, model: str, input_shape: list[int] | None, command: str) -> int:
+def _analyze(*, model: str, weights: str | None, input_shape: list[int] | None, command: str) -> int:
     from . import zoo
     from .convert import analyze
     from .convert.load import load_model
@@ -185,7 +185,7 @@ def _analyze(*, model: str, input_shape: list[int] | None, command: str) -> int:
     from .report import render_verdicts
 
     if ":" in model:
-        module, shape = load_model(model)[0], input_shape
+        module, shape = load_model(model, weights)[0], input_shape
     else:
         (name,) = embedded_names(model)
         module, shape = zoo.load_default(name).module, [1, 8, 8]

@@ -178,10 +178,10 @@ def _decimal(value: Any) -> Decimal:
 
 def _drop(value: Any) -> str:
     try:
-        if _decimal(value) < 0:
+        if not 0 <= _decimal(value) <= 100:
             raise ValueError
     except (ValueError, InvalidOperation):
-        raise ValueError("a number >= 0, in percentage points") from None
+        raise ValueError("a number from 0 to 100, in percentage points") from None
     return str(value)
 
 

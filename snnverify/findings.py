@@ -78,7 +78,7 @@ class Finding(Content):
         lines = [f"{self.check} on {self.subject}: {self.outcome}", f"  law: {self.claim}", f"  source: {self.source}"]
         if self.worst is not None:
             lines.append(f"  measured: {self.worst}")
-            if self.worst.detail:
+            if self.worst.detail and self.outcome != "pass":
                 lines.append(f"  first divergence: {self.worst.detail}")
         if self.message:
             lines.append(f"  why: {self.message}")

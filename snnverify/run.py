@@ -13,12 +13,14 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis.database import DirectoryBasedExampleDatabase
 from hypothesis.errors import FlakyFailure
 
+from . import reference
 from .checks import Check, select
 from .content import Content, load, save
 from .errors import Unsupported
 from .fidelity import ModelUnderTest
 from .findings import Finding, Measure
 from .oracles import Oracle
+from .trace import Case, compare
 
 STORE = Path(".snnverify")  # below the working directory: example databases and failing cases
 
@@ -91,6 +93,7 @@ def run(
     except Exception as e:
         outcome, message = "error", _one_line(e)
     finding = tally.finding(check, oracle.name, outcome, message, last[1], time.perf_counter() - started)
+    finding = _with_divergence(finding, last[0], oracle)
     if outcome is None or not isinstance(last[0], Content) or store is None:
         return finding
     path = store / "failures" / f"{check.name}-{oracle.name}.npz"
@@ -110,13 +113,28 @@ def run_model(check: Check, model: ModelUnderTest) -> Finding:
 def replay(failure: Failure, oracle: Oracle) -> Finding:
     """Run the case of a failure again."""
     (check,) = select(failure.check)
-    return _once(check, oracle.name, lambda: check.function(failure.drawn, oracle))
+    finding = _once(check, oracle.name, lambda: check.function(failure.drawn, oracle))
+    return _with_divergence(finding, failure.drawn, oracle)
 
 
 def load_failure(path: Path) -> Failure:
     """Read a failing case; the rooms are imported first, because a case may be of a type of theirs."""
     select()
     return load(path, Failure)
+
+
+def _with_divergence(finding: Finding, drawn: Any, oracle: Oracle) -> Finding:
+    """Add, to a broken law of dynamics, where the run first parts from the exact reference."""
+    worst = finding.worst
+    if finding.outcome != "fail" or worst is None or worst.detail:
+        return finding
+    if not isinstance(drawn, Case) or oracle.simulator is None:
+        return finding
+    try:
+        parted = compare(drawn.network, oracle.run(drawn), reference.run(drawn))
+    except Exception as e:  # what cannot be compared must not hide the finding
+        return replace(finding, worst=replace(worst, detail=f"not found ({_one_line(e)})"))
+    return replace(finding, worst=replace(worst, detail=str(parted)))
 
 
 def _once(check: Check, subject: str, measures: Callable[[], Iterable[Measure]]) -> Finding:

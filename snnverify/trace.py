@@ -57,8 +57,8 @@ class Case(Content):
                 raise ConfigError(f"{name} = {getattr(self, name)!r}: one of {', '.join(get_args(legal))}")
         if not 0 <= self.seed < 2**64:
             raise ConfigError(f"seed = {self.seed}: an integer from 0 to 2^64 - 1")
-        if self.steps < 1:
-            raise DataError(f"steps = {self.steps}: a simulation has at least 1 time step")
+        if not isinstance(self.steps, int) or self.steps < 1:
+            raise DataError(f"steps = {self.steps}: a simulation has at least 1 time step, in whole steps")
         lead = 2 if self.encoding == "spikes" else 1
         if self.x.ndim != lead + len(self.network.input_shape) or self.x.shape[lead:] != self.network.input_shape:
             axes = "[T, N, *shape]" if lead == 2 else "[N, *shape]"

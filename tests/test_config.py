@@ -289,7 +289,7 @@ def test_the_name_of_an_embedded_model_is_no_path(tmp_path):
         ("timesteps = [true]", ["timesteps = [True]"]),
         ("timesteps = [2.0]", ["timesteps = ['2.0']"]),
         ("max_drop = 'few'", ["max_drop = 'few'", "percentage points"]),
-        ("max_drop = -0.5", ["max_drop = '-0.5'", ">= 0"]),
+        ("max_drop = -0.5", ["max_drop = '-0.5'", "from 0 to 100"]),
         ("max_drop = nan", ["max_drop", "a number"]),
         ("max_drop = true", ["max_drop = True"]),
         ("v_init = true", ["v_init = True", "half"]),

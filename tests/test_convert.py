@@ -294,3 +294,13 @@ def test_save_and_load(tmp_path: Path) -> None:
     np.testing.assert_array_equal(back.run(X[:4], 16), c.run(X[:4], 16))
     assert (back.options, back.notes, back.calibration_report()) == (c.options, c.notes, c.calibration_report())
     assert convert(lenet(), X[:30]) != c
+
+
+def test_a_long_run_goes_tile_by_tile_and_changes_nothing() -> None:
+    x = np.random.default_rng(3).integers(0, 9, (600, 2)) / 8
+    net = convert(built(nn.Sequential(nn.Linear(2, 5), nn.ReLU(), nn.Linear(5, 3))), x, mode="max")
+    whole = net.outputs(net.simulate(x, 8, record="counts"))[-1]
+    assert np.array_equal(net.run(x, 8), whole)
+    rates = x / x.max()
+    drawn = net.outputs(net.simulate(rates, 8, record="counts", encoding="poisson", seed=5))[-1]
+    assert np.array_equal(net.run(rates, 8, encoding="poisson", seed=5), drawn)

@@ -82,7 +82,7 @@ def test_pyproject_is_read_and_an_option_goes_over_it(suites, pytester):
     [
         (["--oracle", "snnverfy"], "oracle = 'snnverfy': no such oracle; did you mean 'snnverify'?"),
         (["--examples", "0"], "examples = 0: give an integer >= 1"),
-        (["--max-drop", "-1"], "max_drop = '-1': give a number >= 0"),
+        (["--max-drop", "-1"], "max_drop = '-1': give a number from 0 to 100"),
         (["--report", "test_dynamics.py"], "--report: out = 'test_dynamics.py': it is a file"),
     ],
 )

@@ -283,3 +283,18 @@ def test_checks_on_models() -> None:
 
 def test_a_finding_is_content() -> None:
     assert isinstance(judged(Measure("m", 0.0)), Content)
+
+
+def test_a_broken_law_of_dynamics_tells_where_it_parts_from_the_reference() -> None:
+    """Under `>` an input of exactly theta ties in the first step: one spike against none there."""
+
+    def strict(case: Case, record: Record = "full") -> Trace:
+        layers = tuple(replace(v, act=replace(v.act, fires=">")) for v in case.network.layers)  # type: ignore[arg-type]
+        return simulated(replace(case, network=replace(case.network, layers=layers)), record)
+
+    (ties,) = checks.select("dynamics.ties")
+    found = run(ties, Oracle("strict", "0", simulator=strict), examples=20)
+    assert found.outcome == "fail"
+    assert found.worst is not None
+    assert "step 0, sample 0, unit (0,): 0 against 1 spikes at v = 1" in found.worst.detail
+    assert "first divergence" in found.explain()

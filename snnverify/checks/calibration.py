@@ -38,8 +38,8 @@ def calibrations(draw: st.DrawFn, /) -> Calibration:
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     x = few[rng.integers(0, len(few), draw(st.integers(1, 150)))] + rng.integers(0, 3, (1, *network.input_shape)) / 8
     x[0] *= 4  # the extreme sample is early, so that a statistic of the last tile misses it
-    mode = draw(st.sampled_from(["max", "99.9%", "99%", "50%", "100%", "1/2", "1/3"]))
-    return Calibration(network, x, mode, draw(st.booleans()), draw(st.sampled_from(["all", "positive"])))
+    mode = draw(st.sampled_from(["50%", "75%", "99.9%", "max", "90%", "100%", "1/2", "1/3"]))
+    return Calibration(network, x, mode, draw(st.booleans()), draw(st.sampled_from(["all", "all", "positive"])))
 
 
 def _population(d: Calibration, name: str, channel: int | None) -> Array:

@@ -13,7 +13,7 @@ from ..bounds import reach
 from ..findings import Measure
 from ..network import INPUT, Conv, Dense, Network
 from ..oracles import Oracle
-from ..strategies import Conversion, conversions, exact_cases, integer_cases, rough_cases
+from ..strategies import Conversion, conversions, convnets, exact_cases, integer_cases, rough_cases
 from ..trace import Case, compare
 from . import check
 from .common import differences, same
@@ -82,7 +82,7 @@ def integer(case: Case, subject: Oracle) -> Iterator[Measure]:
         yield Measure("v differs", differences(ours.v[name], exactly.v[name]), where=name)
 
 
-@check("operators", conversions())
+@check("operators", conversions() | convnets())
 def analog(drawn: Conversion, subject: Oracle) -> Iterator[Measure]:
     """On dyadic weights the ANN's activations equal the reference bit for bit [DESIGN 4: limit 0]."""
     ours, exactly = subject.operator("forward")(drawn.network, drawn.x), reference.forward(drawn.network, drawn.x)

@@ -16,7 +16,7 @@ from ..activation import ClipFloor, Neuron, Relu
 from ..content import Array, Content
 from ..errors import ConfigError
 from ..network import Network, per_channel
-from ..simulate import simulate
+from ..simulate import MEMORY, simulate
 from ..trace import Encoding, Record, Trace
 from .analyze import LayerVerdict, analyze
 from .calibrate import LayerStatistics, Mode, Population, calibrate, explicit
@@ -26,6 +26,7 @@ from .qcfs import QCFS, fine_tune, replace_relu
 from .torch_import import from_torch
 
 Readout = Literal["membrane", "count"]
+TILE = 256
 
 
 class ConversionWarning(UserWarning):
@@ -70,15 +71,25 @@ class ConvertedNetwork(Content):
         return {s.layer: s.threshold for s in self.statistics if s.layer in self.thresholds}
 
     def simulate(self, x: npt.ArrayLike, steps: int, *, encoding: Encoding = "constant", seed: int = 0,
-                 record: Record = "full", dtype: str = "float32") -> Trace:  # fmt: skip
-        """Trace of a batch, or of a single sample as a batch of one."""
+                 record: Record = "full", dtype: str = "float32", memory: int = MEMORY) -> Trace:  # fmt: skip
+        """Trace of a batch, or of a single sample as a batch of one; `memory` is the budget beside what is recorded."""
         batch, _ = self._batched(x, encoding)
-        return simulate(self.snn, batch, steps, encoding=encoding, seed=seed, record=record, dtype=dtype)
+        return simulate(self.snn, batch, steps, encoding=encoding, seed=seed, record=record, dtype=dtype, memory=memory)
 
-    def run(self, x: npt.ArrayLike, steps: int, *, encoding: Encoding = "constant", seed: int = 0) -> Array:
-        """Read-out per step in ANN units, [N, *output shape]; without N for a single sample."""
+    def run(self, x: npt.ArrayLike, steps: int, *, encoding: Encoding = "constant", seed: int = 0,
+            dtype: str = "float32") -> Array:  # fmt: skip
+        """Read-out per step in ANN units, [N, *output shape]; without N for a single sample.
+
+        Runs tile by tile, so that nothing but the read-out grows with the number of samples.
+        """
         batch, single = self._batched(x, encoding)
-        y = self.outputs(simulate(self.snn, batch, steps, encoding=encoding, seed=seed))[-1]
+        axis = 1 if encoding == "spikes" else 0
+        parts = []
+        for start in range(0, max(batch.shape[axis], 1), TILE):
+            part = batch[:, start : start + TILE] if axis else batch[start : start + TILE]
+            trace = simulate(self.snn, part, steps, encoding=encoding, seed=seed, first_sample=start, dtype=dtype)
+            parts.append(self.outputs(trace)[-1])
+        y = np.concatenate(parts)
         return np.asarray(y[0] if single else y)
 
     def outputs(self, trace: Trace) -> Array:
@@ -180,7 +191,7 @@ def convert(
         if model.training:
             notes.append("the model was in training mode; it was converted in eval mode")
         ann = from_torch(model, input_shape or _shape_of(model, x), fold_batchnorm=fold_batchnorm)
-        notes += [] if fold_batchnorm else [_unfolded(model, ann)]
+        notes += [] if fold_batchnorm else _unfolded(model, ann)
     counted = _counts(ann, readout)
     fired = [v.name for v in ann.layers if isinstance(v.act, (Relu, ClipFloor)) or (counted and v is ann.output)]
     learned = {v.name: np.asarray(v.act.theta, float) for v in ann.layers if isinstance(v.act, ClipFloor)}
@@ -223,6 +234,8 @@ def _array(data: npt.ArrayLike | torch.Tensor) -> Array:
 
 def _shape_of(model: nn.Module, x: Array | None) -> tuple[int, ...]:
     if x is not None:
+        if x.ndim < 2:
+            raise ConfigError(f"calibration of shape {x.shape}: [N, *shape]; give a single sample as x[None]")
         return tuple(x.shape[1:])
     first = next((m for m in model.modules() if not list(m.children()) and list(m.parameters())), None)
     if isinstance(first, nn.Linear):
@@ -232,13 +245,13 @@ def _shape_of(model: nn.Module, x: Array | None) -> tuple[int, ...]:
     )
 
 
-def _unfolded(model: nn.Module, ann: Network) -> str:
+def _unfolded(model: nn.Module, ann: Network) -> list[str]:
+    """Say what keeping normalisations apart costs, where there are any."""
     kinds = (nn.BatchNorm1d, nn.BatchNorm2d)
     kept = [n for n, m in model.named_modules() if isinstance(m, kinds) and any(v.name == n for v in ann.layers)]
     cost = sum(int(np.prod(ann.shapes[n])) for n in kept)
-    return (
-        f"batch normalisation not folded ({', '.join(kept) or 'none'}): {cost} analog multiply-adds per sample and step"
-    )
+    said = f"batch normalisation not folded ({', '.join(kept)}): {cost} analog multiply-adds per sample and step"
+    return [said] if kept else []
 
 
 def _counts(ann: Network, readout: str) -> bool:

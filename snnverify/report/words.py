@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ..fidelity import LayerFidelity
 from ..gate import EXIT
 from ..pipeline import Assessment, Run
-from ..stats import Paired, needed, verdict
+from ..stats import Paired, needed, verdict, wilson
 from .tables import points, upper
 
 WORST_FIRST = ("FAIL", "NO EVIDENCE", "INCONCLUSIVE", "PASS")
@@ -39,9 +39,22 @@ def explain(a: Assessment) -> Explanation:
     """Explain the verdict of one model at its largest T."""
     steps = a.model.fidelity.steps[-1]
     p = a.model.fidelity.paired(steps)
-    meaning = _MEANINGS[a.verdict.outcome](a, p, steps)
+    meaning = " ".join([_MEANINGS[a.verdict.outcome](a, p, steps), *_caveats(a, p)])
     cause, mend = _cause(a, steps)
     return Explanation(meaning, cause, _REMEDIES[a.verdict.outcome](a, p, steps, mend))
+
+
+def _caveats(a: Assessment, p: Paired) -> list[str]:
+    """Say what makes a kept accuracy worth little: an ANN near chance, layers that are silent, thresholds not measured."""
+    fidelity, said = a.model.fidelity, []
+    right, classes = int((fidelity.ann == fidelity.labels).sum()), len(set(fidelity.labels.tolist()))
+    if classes > 1 and wilson(right, p.n)[0] <= 1 / classes:
+        said.append(f"Beware: the ANN itself is right on {points(right / p.n):.1f} % only, no better than chance.")
+    silent = [v.layer for v in fidelity.layers if v.dead == v.units]
+    if silent:
+        said.append(f"Beware: no unit of {', '.join(silent)} ever spikes, so there is little to keep.")
+    notes = [n for n in a.model.converted.notes if n.startswith("no calibration")]
+    return said + [f"Beware: {n}." for n in notes]
 
 
 def _change(p: Paired) -> str:
