@@ -92,6 +92,7 @@ def _parser() -> _Parser:
 
     analyze = add(_analyze, "analyze", "Tell, before any conversion, what of a model converts.")
     analyze.add_argument("model", help="module:callable or path.py:callable")
+    analyze.add_argument("--weights", help="trained weights: whether a normalisation folds depends on them")
     analyze.add_argument(
         "--input-shape", nargs="+", type=_positive, metavar="N", help="sample axes, channel first: 1 28 28"
     )
