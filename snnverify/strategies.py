@@ -72,7 +72,8 @@ def ops(draw: st.DrawFn, /, shape: Shape) -> Op:
         return Dense(draw(dyadic((out, channels))), draw(st.none() | dyadic((out,), -4, 4)))
     if kind in ("sum", "average"):
         assume(min(shape[1:]) >= 2)
-        return Pool(kind, (2,) * axes, (draw(st.integers(1, 2)),) * axes)  # type: ignore[arg-type]
+        stride, pad = draw(st.integers(1, 2)), draw(st.sampled_from([0, 0, 1]))
+        return Pool(kind, (2,) * axes, (stride,) * axes, (pad,) * axes, draw(st.booleans()))  # type: ignore[arg-type]
     groups = draw(st.sampled_from([g for g in (1, 2, channels) if channels % g == 0]))
     out = draw(st.sampled_from([channels, groups, 2 * groups]))
     kernel, stride, dilation, pad = (draw(st.sampled_from(k)) for k in ((1, 2), (1, 1, 2), (1, 1, 2), (0, 1)))
@@ -259,9 +260,9 @@ class Conversion(Content):
 
 
 @st.composite
-def conversions(draw: st.DrawFn, /, depth: int = 3) -> Conversion:
-    """ANN networks with ReLU and dyadic weights, and a few calibration samples that excite every one of them a little."""
-    network = draw(layered(depth, st.just(Relu()), SHAPES))
+def conversions(draw: st.DrawFn, /, depth: int = 3, act: st.SearchStrategy[Any] | None = None) -> Conversion:
+    """ANN networks with ReLU (or `act`) and dyadic weights, and a few calibration samples that excite them a little."""
+    network = draw(layered(depth, st.just(Relu()) if act is None else act, SHAPES))
     x = draw(dyadic((draw(st.integers(1, 6)), *network.input_shape), 0, 8))
     return Conversion(network, x, draw(st.integers(1, 16)))
 
@@ -272,13 +273,16 @@ def convnets(draw: st.DrawFn, /) -> Conversion:
     shapes = {"conv": (4, 1, 2), "grouped": (4, 2, 1), "turned": (4, 2, 1), "skip": (4,), "affine": (8,), "fc": (2, 8)}
     w = {name: draw(dyadic(shape)) for name, shape in shapes.items()}
     b = {name: draw(dyadic((shape[0],), -4, 4)) for name, shape in shapes.items()}
-    relu = Relu()
+    relu, pools = (
+        Relu(),
+        [Pool("average", (2,)), *(Pool("average", (2,), (3,), (1,), inside) for inside in (False, True))],
+    )
     grouped = (Branch(Conv(w["grouped"], b["grouped"], groups=2), "conv"), Branch(Scale(w["skip"]), "conv"))
     layers = (
         Layer("conv", (Branch(Conv(w["conv"], b["conv"])),), relu),
         Layer("grouped", grouped, relu),
         Layer("turned", (Branch(Conv(w["turned"], b["turned"], groups=2, transposed=True), "grouped"),), relu),
-        Layer("pool", (Branch(Pool("average", (2,)), "turned"),)),
+        Layer("pool", (Branch(draw(st.sampled_from(pools)), "turned"),)),
         Layer("flat", (Branch(Flatten(), "pool"),)),
         Layer("affine", (Branch(Scale(w["affine"], b["affine"]), "flat"),), relu),
         Layer("fc", (Branch(Dense(w["fc"]), "affine"),)),

@@ -13,7 +13,7 @@ from .. import reference
 from ..content import Array
 from ..errors import NetworkError, Unsupported
 from ..findings import Measure
-from ..network import Branch, Conv, Dense, Layer, Network, Relu, Scale
+from ..network import Branch, Conv, Dense, Flatten, Layer, Network, Relu, Scale
 from ..oracles import Oracle
 from ..strategies import BatchNorm, Conversion, batchnorms, conversions
 from . import check
@@ -105,8 +105,8 @@ def fold_refuses(d: BatchNorm, subject: Oracle) -> Iterator[Measure]:
     yield Measure("took a negative variance", _taken(
         lambda: subject.operator("fold_batchnorm")(**(d.arguments | {"var": -np.abs(d.var) - d.eps})), NetworkError))  # fmt: skip
     channels = 2
-    norm = Layer("bn", (Branch(Scale(np.ones(channels), np.full(channels, 0.5)), "relu"),))
-    conv = Conv(np.ones((1, channels, 3)), padding=((1, 1),))
+    norm = Layer("bn", (Branch(Scale(np.array([0.5, 2.0]), np.array([0.5, -0.25])), "relu"),))
+    conv = Conv(np.arange(1.0, 3 * channels + 1).reshape(1, channels, 3), padding=((1, 1),))
     network = Network(
         (channels, 3), (Layer("relu", (Branch(Scale(1.0)),), Relu()), norm, Layer("conv", (Branch(conv, "bn"),)))
     )
@@ -114,6 +114,15 @@ def fold_refuses(d: BatchNorm, subject: Oracle) -> Iterator[Measure]:
     plain = replace(conv, padding=((0, 0),))
     open_end = replace(network, layers=(*network.layers[:2], Layer("conv", (Branch(plain, "bn"),))))
     yield Measure("refused without padding", 1 - _taken(lambda: subject.operator("fold")(open_end), Unsupported))
+    flat = Layer("flat", (Branch(Flatten(), "bn"),))
+    linear = Layer("linear", (Branch(Dense(np.arange(12.0).reshape(2, 6)), "flat"),))
+    x = np.arange(12.0).reshape(2, channels, 3) - 4
+    for after in (open_end, replace(network, layers=(*network.layers[:2], flat, linear))):
+        folded, name = subject.operator("fold")(after), after.output.name
+        yield Measure(
+            "function changed", differences(reference.forward(folded, x)[name], reference.forward(after, x)[name])
+        )
+        yield Measure("not folded", float(any(v.name == "bn" for v in folded.layers)), where=name)
 
 
 def _taken(call: Any, refusal: type[Exception]) -> float:

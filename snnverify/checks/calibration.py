@@ -51,10 +51,10 @@ def _population(d: Calibration, name: str, channel: int | None) -> Array:
 @check("converter", calibrations())
 def thresholds(d: Calibration, subject: Oracle) -> Iterator[Measure]:
     """Thresholds are the maximum, its fraction, or numpy's percentile of the rectified activations (of each channel) [Rueckauer et al. 2017, section 2.2.2]."""
-    options = {"mode": d.mode, "per_channel": d.per_channel, "population": d.population}
+    options = {"mode": d.mode, "per_channel": d.per_channel, "population": d.population, "readout": "count"}
     scales = subject.convert(d.network, d.x, **options).scales
     for layer in d.network.layers:
-        if layer.act is None:
+        if layer.act is None and layer is not d.network.output:
             continue
         channels = range(d.network.shapes[layer.name][0]) if d.per_channel and layer is not d.network.output else [None]
         for i, channel in enumerate(channels):

@@ -120,6 +120,10 @@ def forms_agree(d: Conversion, subject: Oracle) -> Iterator[Measure]:
 @check("converter", conversions())
 def options_carried(d: Conversion, subject: Oracle) -> Iterator[Measure]:
     """Initial potential and reset are what was asked for, in every layer, and change no weight [definition of the options]."""
+    leaky = subject.convert(d.network, d.x, neuron=Neuron(reset="value", leak=0.5), reset="subtract")
+    for layer in leaky.snn.spiking:
+        yield Measure("template's reset wins", float(layer.act.reset != "subtract"), where=layer.name)
+        yield Measure("template's leak is lost", float(layer.act.leak != 0.5), where=layer.name)
     plain = subject.convert(d.network, d.x, v_init="zero")
     for v_init, reset in (("half", "subtract"), ("zero", "value"), (0.25, "subtract")):
         converted = subject.convert(d.network, d.x, v_init=v_init, reset=reset)
@@ -157,10 +161,10 @@ def qcfs_is_lossless(d: Qcfs, subject: Oracle) -> Iterator[Measure]:
     """A QCFS layer of L levels and its conversion at T = L give the same value for every input [Bu et al., ICLR 2022]."""
     layer = Layer("qcfs", (Branch(Dense(d.weight, d.bias)),), ClipFloor(d.levels, d.theta))
     ann = Network(d.weight.shape[1:], (layer,))
-    converted = subject.convert(ann, d.x, v_init="zero")  # QCFS brings its own initial potential
-    yield Measure(
-        "values differ", differences(np.asarray(converted.run(d.x, d.levels)), reference.forward(ann, d.x)["qcfs"])
-    )
+    exact = reference.forward(ann, d.x)["qcfs"]
+    for calibration in (d.x, None):  # QCFS brings its own threshold and initial potential
+        converted = subject.convert(ann, calibration, v_init="zero")
+        yield Measure("values differ", differences(np.asarray(converted.run(d.x, d.levels)), exact))
 
 
 @check("converter", qcfs())
@@ -197,7 +201,20 @@ def single_is_batch_of_one(d: Conversion, subject: Oracle) -> Iterator[Measure]:
     single, batch = converted.run(d.x[0], d.steps), converted.run(d.x[:1], d.steps)
     yield Measure("rows differ", differences(np.asarray(single), batch[0]))
     expected = [int(np.flatnonzero(row == row.max())[0]) for row in batch.reshape(-1, batch.shape[-1])]
+    drawn = {"encoding": "poisson", "seed": 20_000 + d.steps}
+    seeded = converted.run(d.x, d.steps, **drawn).argmax(-1)
+    yield Measure("classes of a seed differ", differences(converted.classify(d.x, d.steps, **drawn), seeded))
     yield Measure("classes differ", differences(np.ravel(converted.classify(d.x[:1], d.steps)), expected))
+
+
+@check("converter", conversions())
+def outputs_over_time(d: Conversion, subject: Oracle) -> Iterator[Measure]:
+    """Outputs at an earlier step are those of a run of so many steps, in the same units [definition of a mean read-out]."""
+    converted = _spiking(d, subject)
+    trace = subject.operator("simulate")(Case(converted.snn, d.x, d.steps, dtype="float32"), "counts", readout_at=[1])
+    outputs = converted.outputs(trace)
+    for row, steps in zip(outputs, trace.readout_at, strict=True):
+        yield Measure("outputs differ", differences(row, converted.run(d.x, steps)), where=f"T = {steps}")
 
 
 @check("converter", qcfs())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from hypothesis import strategies as st
@@ -28,7 +28,7 @@ class Draw(Content):
     seed: int
     samples: int
     steps: int
-    units: int = 16
+    units: int = 64
 
 
 def draws(rates: st.SearchStrategy[float]) -> st.SearchStrategy[Draw]:
@@ -43,7 +43,10 @@ def _spikes(
     return np.asarray(subject.operator("poisson")(x, start, d.steps if stop is None else stop, d.seed, first))
 
 
-@check("operators", draws(st.sampled_from([0.05, 0.25, 0.5, 0.9])))
+RATES = st.sampled_from([0.001, 0.05, 0.25, 1 / 3, 0.5, 0.9, 0.999])
+
+
+@check("operators", draws(RATES).map(lambda d: replace(d, units=1024)))
 def unbiased(d: Draw, subject: Oracle) -> Iterator[Measure]:
     """Spikes of a rate p are Bernoulli(p): their number passes a two-sided exact binomial test at 1e-9 [Clopper & Pearson 1934]."""
     s = _spikes(d, subject)
@@ -62,6 +65,9 @@ def independent(d: Draw, subject: Oracle) -> Iterator[Measure]:
         agree = a[0 : 2 * half : 2] == a[1 : 2 * half : 2]
         p = stats.binomtest(int(agree.sum()), agree.size, chance).pvalue
         yield Measure("1e-9 - p", FALSE_ALARM - p, where=name)
+    for k in range(1, d.units // 2 + 1):  # by chance at most 2^-25 at a rate of 1/4 and 2 samples of 2 steps
+        shifted = float(np.array_equal(s[:, 1:, :-k], s[:, :-1, k:]))
+        yield Measure("a sample repeats another one's draws", shifted, where=f"shifted by {k} units")
 
 
 @check("operators", draws(st.sampled_from([0.25, 0.5])))

@@ -117,6 +117,17 @@ def trace_adds_up(case: Case, subject: Oracle) -> Iterator[Measure]:
 
 
 @check("operators", exact_cases())
+def readouts(case: Case, subject: Oracle) -> Iterator[Measure]:
+    """The read-out kept after T' of T steps is that of a run of T' steps [causality]."""
+    run = subject.operator("simulate")
+    marks = sorted({1, (case.steps + 1) // 2, case.steps})
+    kept = run(case, "counts", readout_at=marks)
+    for row, mark in zip(kept.readout, marks, strict=True):
+        head = replace(case, steps=mark, x=case.x[:mark] if case.encoding == "spikes" else case.x)
+        yield Measure("read-out differs", differences(row, run(head, "counts").readout[-1]), where=f"T = {mark}")
+
+
+@check("operators", exact_cases())
 def memory_budget(case: Case, subject: Oracle) -> Iterator[Measure]:
     """Splitting samples and steps to fit a memory budget changes no bit [state is carried, samples are independent]."""
     run = subject.operator("simulate")

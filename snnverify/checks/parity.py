@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
+from hypothesis import strategies as st
 
 from .. import reference
-from ..activation import Neuron
+from ..activation import ClipFloor, Neuron
 from ..bounds import reach
 from ..findings import Measure
 from ..network import INPUT, Conv, Dense, Network
@@ -82,7 +83,12 @@ def integer(case: Case, subject: Oracle) -> Iterator[Measure]:
         yield Measure("v differs", differences(ours.v[name], exactly.v[name]), where=name)
 
 
-@check("operators", conversions() | convnets())
+QCFS = st.builds(
+    ClipFloor, st.sampled_from([1, 2, 4, 8]), st.sampled_from([0.5, 1.0, 2.0]), st.sampled_from([0.5, 0.25, 0.0])
+)
+
+
+@check("operators", conversions() | convnets() | conversions(act=QCFS))
 def analog(drawn: Conversion, subject: Oracle) -> Iterator[Measure]:
     """On dyadic weights the ANN's activations equal the reference bit for bit [DESIGN 4: limit 0]."""
     ours, exactly = subject.operator("forward")(drawn.network, drawn.x), reference.forward(drawn.network, drawn.x)

@@ -42,6 +42,8 @@ REFUSED = (
     Entry("layer norm", lambda: SEQ(nn.Linear(4, 4), nn.LayerNorm(4)), (4,), ("1", "BatchNorm")),
     Entry("leaky", lambda: SEQ(nn.Linear(4, 4), nn.LeakyReLU()), (4,), ("1", "negative")),
     Entry("relu6", lambda: SEQ(nn.Linear(4, 4), nn.ReLU6()), (4,), ("1", "ceiling")),
+    Entry("clamp with a ceiling", lambda: Calls(lambda m, x: m.fc(x).clamp(0, 6), fc=nn.Linear(4, 4)), (4,),
+          ("clamp", "ceiling")),
     Entry("tanh", lambda: Calls(lambda m, x: m.fc(x).tanh(), fc=nn.Linear(4, 4)), (4,), ("tanh", "firing rate")),
     Entry("attention", lambda: Calls(lambda m, x: m.a(x, x, x)[0], a=nn.MultiheadAttention(4, 1)), (3, 4),
           ("a", "attention")),
