@@ -138,7 +138,8 @@ def save(value: Content, path: str | os.PathLike[str]) -> Path:
 def load(path: str | os.PathLike[str], kind: type[C]) -> C:
     """Read one value of type `kind` written by `save`."""
     try:
-        with np.load(path, allow_pickle=False) as npz:
+        # opened here: numpy leaves a file open that turns out to be damaged
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as npz:
             arrays = {name: npz[name] for name in npz.files}
         value = decode(json.loads(str(arrays.pop(_TREE))), arrays)
     except FileNotFoundError:

@@ -233,7 +233,8 @@ def _from_npz(spec: str, path: Path) -> Dataset:
         if f.read(2) != b"PK":
             raise DataError(f"{path}: neither .npz nor IDX; write it with np.savez_compressed(path, x=x, y=y)")
     try:
-        with np.load(path, allow_pickle=False) as npz:
+        # opened here: numpy leaves a file open that turns out to be damaged
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as npz:
             names = list(npz.files)
             arrays = {name: npz[name] for name in ("x", "y") if name in names}
     except _UNREADABLE as e:
