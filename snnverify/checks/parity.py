@@ -12,7 +12,7 @@ from .. import reference
 from ..activation import ClipFloor, Neuron
 from ..bounds import reach
 from ..findings import Measure
-from ..network import INPUT, Conv, Dense, Network
+from ..network import INPUT, Branch, Conv, Dense, Layer, Network, Scale
 from ..oracles import Oracle
 from ..strategies import Conversion, conversions, convnets, exact_cases, integer_cases, rough_cases
 from ..trace import Case, compare
@@ -45,10 +45,22 @@ def events(case: Case, subject: Oracle) -> Iterator[Measure]:
         branches = tuple(replace(b, op=op) for b, op in zip(layer.branches, pruned, strict=True))
         layers.append(replace(layer, branches=branches))
     case = replace(case, network=replace(case.network, layers=tuple(layers)))
-    ours, exactly = subject.run(case, "counts").events, reference.run(case).events
-    for name, expected in exactly.items():
-        for kind, count in expected.items():
-            yield Measure(f"{kind} off", abs(ours[name][kind] - count), where=name)
+    for tried in (case, PRUNED):
+        ours, exactly = subject.run(tried, "counts").events, reference.run(tried).events
+        for name, expected in exactly.items():
+            for kind, count in expected.items():
+                yield Measure(f"{kind} off", abs(ours[name][kind] - count), where=name)
+
+
+# Two units that spike in every step, into a convolution half of whose weights are zero.
+PRUNED = Case(
+    Network((2, 3), (
+        Layer("relay", (Branch(Scale(1.0)),), Neuron()),
+        Layer("conv", (Branch(Conv(np.array([[[1.0, 0.0], [0.0, 2.0]]])), "relay"),)),
+    )),
+    np.ones((1, 2, 3)),
+    2,
+)  # fmt: skip
 
 
 @check("simulator", rough_cases())
