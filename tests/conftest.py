@@ -93,3 +93,12 @@ def project(tmp_path, monkeypatch, isolated, unpainted):
     np.savez(tmp_path / "few.npz", x=x[:30], y=y[:30])
     np.savez(tmp_path / "calibration.npz", x=x[240:], y=y[240:])
     return tmp_path
+
+
+@pytest.fixture(scope="module")
+def one_thread():
+    """On arrays this small threads only wait for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch_models import ann_of, built
 
 from snnverify.activation import Neuron, Relu
 from snnverify.convert import convert
@@ -20,28 +20,7 @@ from snnverify.zoo.corpus.modules import Calls
 SHAPE = (2, 6, 6)
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """On arrays this small threads only wait for each other."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-def built(model: nn.Module, seed: int = 0) -> nn.Module:
-    """Give a model its seeded weights, which do not depend on what drew before, and put it in eval mode."""
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for p in model.parameters():
-            fan = p[0].numel() if p.ndim > 1 else 16
-            p.copy_(torch.randn(p.shape, generator=generator) * (2 / fan) ** 0.5)
-    return model.eval()
-
-
-def ann_of(model: nn.Module, x: np.ndarray) -> np.ndarray:
-    with torch.no_grad():
-        return copy.deepcopy(model).double().eval()(torch.tensor(x, dtype=torch.float64)).numpy()
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def residual() -> nn.Module:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -15,14 +15,7 @@ from snnverify.errors import NetworkError
 from snnverify.network import Branch, Conv, Dense, Flatten, Layer, Network, Op, Pool, Scale
 from snnverify.simulate import apply, fan_out
 
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """On arrays this small threads only wait for each other."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def dyadic(seed: int, *shape: int) -> np.ndarray:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator
 from fractions import Fraction as Fr
 
 import numpy as np
@@ -17,14 +16,7 @@ from snnverify.convert import QCFS, convert, fine_tune, replace_relu
 from snnverify.errors import ConfigError, Unsupported
 from snnverify.simulate import forward
 
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """On arrays this small threads only wait for each other."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def law(z: Fr, levels: int, theta: Fr, shift: Fr) -> Fr:

@@ -51,9 +51,8 @@ def activations_replaced(m: ModelUnderTest) -> Iterator[Measure]:
 @check("model")
 def normalisation(m: ModelUnderTest) -> Iterator[Measure]:
     """The scaled weights give the ANN's own input of every layer, over its threshold [Rueckauer et al. 2017]."""
-    over = max(
-        1.0, *(layer.ann_max for layer in m.fidelity.layers)
-    )  # the ANN's sums are not clipped as those of spikes are
+    # the ANN's sums are not clipped as those of spikes are
+    over = max(1.0, *(layer.ann_max for layer in m.fidelity.layers))
     for layer in m.fidelity.layers:
         size, depth = reach(m.converted.snn, layer.layer, float(np.abs(m.x).max()))
         theta = float(np.min(m.converted.thresholds[layer.layer]))
