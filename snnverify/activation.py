@@ -32,6 +32,8 @@ class Neuron(Content):
     One step, in this order (I is the summed input of the step, s the number of spikes of the step before)::
 
         current-based:    i <- syn_decay i + I                 (else i = I)
+        syn_order "add-decay":  i <- syn_decay (i + I)
+        delay = 1:        i of the step before acts below       (0 in the first step)
         order "leak-integrate":  v <- v_rest + leak (v - v_rest) + k i
         order "integrate-leak":  v <- v_rest + leak (v - v_rest + k i)
                           k = 1 - leak where input_scaled, else 1
@@ -40,7 +42,7 @@ class Neuron(Content):
         v_peak            = v
         s                 = 1 if v >= theta (or > theta) else 0;  max_spikes = m > 1 or None: the greatest n <= m for
                             which v >= n theta (or > n theta)
-        reset_delay = 0:  subtract: v <- v - s theta;  value: v <- v_reset where s > 0
+        reset_delay = 0:  subtract: v <- v - s theta;  value: v <- v_reset where s > 0;  none: v stays
         output            = s amplitude
 
     Parameters
@@ -52,8 +54,8 @@ class Neuron(Content):
     v_init : array or float
         Potential before the first step; shape () or (C,).
     fires : {">=", ">"}
-    reset : {"subtract", "value"}
-        Soft or hard reset.
+    reset : {"subtract", "value", "none"}
+        Soft, hard or no reset.
     v_reset : float
         Where a hard reset goes.
     reset_delay : {0, 1}
@@ -70,6 +72,10 @@ class Neuron(Content):
         Whether the input is multiplied by ``1 - leak``.
     syn_decay : float or None
         Factor on the synaptic current per step; None where the input acts at once.
+    syn_order : {"decay-add", "add-decay"}
+        Whether the current decays before (norse, snnTorch) or after (sinabs) the input of the step is added.
+    delay : {0, 1}
+        Whether the current acts in its own step or in the next one (as in norse's LIF cell).
     order : {"leak-integrate", "integrate-leak"}
     """
 
@@ -77,7 +83,7 @@ class Neuron(Content):
     amplitude: Array | float = 1.0
     v_init: Array | float = 0.0
     fires: Literal[">=", ">"] = ">="
-    reset: Literal["subtract", "value"] = "subtract"
+    reset: Literal["subtract", "value", "none"] = "subtract"
     v_reset: float = 0.0
     reset_delay: int = 0
     max_spikes: int | None = 1
@@ -86,12 +92,14 @@ class Neuron(Content):
     v_rest: float = 0.0
     input_scaled: bool = False
     syn_decay: float | None = None
+    syn_order: Literal["decay-add", "add-decay"] = "decay-add"
+    delay: int = 0
     order: Literal["leak-integrate", "integrate-leak"] = "leak-integrate"
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        legal = {"fires": (">=", ">"), "reset": ("subtract", "value"), "reset_delay": (0, 1),
-                 "order": ("leak-integrate", "integrate-leak")}  # fmt: skip
+        legal = {"fires": (">=", ">"), "reset": ("subtract", "value", "none"), "reset_delay": (0, 1), "delay": (0, 1),
+                 "order": ("leak-integrate", "integrate-leak"), "syn_order": ("decay-add", "add-decay")}  # fmt: skip
         for name, values in legal.items():
             if getattr(self, name) not in values:
                 raise NetworkError(f"Neuron.{name} = {getattr(self, name)!r}: one of {values}")
@@ -113,6 +121,7 @@ class Neuron(Content):
             and self.leak == 1
             and self.v_floor is None
             and self.syn_decay is None
+            and self.delay == 0
             and not self.input_scaled
         )
 

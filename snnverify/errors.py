@@ -8,7 +8,10 @@
     ├── NetworkError          layers that do not fit together, parameters out of range
     ├── Unsupported           something that a network, a conversion or an oracle cannot express
     ├── CodecError            a case, trace or network file that cannot be read
-    └── EvidenceError         a report that holds too little to be judged
+    ├── EvidenceError         a report that holds too little to be judged
+    ├── GoldenError           a recorded truth that is missing, damaged, orphaned or not confirmed
+    └── OracleError           another implementation that crashed, hung or talked nonsense
+        └── Unavailable       one that is not installed
 """
 
 from __future__ import annotations
@@ -58,3 +61,15 @@ class CodecError(SnnverifyError, ValueError):
 
 class EvidenceError(SnnverifyError):
     """A report that holds too little to be judged."""
+
+
+class GoldenError(SnnverifyError):
+    """A recorded truth that is missing, damaged, orphaned or not confirmed; names the command that mends it."""
+
+
+class OracleError(SnnverifyError):
+    """Another implementation that crashed, hung or talked nonsense; names it, with the end of what it printed."""
+
+
+class Unavailable(OracleError):
+    """An implementation that is not installed; names the command that installs it."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from ..content import Array
+from ..errors import Unsupported
 from ..findings import Measure
+from ..oracles import Oracle, family_of
 from ..trace import Case, Trace, compare
 
 
@@ -21,3 +23,22 @@ def same(case: Case, a: Trace, b: Trace, name: str) -> Measure:
     """Measure how many spike entries of two traces of one case differ."""
     d = compare(case.network, a, b)
     return Measure(name, float(d.spikes_differ), where=d.first.layer if d.first else "", detail=str(d))
+
+
+def told(case: Case, subject: Oracle, *parts: Literal["v", "v_peak", "events"]) -> Trace:
+    """Run the case; `Unsupported` where the subject does not tell one of these parts."""
+    trace = subject.run(case)
+    for part in parts:
+        if not getattr(trace, part):
+            raise Unsupported(subject.name, f"it does not tell {part}")
+    return trace
+
+
+def also(case: Case, fixed: Case, subject: Oracle) -> tuple[Case, ...]:
+    """Return the drawn case and one that is tried every time, where the subject's neuron classes express that."""
+    try:
+        if subject.families:
+            _ = [family_of(v.act, subject.families) for v in fixed.network.spiking]  # type: ignore[arg-type]
+    except Unsupported:
+        return (case,)
+    return case, fixed

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
 from math import ceil, floor
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from hypothesis import strategies as st
@@ -15,15 +15,15 @@ from .. import reference
 from ..activation import Neuron
 from ..content import Array
 from ..findings import Measure
-from ..network import Network, per_channel
+from ..network import Branch, Layer, Network, Scale, per_channel
 from ..oracles import Oracle
 from ..strategies import exact_cases, units
 from ..trace import Case
 from . import check
-from .common import differences
+from .common import also, differences, told
 
 IF: dict[str, Any] = {"reset": "subtract", "reset_delay": 0, "max_spikes": 1, "v_floor": None, "leak": 1.0, "v_rest": 0.0,
-      "input_scaled": False, "syn_decay": None, "order": "leak-integrate", "amplitude": 1.0}  # fmt: skip
+      "input_scaled": False, "syn_decay": None, "delay": 0, "order": "leak-integrate", "amplitude": 1.0}  # fmt: skip
 INSIDE: Any = st.integers(0, 7).map(lambda k: k / 8)  # v_init as used with theta = 1: 0 <= v_init < theta
 
 
@@ -34,17 +34,18 @@ def act_of(case: Case) -> Neuron:
     return act
 
 
-def _each(case: Case, subject: Oracle) -> Iterator[tuple[Fraction, Array, Array]]:
-    """Input, spikes [T] and potentials [T] of every neuron of a `units` case."""
-    trace = subject.run(case)
+def _each(case: Case, subject: Oracle, *parts: Literal["v"]) -> Iterator[tuple[Fraction, Array, Array]]:
+    """Input, spikes [T] and, where they are told, potentials [T] of every neuron of a `units` case."""
+    trace = told(case, subject, *parts)
+    v = trace.v.get("unit", np.full_like(trace.spikes["unit"], np.nan, dtype=float))
     for n in range(len(case.x)):
-        yield Fraction(float(case.x[n, 0])), trace.spikes["unit"][:, n, 0], trace.v["unit"][:, n, 0]
+        yield Fraction(float(case.x[n, 0])), trace.spikes["unit"][:, n, 0], v[:, n, 0]
 
 
-@check("simulator", exact_cases(reset="subtract", reset_delay=0, leak=1.0, v_floor=None, syn_decay=None))
+@check("simulator", exact_cases(reset="subtract", reset_delay=0, leak=1.0, v_floor=None, syn_decay=None, delay=0))
 def charge_balance(case: Case, subject: Oracle) -> Iterator[Measure]:
     """IF with soft reset keeps charge: V_T - V_0 = sum I - theta N [Rueckauer et al. 2017]."""
-    trace = subject.run(case)
+    trace = told(case, subject, "v")
     first = case.network.layers[0]
     if not isinstance(first.act, Neuron):
         return
@@ -88,22 +89,31 @@ def rate_bound(case: Case, subject: Oracle) -> Iterator[Measure]:
         yield Measure("|rate - clip(z)| T", float(error * T), limit=1.0 if v0 == 0 else 0.5, where=f"z = {float(z):g}")
 
 
+BURSTING = Case(  # one unit far above two thresholds, one far below zero: tried every time
+    Network((1,), (Layer("unit", (Branch(Scale(1.0)),), Neuron(max_spikes=2)),)),
+    np.array([[5.0], [-5.0]]),
+    2,
+    kind="exact",
+)
+
+
 @check("simulator", exact_cases())
 def spikes_per_step(case: Case, subject: Oracle) -> Iterator[Measure]:
     """A step never holds more than max_spikes spikes, nor fewer than 0 [definition of Neuron]."""
-    trace = subject.run(case, "spikes")
-    for layer in case.network.spiking:
-        most = getattr(layer.act, "max_spikes", 1)
-        s = trace.spikes[layer.name].astype(np.int64)
-        yield Measure("below zero", float(max(-s.min(), 0)), where=layer.name)
-        if most is not None:
-            yield Measure("over max_spikes", float(max(s.max() - most, 0)), where=layer.name)
+    for tried in also(case, BURSTING, subject):
+        trace = subject.run(tried, "spikes")
+        for layer in tried.network.spiking:
+            most = getattr(layer.act, "max_spikes", 1)
+            s = trace.spikes[layer.name].astype(np.int64)
+            yield Measure("below zero", float(max(-s.min(), 0)), where=layer.name)
+            if most is not None:
+                yield Measure("over max_spikes", float(max(s.max() - most, 0)), where=layer.name)
 
 
 @check("simulator", exact_cases(max_spikes=1))
 def fires_at_threshold(case: Case, subject: Oracle) -> Iterator[Measure]:
     """A unit spikes in the very steps in which v_peak reaches (or passes) the threshold [definition of Neuron]."""
-    trace = subject.run(case)
+    trace = told(case, subject, "v_peak")
     for layer in case.network.spiking:
         assert isinstance(layer.act, Neuron)
         theta, v = per_channel(layer.act.theta, case.network.shapes[layer.name]), trace.v_peak[layer.name]
@@ -113,24 +123,26 @@ def fires_at_threshold(case: Case, subject: Oracle) -> Iterator[Measure]:
 
 @check("simulator", exact_cases())
 def reset_law(case: Case, subject: Oracle) -> Iterator[Measure]:
-    """An immediate reset subtracts s theta or goes to v_reset, a delayed one changes nothing in the step of its spike [definition of Neuron]."""
-    trace = subject.run(case)
+    """An immediate reset subtracts s theta or goes to v_reset, a delayed one (or none) changes nothing in the step of its spike [definition of Neuron]."""
+    trace = told(case, subject, "v", "v_peak")
     for layer in case.network.spiking:
         act = layer.act
         assert isinstance(act, Neuron)
         peak, s = trace.v_peak[layer.name], trace.spikes[layer.name].astype(float)
         theta = per_channel(act.theta, case.network.shapes[layer.name])
-        after = peak - s * theta if act.reset == "subtract" else np.where(s > 0, act.v_reset, peak)
+        after = {"subtract": peak - s * theta, "value": np.where(s > 0, act.v_reset, peak), "none": peak}[act.reset]
         expected = peak if act.reset_delay else after
         yield Measure("potentials off", differences(trace.v[layer.name], expected), where=layer.name)
 
 
 @check(
-    "simulator", units(reset_delay=1, syn_decay=None, v_floor=None, v_rest=0.0, order="leak-integrate", max_spikes=1)
-)
+    "simulator",
+    units(reset_delay=1, syn_decay=None, delay=0, v_floor=None, v_rest=0.0, order="leak-integrate", max_spikes=1,
+          reset=st.sampled_from(["subtract", "value"])),
+)  # fmt: skip
 def delayed_reset(case: Case, subject: Oracle) -> Iterator[Measure]:
     """A delayed reset acts in the next step on the leaked potential and its input: v_peak[t+1] = reset(leak v[t] + k I, s[t]) [snnTorch documentation, snn.Leaky]."""
-    trace, act = subject.run(case), act_of(case)
+    trace, act = told(case, subject, "v", "v_peak"), act_of(case)
     v, s, peak = (d["unit"].astype(float) for d in (trace.v, trace.spikes, trace.v_peak))
     free = act.leak * v[:-1] + (1 - act.leak if act.input_scaled else 1) * case.x[None]
     expected = free - s[:-1] * act.theta if act.reset == "subtract" else np.where(s[:-1] > 0, act.v_reset, free)
@@ -140,7 +152,7 @@ def delayed_reset(case: Case, subject: Oracle) -> Iterator[Measure]:
 @check("simulator", exact_cases(v_floor=st.sampled_from([0.0, -0.5, -1.0]), v_init=0.0))
 def floor_holds(case: Case, subject: Oracle) -> Iterator[Measure]:
     """The potential before reset never lies below v_floor [definition of Neuron]."""
-    trace = subject.run(case)
+    trace = told(case, subject, "v_peak")
     for layer in case.network.spiking:
         low = layer.act.v_floor - trace.v_peak[layer.name].min()  # type: ignore[union-attr]
         yield Measure("below the floor", float(max(low, 0)), where=layer.name)
@@ -178,6 +190,7 @@ LEAKY: dict[str, Any] = {
     "leak": st.sampled_from([0.5, 0.75]),
     "v_floor": None,
     "syn_decay": None,
+    "delay": 0,
     "amplitude": 1.0,
 }
 
@@ -188,7 +201,7 @@ def lif_closed_form(case: Case, subject: Oracle) -> Iterator[Measure]:
     act = act_of(case)
     a, rest, v0 = Fraction(act.leak), Fraction(act.v_rest), Fraction(float(act.v_init))
     gain = (1 - a if act.input_scaled else 1) * (1 if act.order == "leak-integrate" else a)
-    for z, s, v in _each(case, subject):
+    for z, s, v in _each(case, subject, "v"):
         closed = [float(rest + a**t * (v0 - rest) + gain * z * (1 - a**t) / (1 - a)) for t in range(1, case.steps + 1)]
         yield Measure("spikes", float(s.sum()), where=f"z = {float(z):g}")
         yield Measure("potentials off", differences(v, closed), where=f"z = {float(z):g}")
@@ -198,17 +211,18 @@ def lif_closed_form(case: Case, subject: Oracle) -> Iterator[Measure]:
 def leak_decays(case: Case, subject: Oracle) -> Iterator[Measure]:
     """Without input the distance to v_rest shrinks by the factor leak in every step [definition of the leak]."""
     act = act_of(case)
-    for _, _, v in _each(case, subject):
+    for _, _, v in _each(case, subject, "v"):
         path = np.concatenate([[float(act.v_init)], v])
         yield Measure("steps off", differences(path[1:] - act.v_rest, act.leak * (path[:-1] - act.v_rest)))
 
 
-@check("simulator", units(steps=8, **(LEAKY | {"leak": 1.0, "v_rest": 0.0, "syn_decay": 0.5, "input_scaled": False})))
+@check("simulator", units(steps=8, **(LEAKY | {"leak": 1.0, "v_rest": 0.0, "syn_decay": 0.5, "input_scaled": False,
+                                            "syn_order": "decay-add"})))  # fmt: skip
 def synaptic_current(case: Case, subject: Oracle) -> Iterator[Measure]:
     """With synaptic decay b the current is I (1 - b^t) / (1 - b), and the potential its running sum [geometric sum]."""
     act = act_of(case)
     b = Fraction(str(act.syn_decay))
-    for z, _, v in _each(case, subject):
+    for z, _, v in _each(case, subject, "v"):
         current = [z * (1 - b**t) / (1 - b) for t in range(1, case.steps + 1)]
         closed = [float(Fraction(float(act.v_init)) + sum(current[: t + 1])) for t in range(case.steps)]
         yield Measure("potentials off", differences(v, closed), where=f"z = {float(z):g}")

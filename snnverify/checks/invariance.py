@@ -26,6 +26,7 @@ def prefix(case: Case, subject: Oracle) -> Iterator[Measure]:
     whole, part = subject.run(case), subject.run(head)
     for name in part.spikes:
         yield Measure("spikes differ", differences(part.spikes[name], whole.spikes[name][:short]), where=name)
+    for name in part.v:
         yield Measure("potentials differ", differences(part.v[name], whole.v[name][:short]), where=name)
 
 
@@ -40,8 +41,9 @@ def batch_invariance(case: Case, subject: Oracle) -> Iterator[Measure]:
         yield Measure(
             "spikes of sample 0 alone", differences(alone.spikes[name], whole.spikes[name][:, :1]), where=name
         )
-        yield Measure("potentials of sample 0 alone", differences(alone.v[name], whole.v[name][:, :1]), where=name)
         yield Measure("spikes in reverse", differences(backward.spikes[name][:, ::-1], whole.spikes[name]), where=name)
+    for name in whole.v:
+        yield Measure("potentials of sample 0 alone", differences(alone.v[name], whole.v[name][:, :1]), where=name)
         yield Measure("potentials in reverse", differences(backward.v[name][:, ::-1], whole.v[name]), where=name)
 
 
@@ -108,8 +110,11 @@ def trace_adds_up(case: Case, subject: Oracle) -> Iterator[Measure]:
     trace = subject.run(case)
     for name, s in trace.spikes.items():
         yield Measure("counts off", differences(trace.counts[name], s.sum(0)), where=name)
-        yield Measure("v_end off", differences(trace.v_end[name], trace.v[name][-1]), where=name)
-        yield Measure("spike events off", abs(trace.events[name]["spikes"] - int(s.sum())), where=name)
+    for name, v in trace.v.items():
+        yield Measure("v_end off", differences(trace.v_end[name], v[-1]), where=name)
+    for name, events in trace.events.items():
+        spikes = int(trace.spikes[name].sum()) if name in trace.spikes else 0
+        yield Measure("spike events off", abs(events["spikes"] - spikes), where=name)
     out = case.network.output
     if isinstance(out.act, Neuron):
         worth = per_channel(out.act.amplitude, case.network.shapes[out.name])

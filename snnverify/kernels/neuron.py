@@ -52,7 +52,10 @@ def advance(
     for t in range(steps):
         i = currents[t if len(currents) > 1 else 0]
         if act.syn_decay is not None:
-            i = state["i"] = state.get("i", np.zeros_like(v)) * dtype.type(act.syn_decay) + i
+            b, before = dtype.type(act.syn_decay), state.get("i", np.zeros_like(v))
+            i = state["i"] = (before + i) * b if act.syn_order == "add-decay" else before * b + i
+        if act.delay:
+            state["next"], i = i.copy(), state.get("next", np.zeros_like(v))
         if gain is not None:
             i = i * gain
         if act.leak == 1:
@@ -97,7 +100,7 @@ def fire(v: Array, theta: Array, fires: str, max_spikes: int | None) -> Array:
 def _reset(act: Neuron, v: Array, spikes: Array, theta: Array) -> None:
     if act.reset == "subtract":
         v -= spikes.astype(v.dtype) * theta
-    else:
+    elif act.reset == "value":
         np.copyto(v, v.dtype.type(act.v_reset), where=spikes > 0)
 
 

@@ -8,12 +8,17 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from importlib import import_module
 from typing import Any
 
+from ..activation import Neuron
 from ..errors import ConfigError, Unsupported
 from ..trace import Case, Record, Trace
+
+ANY = "any"  # in a family: an axis that takes whatever a Neuron takes
+Family = Mapping[str, Any]  # axis of Neuron -> tuple of legal values, or ANY; an axis not named has Neuron's default
+Families = Mapping[str, Family]
 
 
 @dataclass(frozen=True)
@@ -25,8 +30,13 @@ class Oracle:
     name, version : str
     simulator : callable (Case, Record) -> Trace, optional
         Raises `Unsupported` where it cannot express the case.
-    converter : callable (Network, calibration, **options) -> ConvertedNetwork, optional
+    converter : callable (Network, calibration, **options) -> converted network, optional
     operators : mapping of str to callable
+    families : mapping of str to mapping
+        Neuron classes of the simulator, and the values of each axis that they express; empty for every `Neuron`.
+    boxes : mapping of str to mapping of str to float
+        Raw neurons for fingerprints, by the name that a user would write, with their nominal parameters; operator
+        ``box(name, calls, params)`` runs one.
     """
 
     name: str
@@ -34,6 +44,8 @@ class Oracle:
     simulator: Callable[[Case, Record], Trace] | None = None
     converter: Callable[..., Any] | None = None
     operators: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
+    families: Families = field(default_factory=dict)
+    boxes: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     def run(self, case: Case, record: Record = "full") -> Trace:
         """Trace of a case."""
@@ -52,6 +64,21 @@ class Oracle:
         if name not in self.operators:
             raise Unsupported(self.name, f"it has no operator {name!r}")
         return self.operators[name]
+
+
+def family_of(act: Neuron, families: Families) -> str:
+    """Name of the neuron class that expresses `act`; `Unsupported` with the axis that the nearest class lacks."""
+    lacking: dict[str, list[str]] = {}
+    for name, family in families.items():
+        lacking[name] = [
+            f.name for f in fields(Neuron)
+            if (legal := family.get(f.name, (f.default,))) != ANY and getattr(act, f.name) not in legal
+        ]  # fmt: skip
+        if not lacking[name]:
+            return name
+    nearest = min(lacking, key=lambda name: len(lacking[name]))
+    axes = ", ".join(f"{axis} = {getattr(act, axis)!r}" for axis in lacking[nearest])
+    raise Unsupported(nearest, f"it cannot express {axes}")
 
 
 # name -> module that defines `oracle() -> Oracle`; a library is imported only inside its adapter

@@ -36,7 +36,7 @@ def reset(act: Neuron, theta: Fraction, v: Fraction, s: int) -> Fraction:
     """Return the potential after the reset that `s` spikes cause."""
     if act.reset == "subtract":
         return v - s * theta
-    return exact(act.v_reset) if s else v
+    return exact(act.v_reset) if s and act.reset == "value" else v
 
 
 def neuron(act: Neuron, index: Index, drive: Sequence[Fraction]) -> Dynamics:
@@ -47,12 +47,17 @@ def neuron(act: Neuron, index: Index, drive: Sequence[Fraction]) -> Dynamics:
     """
     theta, leak, rest = channel(act.theta, index), exact(act.leak), exact(act.v_rest)
     k = 1 - leak if act.input_scaled else ONE
-    v, i, s = channel(act.v_init, index), ZERO, 0
+    v, i, s, waiting = channel(act.v_init, index), ZERO, 0, ZERO
     spikes, after, peak = [], [], []
     for total in drive:
-        i = total if act.syn_decay is None else exact(act.syn_decay) * i + total
+        if act.syn_decay is None:
+            i = total
+        else:
+            decay = exact(act.syn_decay)
+            i = decay * (i + total) if act.syn_order == "add-decay" else decay * i + total
+        waiting, j = i, waiting if act.delay else i
         leak_first = act.order == "leak-integrate"
-        v = rest + leak * (v - rest) + k * i if leak_first else rest + leak * (v - rest + k * i)
+        v = rest + leak * (v - rest) + k * j if leak_first else rest + leak * (v - rest + k * j)
         if act.reset_delay == 1:
             v = reset(act, theta, v, s)
         if act.v_floor is not None:

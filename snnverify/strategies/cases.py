@@ -1,12 +1,8 @@
-"""hypothesis strategies: exact dyadic, rough and integer Cases, and the inputs of conversion checks.
-
-An exact case draws every number as ``k / 2^m`` so that every intermediate is representable: all correct simulators
-agree bit for bit. The budget is computed by `exact_bits` and decides the dtype; a case that fits neither is not drawn.
-"""
+"""Strategies for Cases: exact dyadic, rough and integer ones."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise
 from typing import Any
@@ -16,43 +12,12 @@ from hypothesis import assume
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from .activation import Cuba, Neuron, Relu
-from .content import Array, Content
-from .network import INPUT, Branch, Conv, Dense, Flatten, Layer, Network, Op, Pool, Scale, Shape, output_shape
-from .trace import Case
+from ..activation import Cuba, Neuron
+from ..network import INPUT, Branch, Conv, Dense, Flatten, Layer, Network, Op, Pool, Scale, Shape, output_shape
+from ..trace import Case
+from .neurons import dyadic, neurons
 
-GRID = 3  # weights, inputs and thresholds are k / 2^GRID: coarse, so that ties with the threshold are common
 MANTISSA = {"float32": 24, "float64": 53}
-
-
-def dyadic(shape: Shape, low: int = -8, high: int = 8, grid: int = GRID) -> st.SearchStrategy[Array]:
-    """Arrays of ``k / 2^grid`` with k in [low, high]."""
-    # every entry is drawn on its own: hypothesis would fill most of an array with one value, and silent cases show little
-    return hnp.arrays(np.int16, shape, elements=st.integers(low, high), fill=st.nothing()).map(lambda k: k / 2.0**grid)
-
-
-@st.composite
-def neurons(draw: st.DrawFn, /, **fixed: Any) -> Neuron:
-    """Neurons over every semantic axis, dyadic; keyword arguments fix an axis to a value or to a strategy."""
-    axes: dict[str, Any] = {
-        "theta": st.integers(1, 12).map(lambda k: k / 2.0**GRID),
-        "amplitude": st.sampled_from([1.0, 0.5, 2.0]),
-        "v_init": st.integers(-4, 8).map(lambda k: k / 2.0**GRID),
-        "fires": st.sampled_from([">=", ">"]),
-        "reset": st.sampled_from(["subtract", "value"]),
-        "v_reset": st.sampled_from([0.0, 0.25, -0.5]),
-        "reset_delay": st.sampled_from([0, 1]),
-        "max_spikes": st.sampled_from([1, 1, 2, None]),
-        "v_floor": st.sampled_from([None, None, 0.0, -0.5]),
-        "leak": st.sampled_from([1.0, 1.0, 0.5, 0.75]),
-        "v_rest": st.sampled_from([0.0, 0.0, 0.25]),
-        "input_scaled": st.booleans(),
-        "syn_decay": st.sampled_from([None, None, 0.5]),
-        "order": st.sampled_from(["leak-integrate", "integrate-leak"]),
-    }
-    values = {k: fixed.get(k, s) for k, s in axes.items()}
-    drawn = {k: draw(v) if isinstance(v, st.SearchStrategy) else v for k, v in values.items()}
-    return Neuron(**(drawn | {"input_scaled": drawn["input_scaled"] and drawn["leak"] < 1}))
 
 
 @st.composite
@@ -216,7 +181,7 @@ def rough_cases(draw: st.DrawFn, /, **fixed: Any) -> Case:
     layers, source = [], INPUT
     for i, (n, m) in enumerate(pairwise(sizes)):
         plain = {"theta": 1.0, "amplitude": 1.0, "v_init": 0.5, "leak": 1.0, "syn_decay": None, "v_floor": None,
-                 "max_spikes": 1, "v_reset": 0.0, "v_rest": 0.0, "reset_delay": 0}  # fmt: skip
+                 "max_spikes": 1, "v_reset": 0.0, "v_rest": 0.0, "reset_delay": 0, "delay": 0}  # fmt: skip
         act = draw(neurons(**(plain | fixed)))
         layers.append(
             Layer(f"layer{i}", (Branch(Dense(rng.normal(0, 1, (m, n)), rng.normal(0, 0.1, m)), source),), act)
@@ -248,84 +213,3 @@ def integer_cases(draw: st.DrawFn, /) -> Case:
         float
     )
     return Case(network, x, T, "spikes", kind="integer")
-
-
-@dataclass(frozen=True, eq=False)
-class Conversion(Content):
-    """Input of a conversion check: a trained ANN network, its calibration set, and a choice of T."""
-
-    network: Network
-    x: Array
-    steps: int
-
-
-@st.composite
-def conversions(draw: st.DrawFn, /, depth: int = 3, act: st.SearchStrategy[Any] | None = None) -> Conversion:
-    """ANN networks with ReLU (or `act`) and dyadic weights, and a few calibration samples that excite them a little."""
-    network = draw(layered(depth, st.just(Relu()) if act is None else act, SHAPES))
-    x = draw(dyadic((draw(st.integers(1, 6)), *network.input_shape), 0, 8))
-    return Conversion(network, x, draw(st.integers(1, 16)))
-
-
-@st.composite
-def convnets(draw: st.DrawFn, /) -> Conversion:
-    """ANNs in which every rule of scaling acts: grouped and transposed convolution, skip, pooling, flatten, affine."""
-    shapes = {"conv": (4, 1, 2), "grouped": (4, 2, 1), "turned": (4, 2, 1), "skip": (4,), "affine": (8,), "fc": (2, 8)}
-    w = {name: draw(dyadic(shape)) for name, shape in shapes.items()}
-    b = {name: draw(dyadic((shape[0],), -4, 4)) for name, shape in shapes.items()}
-    relu, pools = (
-        Relu(),
-        [Pool("average", (2,)), *(Pool("average", (2,), (3,), (1,), inside) for inside in (False, True))],
-    )
-    grouped = (Branch(Conv(w["grouped"], b["grouped"], groups=2), "conv"), Branch(Scale(w["skip"]), "conv"))
-    layers = (
-        Layer("conv", (Branch(Conv(w["conv"], b["conv"])),), relu),
-        Layer("grouped", grouped, relu),
-        Layer("turned", (Branch(Conv(w["turned"], b["turned"], groups=2, transposed=True), "grouped"),), relu),
-        Layer("pool", (Branch(draw(st.sampled_from(pools)), "turned"),)),
-        Layer("flat", (Branch(Flatten(), "pool"),)),
-        Layer("affine", (Branch(Scale(w["affine"], b["affine"]), "flat"),), relu),
-        Layer("fc", (Branch(Dense(w["fc"]), "affine"),)),
-    )
-    x = draw(dyadic((draw(st.integers(1, 4)), 1, 5), 0, 8))
-    return Conversion(Network((1, 5), layers), x, draw(st.integers(1, 16)))
-
-
-@dataclass(frozen=True, eq=False)
-class BatchNorm(Content):
-    """Parameters of one layer and its batch normalisation; `fold_batchnorm`'s arguments."""
-
-    weight: Array
-    bias: Array | None
-    gamma: Array
-    beta: Array
-    mean: Array
-    var: Array
-    eps: float
-    groups: int = 1
-    transposed: bool = False
-
-    @property
-    def arguments(self) -> dict[str, Any]:
-        """Keyword arguments of the operator."""
-        return {name: getattr(self, name) for name in self.__dataclass_fields__}
-
-
-@st.composite
-def batchnorms(draw: st.DrawFn, /, exact: bool) -> BatchNorm:
-    """Exact: ``var + eps`` a power of four and everything else dyadic. Else extreme but finite floats."""
-    groups, transposed = draw(st.sampled_from([1, 2])), draw(st.booleans())
-    per_group, inputs = draw(st.integers(1, 2)), draw(st.integers(1, 2)) * groups
-    out = per_group * groups
-    shape = (inputs, per_group, 2) if transposed else (out, inputs // groups, 2)
-    if exact:
-        eps = 2.0 ** draw(st.integers(-10, -4))
-        root = draw(hnp.arrays(np.int8, (out,), elements=st.integers(-1, 3)))
-        gamma, beta, mean = (draw(dyadic((out,), -16, 16)) for _ in range(3))
-        return BatchNorm(draw(dyadic(shape)), draw(st.none() | dyadic((out,))), gamma, beta, mean, 4.0**root - eps, eps,
-                         groups, transposed)  # fmt: skip
-    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
-    eps = draw(st.sampled_from([1e-5, 1e-3, 1e-8]))
-    span = 10.0 ** rng.uniform(-6, 6, (4, out)) * rng.choice([-1, 1], (4, out))
-    return BatchNorm(rng.normal(size=shape), rng.normal(size=out), span[0], span[1], span[2], np.abs(span[3]) * 1e-6,
-                     eps, groups, transposed)  # fmt: skip

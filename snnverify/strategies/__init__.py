@@ -1,0 +1,14 @@
+"""hypothesis strategies: exact dyadic, rough and integer Cases, and the inputs of conversion checks.
+
+An exact case draws every number as ``k / 2^m`` so that every intermediate is representable: all correct simulators
+agree bit for bit. The budget is computed by `exact_bits` and decides the dtype; a case that fits neither is not drawn.
+"""
+
+from .cases import MANTISSA, SHAPES, exact, exact_bits, exact_cases, integer_cases, layered, ops, rough_cases, units
+from .conversions import BatchNorm, Conversion, batchnorms, conversions, convnets
+from .neurons import GRID, dyadic, neurons, within
+
+__all__ = [
+    "GRID", "MANTISSA", "SHAPES", "BatchNorm", "Conversion", "batchnorms", "conversions", "convnets", "dyadic", "exact",
+    "exact_bits", "exact_cases", "integer_cases", "layered", "neurons", "ops", "rough_cases", "units", "within",
+]  # fmt: skip
