@@ -24,9 +24,9 @@ from .errors import ConfigError
 PACKAGE = Path(__file__).parent
 # Rooms whose checks can reach the code that a family of mutants patches.
 ROOMS = {
-    "simulator": ("dynamics", "invariance", "parity", "conversion", "model"),
+    "simulator": ("dynamics", "invariance", "parity", "conversion", "converter", "model"),
     "encoder": ("encoding",),
-    "converter": ("conversion", "calibration", "model"),
+    "converter": ("conversion", "converter", "calibration", "model"),
     "fold": ("batchnorm", "conversion", "model"),
     "import": ("importer",),
     "gate": ("statistics",),

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from .errors import ConfigError, SnnverifyError
+from .errors import ConfigError, SnnverifyError, Unavailable
 
 if TYPE_CHECKING:
     from .checks import Check
@@ -29,7 +29,11 @@ SETTINGS = pytest.StashKey["Settings"]()
 OPTIONS: tuple[tuple[str, dict[str, Any]], ...] = (
     (
         "--oracle",
-        {"action": "append", "metavar": "NAME", "help": "implementation under test, may be repeated (snnverify)"},
+        {"action": "append", "metavar": "NAME", "help": "implementation under test, may be repeated; all (snnverify)"},
+    ),
+    (
+        "--require-oracle",
+        {"action": "append", "metavar": "NAME", "help": "fail where this one is not installed, may be repeated; all"},
     ),
     ("--model", {"help": "module:callable of your model; the embedded ones by default"}),
     ("--weights", {"help": "weights of --model"}),
@@ -76,18 +80,30 @@ def pytest_configure(config: pytest.Config) -> None:
 def settings_of(config: pytest.Config) -> Settings:
     """Command line over pyproject over defaults; an error in them ends the session with one line."""
     from .config import merge, read_config
-    from .oracles import get
+    from .oracles import known
 
     if SETTINGS not in config.stash:
         given = {k: _option(config, k) for k in ("model", "weights", "data", "calibration", "max_drop", "examples")}
         try:
             settings = merge({**given, "seed": _option(config, "check_seed")}, read_config(config.rootpath))
-            for name in _option(config, "oracle") or [settings.oracle]:
-                get(name)
+            for name in {*_names(config, "--oracle"), *_names(config, "--require-oracle")}:
+                known(name)
             config.stash[SETTINGS] = settings
         except SnnverifyError as e:
             raise pytest.UsageError(str(e)) from e
     return config.stash[SETTINGS]
+
+
+def _names(config: pytest.Config, option: str) -> list[str]:
+    """Oracles that an option names; all that are known by ``all``."""
+    from .oracles import names
+
+    given = _option(config, option) or []
+    return list(dict.fromkeys(n for g in given for n in (names() if g == "all" else [g])))
+
+
+def _oracles(config: pytest.Config) -> list[str]:
+    return _names(config, "--oracle") or _names(config, "--require-oracle") or [settings_of(config).oracle]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -96,10 +112,11 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         return
     try:
         settings = settings_of(metafunc.config)
+        oracles = _oracles(metafunc.config)
     except pytest.UsageError as e:  # in pyproject, found only now; without a traceback
         raise pytest.Collector.CollectError(str(e)) from None
     if "oracle_name" in metafunc.fixturenames:
-        metafunc.parametrize("oracle_name", _option(metafunc.config, "--oracle") or [settings.oracle], scope="session")
+        metafunc.parametrize("oracle_name", oracles, scope="session")
     if "model_name" in metafunc.fixturenames:
         from . import zoo
 
@@ -107,11 +124,14 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.fixture(scope="session")
-def oracle(oracle_name: str) -> Oracle:
-    """Return the implementation under test."""
+def oracle(oracle_name: str) -> Oracle | Unavailable:
+    """Return the implementation under test, or why there is none."""
     from .oracles import get
 
-    return get(oracle_name)
+    try:
+        return get(oracle_name)
+    except Unavailable as e:
+        return e
 
 
 @pytest.fixture(scope="session")
@@ -129,13 +149,17 @@ def assessment(model_name: str, request: pytest.FixtureRequest) -> Assessment:
 
 
 @pytest.fixture
-def verify(oracle: Oracle, request: pytest.FixtureRequest) -> Callable[[Check], None]:
+def verify(oracle: Oracle | Unavailable, oracle_name: str, request: pytest.FixtureRequest) -> Callable[[Check], None]:
     """Return a function that runs one check on the oracle under test and fails with all that is known of it."""
+    from .findings import Finding
     from .run import STORE, run
 
     def judge(check: Check) -> None:
         settings = settings_of(request.config)
-        conclude(run(check, oracle, examples=settings.examples, seed_value=settings.seed,
+        if isinstance(oracle, Unavailable):
+            return conclude(Finding(check.name, oracle_name, "unavailable", check.claim, check.source, message=str(oracle)),
+                            request.config)  # fmt: skip
+        return conclude(run(check, oracle, examples=settings.examples, seed_value=settings.seed,
                      store=request.config.rootpath / STORE), request.config)  # fmt: skip
 
     return judge
@@ -166,10 +190,17 @@ def verify_gate(assessment: Assessment) -> Callable[[], None]:
 
 
 def conclude(finding: Finding, config: pytest.Config) -> None:
-    """Turn a finding into pytest's outcome: unsupported skips with its reason, all but a pass fails."""
+    """Turn a finding into pytest's outcome.
+
+    Unsupported and unavailable skip with their reason (a required oracle that is unavailable fails), a known defect is
+    an expected failure, and all else but a pass fails.
+    """
     config.stash.setdefault(FINDINGS, []).append(finding)
-    if finding.outcome == "unsupported":
+    required = finding.outcome == "unavailable" and finding.subject in _names(config, "--require-oracle")
+    if finding.outcome in ("unsupported", "unavailable") and not required:
         pytest.skip(finding.message)
+    if finding.outcome == "xfail":
+        pytest.xfail(finding.message)
     if finding.outcome != "pass":
         pytest.fail(finding.explain(), pytrace=False)
 

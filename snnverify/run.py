@@ -16,11 +16,11 @@ from hypothesis.errors import FlakyFailure, Unsatisfiable
 from . import reference
 from .checks import Check, select
 from .content import Content, load, save
-from .errors import Unavailable, Unsupported
+from .errors import OracleError, Unavailable, Unsupported
 from .fidelity import ModelUnderTest
 from .findings import Finding, Measure
 from .oracles import Oracle
-from .oracles.known import defect
+from .oracles.known import defects_of
 from .strategies import within
 from .trace import Case, compare
 
@@ -64,7 +64,7 @@ def run(
     store : Path, optional
         Folder for the example database (one per check and oracle) and for the smallest failing case.
     shrink : bool
-        Whether to look for the smallest failing case.
+        Whether to look for the smallest failing case (never one that crashes the subject, nor of a known defect).
 
     Returns
     -------
@@ -73,15 +73,23 @@ def run(
     """
     started, tally = time.perf_counter(), _Tally()
     last: list[Any] = [None, None]
+    crash: list[OracleError] = []
 
     def body(drawn: Any) -> None:
+        if crash:  # a subject that crashes is not asked again: shrinking would crash it hundreds of times
+            raise crash[0]
         last[0], last[1] = drawn, None
-        broken = tally.take(lambda: check.function(drawn, oracle))
+        try:
+            broken = tally.take(lambda: check.function(drawn, oracle))
+        except OracleError as e:
+            crash.append(e)
+            raise
         if broken is not None:
             last[1] = broken
             raise _Broken
 
     database = DirectoryBasedExampleDatabase(store / "examples" / f"{check.name}-{oracle.name}") if store else None
+    shrink = shrink and not defects_of(oracle.name, check.name)  # the list holds its minimal case
     phases = [Phase.generate] + [Phase.shrink] * shrink + [Phase.reuse] * (store is not None)
     options = settings(max_examples=examples, deadline=None, database=database, phases=phases,
                        suppress_health_check=list(HealthCheck), report_multiple_bugs=False)  # fmt: skip
@@ -133,14 +141,13 @@ def load_failure(path: Path) -> Failure:
 
 def _owned(finding: Finding) -> Finding:
     """Give a failure that is on the list of the subject's known defects to it; one of the list that passes fails."""
-    known = defect(finding.subject, finding.check)
-    if known is None or finding.outcome in ("unsupported", "unavailable"):
+    known = defects_of(finding.subject, finding.check)
+    if not known or finding.outcome in ("unsupported", "unavailable"):
         return finding
     if finding.outcome in ("fail", "error"):
-        return replace(finding, outcome="xfail", message=f"{known.id}: {known.title}")
-    return replace(
-        finding, outcome="fail", message=f"{known.id} is on the list of defects, and the law holds: strike it"
-    )
+        return replace(finding, outcome="xfail", message="; ".join(f"{d.id}: {d.title}" for d in known))
+    listed = ", ".join(d.id for d in known)
+    return replace(finding, outcome="fail", message=f"{listed}: on the list of defects, and the law holds; strike it")
 
 
 def _with_divergence(finding: Finding, drawn: Any, oracle: Oracle) -> Finding:

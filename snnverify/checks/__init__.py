@@ -27,6 +27,7 @@ ROOMS = (
     "encoding",
     "parity",
     "conversion",
+    "converter",
     "calibration",
     "batchnorm",
     "importer",

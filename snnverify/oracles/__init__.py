@@ -15,6 +15,7 @@ from typing import Any
 from ..activation import Neuron
 from ..errors import ConfigError, Unsupported
 from ..trace import Case, Record, Trace
+from .conversion import Converted, LibraryConversion
 
 ANY = "any"  # in a family: an axis that takes whatever a Neuron takes
 Family = Mapping[str, Any]  # axis of Neuron -> tuple of legal values, or ANY; an axis not named has Neuron's default
@@ -54,10 +55,14 @@ class Oracle:
         return self.simulator(case, record)
 
     def convert(self, network: Any, calibration: Any = None, **options: Any) -> Any:
-        """Conversion of an ANN network."""
+        """Conversion of an ANN network: a `ConvertedNetwork`, or what has its face."""
         if self.converter is None:
             raise Unsupported(self.name, "it has no converter")
-        return self.converter(network, calibration, **options)
+        made = self.converter(network, calibration, **options)
+        if not isinstance(made, Converted):
+            return made
+        again = self.converter
+        return LibraryConversion(lambda x, steps: again(network, calibration, x=x, steps=steps, **options), made)
 
     def operator(self, name: str) -> Callable[..., Any]:
         """One pure function, by the name that the checks know it by."""

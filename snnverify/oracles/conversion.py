@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
 
 from ..content import Array, Content
+from ..errors import Unsupported
 from ..network import Network, Neuron
 from ..trace import Trace
 
@@ -41,3 +45,52 @@ class Converted(Content):
     def thresholds(self) -> dict[str, Array | float]:
         """Threshold of every spiking layer."""
         return {v.name: v.act.theta for v in self.snn.layers if isinstance(v.act, Neuron)}
+
+
+@dataclass(frozen=True)
+class LibraryConversion:
+    """The same face as `snnverify.convert.ConvertedNetwork`, each run made by the library.
+
+    Parameters
+    ----------
+    convert : callable (x, steps) -> Converted
+        Converts anew and, given inputs, runs: a library's converted model does not travel.
+    made : Converted
+    """
+
+    convert: Callable[[Array | None, int], Converted]
+    made: Converted
+
+    @property
+    def snn(self) -> Network:
+        """The spiking network, read back."""
+        return self.made.snn
+
+    @property
+    def units(self) -> Mapping[str, Array]:
+        """What one unit of a layer's emitted values is worth in ANN units."""
+        return self.made.units
+
+    @property
+    def thresholds(self) -> dict[str, Array | float]:
+        """Threshold of every spiking layer, in the potential's unit."""
+        return self.made.thresholds
+
+    def simulate(self, x: Any, steps: int) -> Trace:
+        """Trace of the library's own run."""
+        made = self.convert(np.asarray(x), steps)
+        if made.trace is None:
+            raise Unsupported("conversion", "the library does not tell its spikes")
+        return made.trace
+
+    def run(self, x: Any, steps: int) -> Array:
+        """Read-out in ANN units after so many steps, [N, *output shape]; without N for a single sample."""
+        a = np.asarray(x)
+        single = a.ndim == len(self.snn.input_shape)
+        outputs = self.convert(a[None] if single else a, steps).outputs
+        if outputs is None:
+            raise Unsupported("conversion", "the library does not tell its read-out")
+        return np.asarray(outputs[-1][0] if single else outputs[-1])
+
+    def __getattr__(self, name: str) -> Any:
+        raise Unsupported("conversion", f"the library has no {name}")

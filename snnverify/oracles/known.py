@@ -42,6 +42,6 @@ def defects() -> tuple[Defect, ...]:
     return tuple(Defect(**entry) for entry in tomllib.loads(FILE.read_text("utf-8")).get("finding", []))
 
 
-def defect(oracle: str, check: str) -> Defect | None:
-    """Return the defect by which this oracle breaks this check, if it is known to."""
-    return next((d for d in defects() if (d.oracle, d.check) == (oracle, check)), None)
+def defects_of(oracle: str, check: str) -> tuple[Defect, ...]:
+    """Return the defects by which this oracle is known to break this check."""
+    return tuple(d for d in defects() if (d.oracle, d.check) == (oracle, check))

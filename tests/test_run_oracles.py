@@ -1,0 +1,93 @@
+"""The judge on other people's implementations: crashes, absence, known defects, and what they can express."""
+
+from dataclasses import replace
+
+import pytest
+
+from snnverify import reference
+from snnverify import run as judge
+from snnverify.activation import Neuron
+from snnverify.checks import select
+from snnverify.errors import OracleError, Unavailable, Unsupported
+from snnverify.oracles import ANY, Oracle, family_of
+from snnverify.oracles.known import Defect, defects
+from snnverify.run import run
+
+(TIES,) = select("dynamics.ties")
+(EXACT,) = select("parity.exact")
+SOFT = {"theta": ANY, "v_init": ANY, "amplitude": ANY, "fires": (">=",), "reset": ("subtract",)}
+DEFECT = Defect("X-1", "other", "dynamics.ties", "fires at >", "z = theta", "0 of 1", "x.py", "none known")
+
+
+def strict(case, record):
+    """A simulator with ``>`` for ``>=``."""
+    layers = tuple(replace(v, act=replace(v.act, fires=">")) if v.act else v for v in case.network.layers)
+    return reference.run(replace(case, network=replace(case.network, layers=layers)))
+
+
+def correct(case, record):
+    return reference.run(case)
+
+
+@pytest.mark.parametrize(
+    ("error", "outcome"),
+    [(OracleError("other: it crashed"), "error"), (Unavailable("other: install it"), "unavailable")],
+)
+def test_a_subject_that_crashes_is_asked_once(error, outcome, tmp_path):
+    asked = []
+
+    def crash(case, record):
+        asked.append(case)
+        raise error
+
+    finding = run(TIES, Oracle("other", "1", simulator=crash), store=tmp_path)
+    assert (finding.outcome, len(asked)) == (outcome, 1)
+    assert str(error) in finding.message
+    assert ("replay" in finding.replay) == (outcome == "error")  # the case that crashed it is kept
+
+
+def test_a_known_defect_is_expected_and_its_absence_is_not(monkeypatch):
+    monkeypatch.setattr(judge, "defects_of", lambda *key: (DEFECT,) if key == ("other", TIES.name) else ())
+    broken = run(TIES, Oracle("other", "1", simulator=strict))
+    assert (broken.outcome, broken.message) == ("xfail", "X-1: fires at >")
+    mended = run(TIES, Oracle("other", "1", simulator=correct))
+    assert mended.outcome == "fail"
+    assert "strike it" in mended.message
+    assert run(TIES, Oracle("third", "1", simulator=strict)).outcome == "fail"
+    assert (
+        run(TIES, Oracle("other", "1", families={"hard": {"reset": ("value",)}}, simulator=strict)).outcome
+        == "unsupported"
+    )
+
+
+def test_cases_are_drawn_from_the_subjects_classes_alone():
+    seen = []
+
+    def keep(case, record):
+        seen.extend(v.act for v in case.network.spiking)
+        return reference.run(case)
+
+    families = {"soft": SOFT, "hard": {**SOFT, "reset": ("value",), "v_reset": (0.25,)}}
+    finding = run(EXACT, Oracle("other", "1", simulator=keep, families=families), examples=60)
+    assert finding.outcome == "pass"
+    assert {family_of(act, families) for act in seen} == {"soft", "hard"}
+    assert {act.fires for act in seen} == {">="}
+    assert {act.leak for act in seen} == {1.0}
+
+
+def test_a_law_outside_its_classes_is_unsupported():
+    (law,) = select("dynamics.lif_closed_form")
+    finding = run(law, Oracle("other", "1", simulator=correct, families={"soft": SOFT}))
+    assert finding.outcome == "unsupported"
+    assert "neuron classes" in finding.message
+
+
+def test_what_no_class_expresses_is_named_by_the_nearest():
+    with pytest.raises(Unsupported, match=r"soft: it cannot express leak = 0\.5"):
+        family_of(Neuron(leak=0.5), {"soft": SOFT, "odd": {"fires": (">",)}})
+
+
+def test_every_known_defect_names_a_law_and_is_listed_once():
+    names = {c.name for c in select()}
+    assert [d.id for d in defects() if d.check not in names] == []
+    assert len({d.id for d in defects()}) == len(defects())
