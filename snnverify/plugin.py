@@ -42,6 +42,7 @@ OPTIONS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("--max-drop", {"help": "greatest accuracy drop, percentage points (1.0)"}),
     ("--examples", {"type": int, "help": "drawn cases per check (50)"}),
     ("--check-seed", {"type": int, "help": "seed of the drawn cases (0)"}),
+    ("--matrix", {"metavar": "FILE", "help": "write the table of laws x implementations there, in Markdown"}),
     ("--report", {"metavar": "DIR", "help": "write the fidelity report of the models there"}),
 )
 
@@ -80,14 +81,14 @@ def pytest_configure(config: pytest.Config) -> None:
 def settings_of(config: pytest.Config) -> Settings:
     """Command line over pyproject over defaults; an error in them ends the session with one line."""
     from .config import merge, read_config
-    from .oracles import known
+    from .oracles import check_name
 
     if SETTINGS not in config.stash:
         given = {k: _option(config, k) for k in ("model", "weights", "data", "calibration", "max_drop", "examples")}
         try:
             settings = merge({**given, "seed": _option(config, "check_seed")}, read_config(config.rootpath))
-            for name in {*_names(config, "--oracle"), *_names(config, "--require-oracle")}:
-                known(name)
+            for name in {settings.oracle, *_names(config, "--oracle"), *_names(config, "--require-oracle")}:
+                check_name(name)
             config.stash[SETTINGS] = settings
         except SnnverifyError as e:
             raise pytest.UsageError(str(e)) from e
@@ -215,6 +216,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     if not findings:
         return
     from . import report
+    from .content import write_atomic
     from .findings import OUTCOMES
 
     terminalreporter.section("fidelity")
@@ -222,6 +224,8 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         mine = [f for f in findings if f.subject == subject]
         said = ", ".join(f"{n} {o}" for o in OUTCOMES if (n := sum(f.outcome == o for f in mine)))
         terminalreporter.write_line(f"{subject}: {len(mine)} checks on {sum(f.cases for f in mine)} cases: {said}")
+    if target := _option(config, "--matrix"):
+        write_atomic(target, report.render_matrix(findings))
     if not assessments:
         return
     run = _run_of(config, tuple(assessments.values()))

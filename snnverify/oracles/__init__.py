@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
+from functools import cache
 from importlib import import_module
 from typing import Any
 
@@ -90,11 +91,22 @@ def family_of(act: Neuron, families: Families) -> str:
 ADAPTERS = {"snnverify": "own", "reference": "reference"}
 
 
-def get(name: str) -> Oracle:
-    """Oracle of that name; `ConfigError` with the nearest match where there is none."""
-    if name not in ADAPTERS:
-        near = difflib.get_close_matches(name, ADAPTERS, 1)
-        hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(ADAPTERS)}"
+def names() -> tuple[str, ...]:
+    """All oracles by name."""
+    return tuple(ADAPTERS)
+
+
+def check_name(name: str) -> None:
+    """`ConfigError` with the nearest match where there is no such oracle."""
+    if name not in names():
+        near = difflib.get_close_matches(name, names(), 1)
+        hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(names())}"
         raise ConfigError(f"oracle = {name!r}: no such oracle; {hint}")
+
+
+@cache
+def get(name: str) -> Oracle:
+    """Oracle of that name, made once."""
+    check_name(name)
     oracle: Oracle = import_module(f".{ADAPTERS[name]}", __name__).oracle()
     return oracle

@@ -1,0 +1,68 @@
+"""What is known of the libraries, as Markdown pages and terminal tables: defects, oracles, check counts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+from typing import Any
+
+from tabulate import tabulate
+
+from ..findings import OUTCOMES, Finding
+from ..oracles.known import Defect
+
+_LABELS = {"case": "Minimal case", "measured": "Measured", "source": "Source", "upstream": "Upstream"}
+
+
+def render_defects(defects: Iterable[Defect]) -> str:
+    """Page of the laws that libraries break, in Markdown."""
+    known = sorted(defects, key=lambda d: d.oracle)
+    lines = [
+        "# Findings", "",
+        "Laws that a library breaks. Each is reproduced by its check in every run of the suites against that library, as a",
+        "strict expected failure: a finding that no longer holds fails the run until it is struck from the list. This page is",
+        "made from `snnverify/oracles/findings.toml` by `snnverify oracle findings`; a test holds it to that.", "",
+        tabulate([[d.id, d.oracle, f"`{d.check}`", d.title] for d in known], ["id", "library", "law", "what is wrong"],
+                 tablefmt="github"),
+    ]  # fmt: skip
+    for oracle, of_one in groupby(known, key=lambda d: d.oracle):
+        lines += ["", f"## {oracle}"]
+        for d in of_one:
+            lines += ["", f"### {d.id}: {d.title}", "", f"Breaks `{d.check}`, expected failure `{d.check}[{oracle}]`.", ""]
+            lines += [f"- {label}: {' '.join(str(getattr(d, key)).split())}" for key, label in _LABELS.items()]
+    return "\n".join(lines) + "\n"
+
+
+def render_outcomes(findings: Sequence[Finding]) -> str:
+    """Table of subjects and how often each outcome came up, with the number of cases and the time."""
+    rows = []
+    for subject in dict.fromkeys(f.subject for f in findings):
+        mine = [f for f in findings if f.subject == subject]
+        counts = [sum(f.outcome == o for f in mine) for o in OUTCOMES]
+        rows.append([subject, len(mine), *counts, sum(f.cases for f in mine), f"{sum(f.seconds for f in mine):.1f}"])
+    return str(tabulate(rows, ["subject", "checks", *OUTCOMES, "cases", "seconds"], tablefmt="simple"))
+
+
+def render_matrix(findings: Sequence[Finding]) -> str:
+    """Page of checks x subjects in Markdown: the outcome and on how many cases, or the defects that are expected."""
+    subjects = list(dict.fromkeys(f.subject for f in findings))
+    said = {(f.check, f.subject): _cell(f) for f in findings}
+    rows = [[f"`{c}`", *(said.get((c, s), "") for s in subjects)] for c in dict.fromkeys(f.check for f in findings)]
+    lines = [
+        "# Laws x implementations", "",
+        "A number is a pass on so many drawn cases; a dash, a law that the implementation has no part for or cannot express; a",
+        "name, a known defect (`docs/findings.md`), expected to fail. Made by `pytest suites/ --oracle all --matrix FILE`.", "",
+        str(tabulate(rows, ["law", *subjects], tablefmt="github", stralign="left", disable_numparse=True)), "", "```",
+        render_outcomes(findings), "```",
+    ]  # fmt: skip
+    return "\n".join(lines) + "\n"
+
+
+def _cell(f: Finding) -> str:
+    shown = {"pass": str(f.cases), "unsupported": "-", "xfail": ", ".join(p.split(":")[0] for p in f.message.split("; "))}
+    return shown.get(f.outcome, f.outcome.upper())
+
+
+def render_rows(rows: Iterable[Sequence[Any]], headers: Sequence[str]) -> str:
+    """Plain table for a terminal."""
+    return str(tabulate(rows, headers, tablefmt="simple", disable_numparse=True))
