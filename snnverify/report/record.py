@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from functools import cache
@@ -16,6 +15,7 @@ from ..errors import ConfigError, EvidenceError
 from ..findings import Finding, Measure
 from ..gate import REQUIRED, Requirement, Verdict
 from ..pipeline import OF_CONSTANT_INPUT, OF_SOFT_RESET, Assessment, Run
+from ..schema import breaches
 from ..stats import Paired
 from .words import overall
 
@@ -117,7 +117,7 @@ def from_json(text: str, where: str) -> list[Stored]:
         raise EvidenceError(
             f"{where}: schema = {found!r}, this version reads {SCHEMA!r}; write the report anew with `snnverify report`"
         )
-    for wrong in breaches(record, schema()):
+    for wrong in breaches(record, schema(), "report"):
         raise EvidenceError(f"{where}: {wrong}; write the report anew")
     if not record["assessments"]:
         raise EvidenceError(f"{where}: assessments is empty; there is no model to judge")
@@ -188,39 +188,3 @@ def schema() -> dict[str, Any]:
     """Return the JSON schema of the record, as it is shipped."""
     tree: dict[str, Any] = json.loads(files(__package__).joinpath("schema.json").read_text("utf-8"))
     return tree
-
-
-_TYPES: Mapping[str, tuple[type, ...]] = {
-    "object": (dict,), "array": (list,), "string": (str,), "integer": (int,), "number": (int, float),
-    "null": (type(None),),
-}  # fmt: skip
-
-
-def breaches(value: Any, form: Mapping[str, Any], path: str = "report") -> Iterator[str]:
-    """Yield what breaks a schema; of JSON Schema only the words that `schema.json` uses, and no type with a bool."""
-    kinds = form.get("type", ())
-    kinds = (kinds,) if isinstance(kinds, str) else kinds
-    if kinds and (isinstance(value, bool) or not any(isinstance(value, _TYPES[k]) for k in kinds)):
-        yield f"{path} = {_brief(value)}: of type {' or '.join(kinds)}"
-        return
-    if "const" in form and value != form["const"]:
-        yield f"{path} = {_brief(value)}: {form['const']!r}"
-    if "enum" in form and value not in form["enum"]:
-        yield f"{path} = {_brief(value)}: one of {', '.join(form['enum'])}"
-    if "pattern" in form and not re.fullmatch(form["pattern"], value):
-        yield f"{path} = {_brief(value)}: of the form {form['pattern']}"
-    if "minimum" in form and value < form["minimum"]:
-        yield f"{path} = {_brief(value)}: at least {form['minimum']}"
-    if isinstance(value, dict):
-        yield from (f"{path}.{name} is missing" for name in form.get("required", ()) if name not in value)
-        for name, inner in form.get("properties", {}).items():
-            if name in value:
-                yield from breaches(value[name], inner, f"{path}.{name}")
-    if isinstance(value, list):
-        for i, item in enumerate(value):
-            yield from breaches(item, form.get("items", {}), f"{path}[{i}]")
-
-
-def _brief(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
