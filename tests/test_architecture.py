@@ -10,18 +10,19 @@ PACKAGE = Path(__file__).parents[1] / "snnverify"
 ROOT = PACKAGE.parent
 # Rooms in the order in which imports may run: a room imports earlier ones, or those of its own line.
 ORDER = (
-    ("errors", "content", "objects"),
+    ("errors", "content", "objects", "schema"),
     ("activation", "stats", "idx"),
     ("kernels", "network", "findings"),
     ("trace", "bounds"),
     ("simulate", "reference", "oracles", "data", "gate"),
     ("convert", "config"),
-    ("fidelity", "zoo", "strategies"),
+    ("fidelity", "zoo", "strategies", "exchange"),
+    ("golden", "fingerprint", "diagnosis"),
     ("checks",),
     ("run",),
     ("pipeline", "mutation"),
     ("report",),
-    ("plugin", "cli"),
+    ("plugin", "cli_oracles", "cli"),
     ("__main__",),
 )
 LEVEL = {room: level for level, rooms in enumerate(ORDER) for room in rooms}
@@ -30,7 +31,7 @@ HOMES = {
     "pandas": {"report", "mutation"}, "matplotlib": {"report"}, "jinja2": {"report"}, "tabulate": {"report"},
     "hypothesis": {"strategies", "run", "checks", "mutation"}, "pytest": {"plugin"}, "sklearn": {"zoo", "mutation"},
     "torch": {"convert", "zoo", "pipeline", "mutation", "oracles"}, "safetensors": {"convert", "zoo"}, "tqdm": {"cli"},
-    "scipy": {"stats", "checks"},
+    "scipy": {"stats", "checks"}, "nir": {"exchange", "oracles"}, "h5py": {"exchange", "oracles"},
 }  # fmt: skip
 PORTABLE = {"__init__", "errors", "content", "activation", "network", "trace", "oracles"}
 # The adapter of our own package reaches everything, inside its function and in this interpreter alone.

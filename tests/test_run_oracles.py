@@ -16,7 +16,7 @@ from snnverify.run import run
 (TIES,) = select("dynamics.ties")
 (EXACT,) = select("parity.exact")
 SOFT = {"theta": ANY, "v_init": ANY, "amplitude": ANY, "fires": (">=",), "reset": ("subtract",)}
-DEFECT = Defect("X-1", "other", "dynamics.ties", "fires at >", "z = theta", "0 of 1", "x.py", "none known")
+DEFECT = Defect("X-1", ("other",), "fires at >", "z = theta", "0 of 1", "x.py", "none known", ("dynamics.ties",))
 
 
 def strict(case, record):
@@ -60,6 +60,25 @@ def test_a_known_defect_is_expected_and_its_absence_is_not(monkeypatch):
     )
 
 
+def test_a_known_defect_covers_its_own_place_alone(monkeypatch):
+    def known(pattern):
+        monkeypatch.setattr(judge, "defects_of", lambda *key: (replace(DEFECT, laws=(f"{EXACT.name}: {pattern}",)),))
+        return run(EXACT, Oracle("other", "1", simulator=strict), examples=40)
+
+    assert known("*").outcome == "xfail"
+    other_place = known("layer7")
+    assert other_place.outcome == "fail"
+    assert other_place.worst.where != "layer7"
+
+
+def test_an_absent_subject_is_no_known_defect(monkeypatch):
+    def absent(case, record):
+        raise Unavailable("other: install it")
+
+    monkeypatch.setattr(judge, "defects_of", lambda *key: (DEFECT,))
+    assert run(TIES, Oracle("other", "1", simulator=absent)).outcome == "unavailable"
+
+
 def test_cases_are_drawn_from_the_subjects_classes_alone():
     seen = []
 
@@ -89,5 +108,5 @@ def test_what_no_class_expresses_is_named_by_the_nearest():
 
 def test_every_known_defect_names_a_law_and_is_listed_once():
     names = {c.name for c in select()}
-    assert [d.id for d in defects() if d.check not in names] == []
+    assert [law for d in defects() for law in d.laws if law.partition(": ")[0] not in names] == []
     assert len({d.id for d in defects()}) == len(defects())

@@ -41,11 +41,12 @@ def equals_torch(d: Part, subject: Oracle) -> Iterator[Measure]:
 @check("operators", st.builds(Part, st.integers(0, PARTS - 1), st.just(0)))
 def refuses_by_name(d: Part, subject: Oracle) -> Iterator[Measure]:
     """Every module of the corpus that cannot be expressed is refused by its module path, with the operation and a way out [nothing is dropped silently]."""
+    from_torch = subject.operator("from_torch")
     for entry in REFUSED[d.part :: PARTS]:
         assert entry.refused is not None
         path, word = entry.refused
         try:
-            subject.operator("from_torch")(randomise(entry.factory()), entry.input_shape)
+            from_torch(randomise(entry.factory()), entry.input_shape)
             yield Measure("was imported", 1.0, where=entry.name)
         except Unsupported as e:
             named = e.where == path and word in str(e) and bool(e.remedy)

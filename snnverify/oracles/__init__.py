@@ -6,7 +6,6 @@ functions such as ``fold_batchnorm``). A check asks for one kind; an oracle with
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from functools import cache
@@ -15,6 +14,7 @@ from typing import Any
 
 from ..activation import Neuron
 from ..errors import ConfigError, Unsupported
+from ..objects import nearest
 from ..trace import Case, Record, Trace
 from .conversion import Converted, LibraryConversion
 
@@ -87,26 +87,38 @@ def family_of(act: Neuron, families: Families) -> str:
     raise Unsupported(nearest, f"it cannot express {axes}")
 
 
-# name -> module that defines `oracle() -> Oracle`; a library is imported only inside its adapter
+# of this interpreter: name -> module that defines `oracle() -> Oracle`
 ADAPTERS = {"snnverify": "own", "reference": "reference"}
 
 
 def names() -> tuple[str, ...]:
-    """All oracles by name."""
-    return tuple(ADAPTERS)
+    """Oracles that come with the package: our own, and the libraries of the table of environments."""
+    from .environments import table
 
-
-def check_name(name: str) -> None:
-    """`ConfigError` with the nearest match where there is no such oracle."""
-    if name not in names():
-        near = difflib.get_close_matches(name, names(), 1)
-        hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(names())}"
-        raise ConfigError(f"oracle = {name!r}: no such oracle; {hint}")
+    return (*ADAPTERS, *table())
 
 
 @cache
 def get(name: str) -> Oracle:
-    """Oracle of that name, made once."""
-    check_name(name)
-    oracle: Oracle = import_module(f".{ADAPTERS[name]}", __name__).oracle()
-    return oracle
+    """Oracle by name, by ``recorded:NAME``, by a package's entry point, or by ``module:callable`` or ``path.py:callable``.
+
+    Raises
+    ------
+    ConfigError
+        There is none; names the nearest match.
+    Unavailable
+        A library that is not installed; names the command that installs it.
+    """
+    from . import environments, recorded, users
+
+    if name in ADAPTERS:
+        oracle: Oracle = import_module(f".{ADAPTERS[name]}", __name__).oracle()
+        return oracle
+    if name in environments.table():
+        return environments.connect(name)
+    if name.startswith(recorded.PREFIX):
+        return recorded.oracle(name.removeprefix(recorded.PREFIX))
+    found = users.resolve(name)
+    if found is None:
+        raise ConfigError(f"oracle = {name!r}: no such oracle{nearest(name, (*names(), *users.registered()))}")
+    return found

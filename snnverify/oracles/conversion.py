@@ -76,15 +76,17 @@ class LibraryConversion:
         """Threshold of every spiking layer, in the potential's unit."""
         return self.made.thresholds
 
-    def simulate(self, x: Any, steps: int) -> Trace:
-        """Trace of the library's own run."""
+    def simulate(self, x: Any, steps: int, **options: Any) -> Trace:
+        """Trace of the library's own run, at constant input."""
+        _without(options)
         made = self.convert(np.asarray(x), steps)
         if made.trace is None:
             raise Unsupported("conversion", "the library does not tell its spikes")
         return made.trace
 
-    def run(self, x: Any, steps: int) -> Array:
+    def run(self, x: Any, steps: int, **options: Any) -> Array:
         """Read-out in ANN units after so many steps, [N, *output shape]; without N for a single sample."""
+        _without(options)
         a = np.asarray(x)
         single = a.ndim == len(self.snn.input_shape)
         outputs = self.convert(a[None] if single else a, steps).outputs
@@ -92,5 +94,14 @@ class LibraryConversion:
             raise Unsupported("conversion", "the library does not tell its read-out")
         return np.asarray(outputs[-1][0] if single else outputs[-1])
 
+    def classify(self, x: Any, steps: int, **options: Any) -> Array:
+        """Arg max of `run`."""
+        return np.asarray(self.run(x, steps, **options).argmax(-1))
+
     def __getattr__(self, name: str) -> Any:
         raise Unsupported("conversion", f"the library has no {name}")
+
+
+def _without(options: Mapping[str, Any]) -> None:
+    if options:
+        raise Unsupported("conversion", f"the library's run has no {', '.join(options)}")

@@ -1,47 +1,67 @@
-"""Known defects of the libraries: strict expected failures, each owned by one oracle, listed in ``findings.toml``."""
+"""Known defects of the libraries: strict expected failures, in ``reproduced/*.toml`` beside the code that shows them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import tomllib
 
-FILE = Path(__file__).with_name("findings.toml")
+FOLDER = Path(__file__).with_name("reproduced")
+REPRODUCED = "findings.reproduced"  # the check that runs every minimal case; its measures are named by the ids
 
 
 @dataclass(frozen=True)
 class Defect:
-    """A law that a library breaks.
+    """A law or documented behaviour that a library breaks.
 
     Parameters
     ----------
     id : str
-        Of the strict expected failure.
-    oracle, check : str
-        Who breaks which law.
+        Of the strict expected failure, ``findings.reproduced[id]``.
+    oracles : tuple of str
+        Who breaks it.
     title, case, measured, source, upstream : str
         What is wrong; the minimal case; what came out against what the law says; where in the library's source; the
         library's own issue, if one is known.
+    laws : tuple of str
+        Other checks that fail because of it, ``check`` or ``check: pattern`` of `Measure.where`.
     """
 
     id: str
-    oracle: str
-    check: str
+    oracles: tuple[str, ...]
     title: str
     case: str
     measured: str
     source: str
     upstream: str
+    laws: tuple[str, ...] = ()
+
+    def breaks(self, check: str) -> str | None:
+        """Pattern of the places where this defect breaks a check; None where it does not."""
+        places = {REPRODUCED: self.id} | {law.partition(": ")[0]: law.partition(": ")[2] or "*" for law in self.laws}
+        return places.get(check)
+
+    def covers(self, check: str, where: str) -> bool:
+        """Whether a measure at this place is expected to break the check."""
+        pattern = self.breaks(check)
+        return pattern is not None and fnmatchcase(where, pattern)
 
 
 @cache
 def defects() -> tuple[Defect, ...]:
-    """All of them, in the order of the file."""
-    return tuple(Defect(**entry) for entry in tomllib.loads(FILE.read_text("utf-8")).get("finding", []))
+    """All of them, in the order of the files."""
+    found = []
+    for file in sorted(FOLDER.glob("*.toml")):
+        for entry in tomllib.loads(file.read_text("utf-8")).get("finding", []):
+            lists: Any = {k: tuple(v) if isinstance(v, list) else v for k, v in entry.items()}
+            found.append(Defect(**lists))
+    return tuple(found)
 
 
 def defects_of(oracle: str, check: str) -> tuple[Defect, ...]:
     """Return the defects by which this oracle is known to break this check."""
-    return tuple(d for d in defects() if (d.oracle, d.check) == (oracle, check))
+    return tuple(d for d in defects() if oracle in d.oracles and d.breaks(check))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from . import Oracle
 
 
@@ -10,6 +12,7 @@ def oracle() -> Oracle:
     from .. import __version__, stats
     from ..convert import convert, from_torch
     from ..convert.fold import fold, fold_batchnorm
+    from ..exchange import from_nir, nir_export, nir_run, to_nir
     from ..gate import judge
     from ..kernels import encode
     from ..simulate import forward, run
@@ -25,7 +28,13 @@ def oracle() -> Oracle:
             "fold": fold,
             "from_torch": from_torch,
             "forward": forward,
+            "from_nir": from_nir,
+            "to_nir": to_nir,
+            "nir_run": nir_run,
+            "nir_export": nir_export,
             "poisson": encode.poisson,
+            "encode_poisson": lambda x, steps, seed: encode.poisson(x, 0, steps, seed, 0),
+            "qcfs": _qcfs,
             "simulate": run,
             "compare": compare,
             "exact_upper": stats.exact_upper,
@@ -33,3 +42,13 @@ def oracle() -> Oracle:
             "gate": judge,
         },
     )
+
+
+def _qcfs(x: Any, levels: int, theta: float) -> Any:
+    """Apply the trainable activation, in float64."""
+    import torch
+
+    from ..convert.qcfs import QCFS
+
+    with torch.no_grad():
+        return QCFS(levels, theta).double()(torch.from_numpy(x)).numpy()

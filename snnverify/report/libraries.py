@@ -16,20 +16,22 @@ _LABELS = {"case": "Minimal case", "measured": "Measured", "source": "Source", "
 
 def render_defects(defects: Iterable[Defect]) -> str:
     """Page of the laws that libraries break, in Markdown."""
-    known = sorted(defects, key=lambda d: d.oracle)
+    known = sorted(defects, key=lambda d: d.oracles)
     lines = [
         "# Findings", "",
-        "Laws that a library breaks. Each is reproduced by its check in every run of the suites against that library, as a",
-        "strict expected failure: a finding that no longer holds fails the run until it is struck from the list. This page is",
-        "made from `snnverify/oracles/findings.toml` by `snnverify oracle findings`; a test holds it to that.", "",
-        tabulate([[d.id, d.oracle, f"`{d.check}`", d.title] for d in known], ["id", "library", "law", "what is wrong"],
+        "Laws and documented behaviours that a library breaks. The minimal case of each is run against the library in",
+        "every run of the suites, as a strict expected failure `findings.reproduced[id]`: a finding that no longer shows",
+        "fails the run until it is struck from the list. Made by `snnverify oracle findings` from what lies in",
+        "`snnverify/oracles/reproduced/`.", "",
+        tabulate([[d.id, ", ".join(d.oracles), d.title] for d in known], ["id", "library", "what is wrong"],
                  tablefmt="github"),
     ]  # fmt: skip
-    for oracle, of_one in groupby(known, key=lambda d: d.oracle):
-        lines += ["", f"## {oracle}"]
+    for oracles, of_one in groupby(known, key=lambda d: d.oracles):
+        lines += ["", f"## {', '.join(oracles)}"]
         for d in of_one:
-            lines += ["", f"### {d.id}: {d.title}", "", f"Breaks `{d.check}`, expected failure `{d.check}[{oracle}]`.", ""]
+            lines += ["", f"### {d.id}: {d.title}", ""]
             lines += [f"- {label}: {' '.join(str(getattr(d, key)).split())}" for key, label in _LABELS.items()]
+            lines += [f"- Breaks: {', '.join(f'`{law}`' for law in d.laws)}"] * bool(d.laws)
     return "\n".join(lines) + "\n"
 
 
@@ -50,8 +52,9 @@ def render_matrix(findings: Sequence[Finding]) -> str:
     rows = [[f"`{c}`", *(said.get((c, s), "") for s in subjects)] for c in dict.fromkeys(f.check for f in findings)]
     lines = [
         "# Laws x implementations", "",
-        "A number is a pass on so many drawn cases; a dash, a law that the implementation has no part for or cannot express; a",
-        "name, a known defect (`docs/findings.md`), expected to fail. Made by `pytest suites/ --oracle all --matrix FILE`.", "",
+        "A number is a pass on so many drawn cases; a dash, a law that the implementation has no part for or cannot",
+        "express; a name, a known defect (`docs/findings.md`), expected to fail. Made by `pytest suites/ --oracle all",
+        "--matrix FILE`.", "",
         str(tabulate(rows, ["law", *subjects], tablefmt="github", stralign="left", disable_numparse=True)), "", "```",
         render_outcomes(findings), "```",
     ]  # fmt: skip
