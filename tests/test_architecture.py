@@ -33,7 +33,7 @@ HOMES = {
     "torch": {"convert", "zoo", "pipeline", "mutation", "oracles"}, "safetensors": {"convert", "zoo"}, "tqdm": {"cli"},
     "scipy": {"stats", "checks"}, "nir": {"exchange", "oracles"}, "h5py": {"exchange", "oracles"},
 }  # fmt: skip
-PORTABLE = {"__init__", "errors", "content", "activation", "network", "trace", "oracles"}
+PORTABLE = {"__init__", "errors", "content", "objects", "activation", "network", "trace", "oracles"}
 # The adapter of our own package reaches everything, inside its function and in this interpreter alone.
 LAZY = {"oracles/own.py", "oracles/reference.py"}
 

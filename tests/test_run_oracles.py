@@ -6,7 +6,7 @@ import pytest
 
 from snnverify import reference
 from snnverify import run as judge
-from snnverify.activation import Neuron
+from snnverify.activation import Cuba, Neuron
 from snnverify.checks import select
 from snnverify.errors import OracleError, Unavailable, Unsupported
 from snnverify.oracles import ANY, Oracle, family_of
@@ -104,6 +104,11 @@ def test_a_law_outside_its_classes_is_unsupported():
 def test_what_no_class_expresses_is_named_by_the_nearest():
     with pytest.raises(Unsupported, match=r"soft: it cannot express leak = 0\.5"):
         family_of(Neuron(leak=0.5), {"soft": SOFT, "odd": {"fires": (">",)}})
+
+
+def test_an_integer_neuron_is_none_of_theirs():
+    with pytest.raises(Unsupported, match="Cuba"):
+        family_of(Cuba(4), {"soft": SOFT})
 
 
 def test_every_known_defect_names_a_law_and_is_listed_once():

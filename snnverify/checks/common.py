@@ -38,7 +38,7 @@ def also(case: Case, fixed: Case, subject: Oracle) -> tuple[Case, ...]:
     """Return the drawn case and one that is tried every time, where the subject's neuron classes express that."""
     try:
         if subject.families:
-            _ = [family_of(v.act, subject.families) for v in fixed.network.spiking]  # type: ignore[arg-type]
+            _ = [family_of(v.act, subject.families) for v in fixed.network.spiking]
     except Unsupported:
         return (case,)
     return case, fixed

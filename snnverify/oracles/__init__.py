@@ -12,7 +12,7 @@ from functools import cache
 from importlib import import_module
 from typing import Any
 
-from ..activation import Neuron
+from ..activation import Act, Neuron
 from ..errors import ConfigError, Unsupported
 from ..objects import nearest
 from ..trace import Case, Record, Trace
@@ -72,8 +72,10 @@ class Oracle:
         return self.operators[name]
 
 
-def family_of(act: Neuron, families: Families) -> str:
+def family_of(act: Act, families: Families) -> str:
     """Name of the neuron class that expresses `act`; `Unsupported` with the axis that the nearest class lacks."""
+    if not isinstance(act, Neuron):
+        raise Unsupported(type(act).__name__, "it is none of the library's neurons")
     lacking: dict[str, list[str]] = {}
     for name, family in families.items():
         lacking[name] = [
@@ -100,7 +102,7 @@ def names() -> tuple[str, ...]:
 
 @cache
 def get(name: str) -> Oracle:
-    """Oracle by name, by ``recorded:NAME``, by a package's entry point, or by ``module:callable`` or ``path.py:callable``.
+    """Oracle by name (the package's, ``recorded:NAME``, the project's table, an entry point) or by ``path.py:callable``.
 
     Raises
     ------
@@ -118,7 +120,7 @@ def get(name: str) -> Oracle:
         return environments.connect(name)
     if name.startswith(recorded.PREFIX):
         return recorded.oracle(name.removeprefix(recorded.PREFIX))
-    found = users.resolve(name)
+    found = users.declared(name) or users.resolve(name)
     if found is None:
-        raise ConfigError(f"oracle = {name!r}: no such oracle{nearest(name, (*names(), *users.registered()))}")
+        raise ConfigError(f"oracle = {name!r}: no such oracle{nearest(name, (*names(), *users.known()))}")
     return found

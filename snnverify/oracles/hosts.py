@@ -108,7 +108,6 @@ class _Worker:
         self.name, self.python, self.target, self.root = name, python, target, root
         self.library, self.timeout = library, timeout
         self.process: subprocess.Popen[bytes] | None = None
-        self.owner = 0
         self.said = b""
         self.lock = RLock()
         self.versions: Mapping[str, str] = {}
@@ -125,7 +124,7 @@ class _Worker:
     def call(self, part: str, name: str, *args: Any, **kwargs: Any) -> Any:
         """Result of one callable of the worker's oracle."""
         with self.lock:
-            if self.process is None or self.owner != os.getpid() or self.process.poll() is not None:
+            if self.process is None or self.process.poll() is not None:  # in a fork of the host it counts as ended too
                 self.start()
             return self.ask(part, name, args, kwargs)
 
@@ -145,8 +144,8 @@ class _Worker:
             ) from e
         for stream in _streams(child):
             os.set_blocking(stream.fileno(), False)
-        self.process, self.owner = child, os.getpid()
-        self.stop = weakref.finalize(self, _stop, child, self.owner)
+        self.process = child
+        self.stop = weakref.finalize(self, _stop, child, os.getpid())
         library, pinned = self.library or ("numpy", None)
         self.versions = self.ask("versions", "", (library, "numpy", "torch"), {})
         if pinned is not None and (found := self.versions.get(library)) != pinned:

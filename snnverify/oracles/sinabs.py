@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from importlib.metadata import version
-from math import log
+from math import inf, log
 from typing import Any, Union
 
 import numpy as np
@@ -118,8 +118,11 @@ def make(squeezed: bool, act: Neuron, shape: Shape, dtype: Any, multi: bool) -> 
     return cell
 
 
-def layer_of(act: Neuron, shape: Shape, dtype: Any, batch: int = 0) -> Node:
-    """The library's layer that does what `act` says; the squeezed one for a batch size."""
+def layer_of(act: Neuron, shape: Shape, dtype: Any, batch: int = 0, exact: bool = True) -> Node:
+    """The library's layer that does what `act` says; the squeezed one for a batch size.
+
+    Its leak is a parameter where `exact`; else it has the time constant ``-1 / ln leak``, as most users build it.
+    """
     import torch
     from sinabs import activation, layers
 
@@ -136,15 +139,22 @@ def layer_of(act: Neuron, shape: Shape, dtype: Any, batch: int = 0) -> Node:
     suffix, squeeze = ("Squeeze", {"batch_size": batch}) if batch else ("", {})
     if act.leak == 1 and act.syn_decay is None and not act.input_scaled:
         return getattr(layers, f"IAF{suffix}")(**given, **squeeze).to(dtype)
-    tau_syn = None if act.syn_decay is None else 1.0
+    tau_mem, tau_syn = _tau(act.leak), None if act.syn_decay is None else _tau(act.syn_decay)
     made = getattr(layers, f"LIF{suffix}")(
-        tau_mem=1.0, tau_syn=tau_syn, train_alphas=True, norm_input=act.input_scaled, **given, **squeeze
+        tau_mem=tau_mem, tau_syn=tau_syn, train_alphas=exact, norm_input=act.input_scaled, **given, **squeeze
     ).to(dtype)
+    if not exact:
+        return made
     with torch.no_grad():
         made.alpha_mem.fill_(act.leak)
         if act.syn_decay is not None:
             made.alpha_syn.fill_(act.syn_decay)
     return made
+
+
+def _tau(factor: float) -> float:
+    """Time constant, in steps, of a factor per step in [0, 1]."""
+    return -1 / log(factor) if 0 < factor < 1 else inf * factor if factor else 0.0
 
 
 def box(name: str, calls: Iterable[Array], params: Mapping[str, float]) -> tuple[Run, ...]:
@@ -186,7 +196,7 @@ def _raw(name: str, params: Mapping[str, float], batch: int) -> Node:
     given: dict[str, Any] = {"spike_threshold": params["theta"], "record_states": True}
     for key, tau in (("leak", "tau_mem"), ("syn_decay", "tau_syn")):
         if key in params:
-            given[tau] = -1 / log(params[key])
+            given[tau] = _tau(params[key])
     for key, value in fixed.items():
         if isinstance(value, tuple):
             make_fn: Callable[..., Any] = getattr(activation, value[0])

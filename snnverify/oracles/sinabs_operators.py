@@ -86,7 +86,7 @@ def nir_export(network: Network, sample: Array | None = None) -> Array:
     def neuron(layer: Layer) -> Module:
         if not isinstance(layer.act, Neuron):
             raise Unsupported(layer.name, f"{type(layer.act).__name__} is not a neuron of this library")
-        return layer_of(layer.act, network.shapes[layer.name], torch.float32, 1)
+        return layer_of(layer.act, network.shapes[layer.name], torch.float32, 1, exact=False)
 
     model = build(network, neuron)
     x = torch.zeros(1, *network.input_shape) if sample is None else torch.tensor(np.asarray(sample, np.float32))

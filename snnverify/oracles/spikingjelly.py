@@ -20,7 +20,7 @@ from ..content import Array
 from ..errors import Unsupported
 from ..network import Shape
 from ..trace import Case, Provenance, Record, Trace
-from . import ANY, Families, Oracle, family_of
+from . import ANY, Families, Oracle, family_of, reproduced
 from .torch_cells import Cell, along, run_cells
 
 Tensor = Any
@@ -71,7 +71,11 @@ def oracle() -> Oracle:
         found,
         simulator=partial(simulate, known, Provenance(name, found)),
         converter=partial(spikingjelly_convert.convert, Provenance(name, found)),
-        operators={"box": box, **spikingjelly_operators.operators(modern)},
+        operators={
+            "box": box,
+            **spikingjelly_operators.operators(modern),
+            **reproduced.operators("spikingjelly" if modern else "spikingjelly_both"),
+        },
         families=known,
         boxes=boxes,
     )

@@ -79,7 +79,7 @@ def convert(
     torch.set_num_threads(1)
     kind = getattr(torch, dtype)
     if calibration is None:
-        raise Unsupported(provenance.oracle, "the library takes its thresholds from a calibration set", "give one")
+        raise Unsupported(provenance.oracle, "it converts with a calibration set only", "give one")
     if mode == "channel-wise":
         mode, options = "max", {**options, "channel_wise": True}
     try:

@@ -28,14 +28,10 @@ def operators(modern: bool) -> Mapping[str, Callable[..., Any]]:
     """Operators by the names that checks know; `modern` is version 2."""
     from spikingjelly.activation_based import surrogate
 
-    from . import spikingjelly_models
-
     found: dict[str, Callable[..., Any]] = {
         "fold_batchnorm": partial(fold_batchnorm, modern),
-        "models": lambda: tuple(spikingjelly_models.MODELS),
-        "convert_model": spikingjelly_models.convert_model,
-        "quantize_k_bit": partial(_quantize, "k_bit_quantize"),
-        "quantize_step": quantize_step,
+        "quantize_k_bit": partial(_quantize, "k_bit_quantize", k=4),
+        "quantize_step": partial(_quantize, "step_quantize", step=1.0),  # the default of version 2
         "encode_poisson": partial(_encode, "PoissonEncoder"),
         "encode_latency": partial(_encode, "LatencyEncoder"),
         "encode_latency_log": partial(_encode, "LatencyEncoder", enc_function="log"),
@@ -47,7 +43,7 @@ def operators(modern: bool) -> Mapping[str, Callable[..., Any]]:
             found[f"primitive_{name}"] = partial(primitive, name)
     if modern:
         found |= {
-            "quantize_spike_count": partial(_quantize, "multi_level_spike_count"),
+            "quantize_spike_count": partial(_quantize, "multi_level_spike_count", max_spike_count=4),  # as ILIFNode
             "qcfs": qcfs,
             "nir_run": nir_run,
             "nir_export": nir_export,
@@ -107,17 +103,12 @@ def qcfs(x: Array, levels: int, theta: float) -> Array:
     return summed
 
 
-def _quantize(name: str, x: Array, parameter: float) -> Array:
+def _quantize(name: str, x: Array, **given: float) -> Array:
     import torch
     from spikingjelly.activation_based import quantize
 
-    found: Array = getattr(quantize, name)(torch.from_numpy(np.array(x)), parameter).numpy()
+    found: Array = getattr(quantize, name)(torch.from_numpy(np.array(x)), **given).numpy()
     return found
-
-
-def quantize_step(x: Array, bits: int) -> Array:
-    """``step_quantize`` with a step of ``2^-bits``."""
-    return _quantize("step_quantize", x, 2.0**-bits)
 
 
 def _encode(name: str, x: Array, steps: int, seed: int = 0, **given: Any) -> Array:

@@ -28,6 +28,7 @@ from . import Oracle
 from .hosts import TIMEOUT, remote
 
 GROUP = "snnverify.oracles"
+_DECLARED: dict[str, tuple[Target, Path | None]] = {}
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")  # it becomes part of file names
 
 
@@ -70,6 +71,24 @@ def resolve(name: str, table: Mapping[str, Target] | None = None, root: str | Pa
         return remote(name, python, row.target, root=Path(root or os.curdir), timeout=row.timeout)
     found = registered()
     return replace(local(found[name], root), name=name) if name in found else None
+
+
+def declare(table: Mapping[str, Target], root: Path | None) -> None:
+    """Let `get` know the oracles of the user's project, as `read_config` reads them."""
+    _DECLARED.update({name: (row, root) for name, row in table.items()})
+
+
+def declared(name: str) -> Oracle | None:
+    """Oracle of the user's project by that name, or None."""
+    if name not in _DECLARED:
+        return None
+    row, root = _DECLARED[name]
+    return resolve(name, {name: row}, root)
+
+
+def known() -> tuple[str, ...]:
+    """Names in the project's table and of installed packages."""
+    return (*_DECLARED, *registered())
 
 
 def registered() -> dict[str, str]:
