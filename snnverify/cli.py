@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from . import __version__
+from . import __version__, cli_oracles
 from .errors import CodecError, ConfigError, SnnverifyError
 
 
@@ -71,6 +71,9 @@ def _parser() -> _Parser:
     report.add_argument("--v-init", help="half, zero, or a fraction of the threshold (half)")
     report.add_argument("--reset", choices=("subtract", "value"), help="soft or hard reset (subtract)")
     report.add_argument("--encoding", choices=("constant", "poisson"), help="of the input (constant)")
+    report.add_argument("--maxpool", choices=("refuse", "gate"), help="max pooling: an error, or a gate (refuse)")
+    report.add_argument("--pool-neurons", action="store_true", default=None, help="a neuron after each average pooling")
+    report.add_argument("--modes", action="store_true", default=None, help="accuracy over T of six modes side by side")
     report.add_argument("--max-drop", help="greatest accuracy drop let through, percentage points (1.0)")
     report.add_argument("--max-disagreement", help="greatest share classified differently, percent (5.0)")
     report.add_argument("--seed", type=int, help="of everything random (0)")
@@ -85,6 +88,7 @@ def _parser() -> _Parser:
 
     listing = add(_list, "list", "List the checks with claim and source.")
     listing.add_argument("patterns", nargs="*", help="for example 'dynamics.*'")
+    listing.add_argument("--markdown", action="store_true", help="as the page docs/laws.md")
 
     replay = add(_replay, "replay", "Run the smallest case of a failed check again.")
     replay.add_argument("case", type=Path, help="file named by the failure")
@@ -96,6 +100,8 @@ def _parser() -> _Parser:
     analyze.add_argument(
         "--input-shape", nargs="+", type=_positive, metavar="N", help="sample axes, channel first: 1 28 28"
     )
+
+    cli_oracles.register(add)
 
     mutants = add(_mutants, "mutants", "Break the package in many ways and tell which checks notice.")
     mutants.add_argument("patterns", nargs="*", help="names of mutants; all by default")
@@ -156,9 +162,14 @@ def _coloured(outcome: str) -> str:
     return f"\033[1;{colours[outcome]}m{outcome}\033[0m" if sys.stdout.isatty() else outcome
 
 
-def _list(*, patterns: list[str], command: str) -> int:
+def _list(*, patterns: list[str], markdown: bool, command: str) -> int:
     from .checks import select
 
+    if markdown:
+        from .report import render_laws
+
+        print(render_laws(select(*patterns)), end="")
+        return 0
     for c in select(*patterns):
         print(c.name)
         print(textwrap.fill(f"{c.claim}  [{c.source}]", 118, initial_indent="    ", subsequent_indent="    "))
@@ -166,9 +177,11 @@ def _list(*, patterns: list[str], command: str) -> int:
 
 
 def _replay(*, case: Path, oracle: str | None, command: str) -> int:
+    from .config import read_config
     from .oracles import get
     from .run import load_failure, replay
 
+    read_config()  # the project's table of oracles
     try:
         failure = load_failure(case)
     except CodecError as e:

@@ -15,6 +15,7 @@ import tomllib
 from .data import resolve_spec
 from .errors import ConfigError
 from .objects import load_object, nearest
+from .oracles import users
 
 SECTION = "[tool.snnverify]"
 
@@ -41,6 +42,12 @@ class Settings:
         ``subtract`` or ``value``.
     encoding : str
         ``constant`` or ``poisson``.
+    maxpool : str
+        ``refuse``, or ``gate`` on the accumulated spikes of each window.
+    pool_neurons : bool
+        A neuron after each average pooling.
+    modes : bool
+        Whether the report puts several modes side by side.
     max_drop : str
         Greatest accuracy drop allowed, as written (percentage points): no binary rounding touches it.
     max_disagreement : str
@@ -66,6 +73,9 @@ class Settings:
     v_init: str | float = "half"
     reset: str = "subtract"
     encoding: str = "constant"
+    maxpool: str = "refuse"
+    pool_neurons: bool = False
+    modes: bool = False
     max_drop: str = "1.0"
     max_disagreement: str = "5.0"
     out: str = "reports"
@@ -83,6 +93,8 @@ class _Float(str):
 
 def read_config(start: str | Path = ".") -> Settings:
     """Read the nearest ``pyproject.toml`` with a ``[tool.snnverify]`` table, from `start` upwards.
+
+    The table ``[tool.snnverify.oracles.NAME]`` makes oracles of the project known by name.
 
     Returns
     -------
@@ -107,7 +119,9 @@ def read_config(start: str | Path = ".") -> Settings:
         if isinstance(tool, dict) and "snnverify" in tool:
             if not isinstance(tool["snnverify"], dict):
                 raise ConfigError(f"{file}: tool.snnverify = {tool['snnverify']!r}; write a table {SECTION}")
-            values = _checked(tool["snnverify"], f"{file}: {SECTION}")
+            given = dict(tool["snnverify"])
+            users.declare(users.checked(given.pop("oracles", {}), f"{file}: {SECTION}"), folder)
+            values = _checked(given, f"{file}: {SECTION}")
             for key in ("model", "data", "calibration"):
                 if key in values and (key != "model" or ":" in values[key]):  # else the name of a model of the zoo
                     values[key] = resolve_spec(values[key], folder)
@@ -203,6 +217,12 @@ def _one_of(*words: str) -> Callable[[Any], str]:
     return check
 
 
+def _switch(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError("true or false")
+    return value
+
+
 _KEYS: dict[str, Callable[[Any], Any]] = {
     "model": _text,
     "weights": _text,
@@ -213,6 +233,9 @@ _KEYS: dict[str, Callable[[Any], Any]] = {
     "v_init": _v_init,
     "reset": _one_of("subtract", "value"),
     "encoding": _one_of("constant", "poisson"),
+    "maxpool": _one_of("refuse", "gate"),
+    "pool_neurons": _switch,
+    "modes": _switch,
     "max_drop": _drop,
     "max_disagreement": _drop,
     "out": _text,

@@ -87,14 +87,20 @@ class Pool(Content):
 
     Parameters
     ----------
-    kind : {"average", "sum", "max"}
+    kind : {"average", "sum", "max", "gate"}
+        ``gate`` is the maximum of spike trains (after Rueckauer et al., Front. Neurosci. 11:682, 2017, section "Spiking
+        max-pooling"): with ``A_i(t)`` what unit i of the window has handed on in steps 1 ... t, the current one included
+        (so that the first spike passes), it hands on ``y(t) = max_i A_i(t) - max_i A_i(t - 1)``, A(0) = 0. Of trains of
+        one spike a step that lets the spikes of the unit with the greatest count through; on a tie the unit that leads
+        keeps the gate (at first the one that spikes first, of several the lowest index), so that trains which take turns
+        are not added up. Over one step, or of constants, it is the maximum.
     kernel, stride, padding : tuple of int, one per axis
-        Padding is symmetric, by zeros (average, sum) or by minus infinity (max).
+        Padding is symmetric, by zeros (average, sum) or by minus infinity (max, gate).
     count_include_pad : bool
         Whether an average divides by the whole kernel (True) or by the entries inside the input (False).
     """
 
-    kind: Literal["average", "sum", "max"]
+    kind: Literal["average", "sum", "max", "gate"]
     kernel: tuple[int, ...]
     stride: tuple[int, ...] = ()
     padding: tuple[int, ...] = ()
@@ -212,6 +218,11 @@ class Network(Content):
         return tuple(layer for layer in self.layers if isinstance(layer.act, (Neuron, Cuba)))
 
 
+def gated(branch: Branch) -> bool:
+    """Whether a branch is the gate of a spiking max pooling: the one operation with a state."""
+    return isinstance(branch.op, Pool) and branch.op.kind == "gate"
+
+
 def per_channel(value: Array | float, shape: Shape) -> Array:
     """Give a parameter of shape () or (C,) the axes of a sample, so that it broadcasts along the channel axis."""
     a = np.asarray(value)
@@ -276,5 +287,5 @@ def _per_channel(where: str, act: Content, shape: Shape) -> None:
 
 __all__ = [
     "INPUT", "Act", "Array", "Branch", "ClipFloor", "Conv", "Cuba", "Dense", "Flatten", "Layer", "Network", "Neuron",
-    "Op", "Pool", "Relu", "Scale", "Shape", "frozen", "output_shape", "per_channel",
+    "Op", "Pool", "Relu", "Scale", "Shape", "frozen", "gated", "output_shape", "per_channel",
 ]  # fmt: skip

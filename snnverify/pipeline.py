@@ -23,6 +23,7 @@ from .checks import select
 from .config import Settings
 from .content import Array
 from .convert import ConvertedNetwork, convert
+from .convert.curves import Curve, side_by_side
 from .convert.load import load_model
 from .data import Dataset, check_labels, check_shape, load_data, shared_samples
 from .errors import ConfigError, DataError
@@ -58,6 +59,8 @@ class Assessment:
     facts : mapping of str to str
         Where model, weights, data and calibration come from, with digests and scaling; samples that calibration and
         evaluation share.
+    curves : tuple of Curve
+        Other conversions of the same network on the same data.
     """
 
     model: ModelUnderTest
@@ -65,6 +68,7 @@ class Assessment:
     required: tuple[str, ...]
     verdict: Verdict
     facts: Mapping[str, str]
+    curves: tuple[Curve, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -233,7 +237,35 @@ def assess_one(subject: _Subject, settings: Settings, progress: Progress | None 
             progress(f"{model.name}: checks", i + 1, len(checks))
     paired = {T: model.fidelity.paired(T) for T in model.fidelity.steps}
     required = laws_of(model.converted, settings.encoding)
-    return Assessment(model, tuple(findings), required, judge(paired, model.margin, findings, required), facts)
+    verdict = judge(paired, model.margin, findings, required)
+    return Assessment(model, tuple(findings), required, verdict, facts, _curves(subject, settings, model, progress))
+
+
+def _curves(
+    subject: _Subject, settings: Settings, model: ModelUnderTest, progress: Progress | None
+) -> tuple[Curve, ...]:
+    return side_by_side(
+        lambda **other: _convert(subject, settings, **other), model.converted, subject.x, subject.y, settings.timesteps,
+        modes=settings.modes, encoding=cast(Encoding, settings.encoding), seed=settings.seed,
+        first_sample=int(subject.numbers[0]), tick=lambda name, n: _ticker(f"{subject.name}: {name}", n, progress),
+    )  # fmt: skip
+
+
+def _convert(subject: _Subject, settings: Settings, **other: Any) -> ConvertedNetwork:
+    options = {k: getattr(settings, k) for k in ("mode", "v_init", "reset", "maxpool", "pool_neurons")} | other
+    return convert(subject.module, subject.calibration, input_shape=subject.x.shape[1:], **options)
+
+
+def _ticker(stage: str, total: int, progress: Progress | None) -> Callable[[int], None]:
+    """Add up the samples that are done, for a progress that is told of their sum."""
+    done = [0]
+
+    def tick(samples: int) -> None:
+        done[0] += samples
+        if progress is not None:
+            progress(stage, done[0], total)
+
+    return tick
 
 
 def laws_of(converted: ConvertedNetwork, encoding: str) -> tuple[str, ...]:
@@ -249,20 +281,12 @@ def prepare(
     """Convert a model and measure its fidelity."""
 
     def ticker(stage: str) -> Callable[[int], None]:
-        done = [0]
-
-        def tick(samples: int) -> None:
-            done[0] += samples
-            if progress is not None:
-                progress(f"{subject.name}: {stage}", done[0], len(subject.x))
-
-        return tick
+        return _ticker(f"{subject.name}: {stage}", len(subject.x), progress)
 
     # What two samples and the options tell comes first: nobody waits for a data set to learn of a slip of the pen.
     margin = points(settings.max_drop)
     check_labels(subject.y, _logits(subject.module, subject.x[:2], torch.float32, None).shape[1])
-    converted = convert(subject.module, subject.calibration, mode=settings.mode, v_init=settings.v_init,
-                        reset=settings.reset, input_shape=subject.x.shape[1:])  # type: ignore[arg-type]  # fmt: skip
+    converted = _convert(subject, settings)
     logits = _logits(subject.module, subject.x, torch.float32, ticker("ANN"))
     fidelity = measure(converted, subject.x, subject.y, logits, settings.timesteps, seed=settings.seed,
                        encoding=cast(Encoding, settings.encoding), first_sample=int(subject.numbers[0]),
@@ -284,7 +308,8 @@ def _command(settings: Settings) -> str:
     given = [part for option, value in named.items() if value for part in (option, value)]
     steps = ["-T", *map(str, settings.timesteps)]
     options = ["--mode", settings.mode, "--v-init", str(settings.v_init), "--reset", settings.reset, "--encoding",
-               settings.encoding, "--max-drop", settings.max_drop, "--seed", str(settings.seed)]  # fmt: skip
+               settings.encoding, "--maxpool", settings.maxpool, "--max-drop", settings.max_drop, "--seed",
+               str(settings.seed), *["--pool-neurons"] * settings.pool_neurons, *["--modes"] * settings.modes]  # fmt: skip
     return shlex.join(["snnverify", "report", *([settings.model] if settings.model else []), *given, *steps, *options])
 
 

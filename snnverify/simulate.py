@@ -30,29 +30,22 @@ from .network import (
     Pool,
     Scale,
     Shape,
+    gated,
     output_shape,
     per_channel,
-)
+)  # fmt: skip
 from .trace import Case, Encoding, Provenance, Record, Trace
 
 MEMORY = 64 * 2**20
 Progress = Callable[[int], None]
+Gates = dict[tuple[str, int], Array]
 
 
 def simulate(
-    network: Network,
-    x: npt.ArrayLike,
-    steps: int,
-    *,
-    encoding: Encoding = "constant",
-    seed: int = 0,
-    first_sample: int = 0,
-    dtype: str = "float32",
-    record: Record = "counts",
-    readout_at: Sequence[int] | None = None,
-    memory: int = MEMORY,
-    progress: Progress | None = None,
-) -> Trace:
+    network: Network, x: npt.ArrayLike, steps: int, *, encoding: Encoding = "constant", seed: int = 0,
+    first_sample: int = 0, dtype: str = "float32", record: Record = "counts", readout_at: Sequence[int] | None = None,
+    memory: int = MEMORY, progress: Progress | None = None,
+) -> Trace:  # fmt: skip
     """Run a spiking network on a batch.
 
     Parameters
@@ -93,14 +86,10 @@ def simulate(
 
 
 def run(
-    case: Case,
-    record: Record = "full",
-    *,
-    readout_at: Sequence[int] | None = None,
-    memory: int = MEMORY,
-    progress: Progress | None = None,
-) -> Trace:
-    """`simulate` for a Case."""
+    case: Case, record: Record = "full", *, readout_at: Sequence[int] | None = None, memory: int = MEMORY,
+    progress: Progress | None = None, head_start: Mapping[str, Array] | None = None,
+) -> Trace:  # fmt: skip
+    """`simulate` for a Case; `head_start` is what the sources of gates, [N, *shape], count as having handed on before."""
     network, steps = case.network, case.steps
     if record not in get_args(Record):
         raise ConfigError(f"record = {record!r}: one of {', '.join(get_args(Record))}")
@@ -118,8 +107,10 @@ def run(
     for n in range(0, n_samples, tile):
         rows = slice(n, min(n + tile, n_samples))
         states: dict[str, neuron.State] = {}
+        gates = {(v.name, i): np.asarray(head_start[b.source][rows], float) for v in network.layers
+                 for i, b in enumerate(v.branches) if head_start and gated(b)}  # fmt: skip
         for t in range(0, steps, block):
-            _block(case, rows, slice(t, min(t + block, steps)), states, out)
+            _block(case, rows, slice(t, min(t + block, steps)), states, gates, out)
         for layer in network.spiking:
             out.v_end[layer.name][rows] = states[layer.name]["v"]
         if progress is not None:
@@ -135,6 +126,8 @@ def plan(network: Network, samples: int, steps: int, itemsize: int, memory: int)
         total += 2 * out  # the summed input and the emitted values
         for b in layer.branches:
             columns = out
+            if gated(b):  # values and their running sums, in float64
+                columns += 4 * math.prod(network.shapes[b.source])
             if isinstance(b.op, Conv):  # im2col holds every input channel under the kernel, at every output position
                 columns = out // b.op.channels[1] * b.op.channels[0] * math.prod(b.op.weight.shape[2:])
             widest = max(widest, columns + math.prod(network.shapes[b.source]))
@@ -226,13 +219,13 @@ def fan_out(op: Op, shape: Shape) -> Array:
     return np.asarray(np.rint(y[0][inside]), np.int64)
 
 
-def _block(case: Case, rows: slice, ts: slice, states: dict[str, neuron.State], out: _Recorder) -> None:
+def _block(case: Case, rows: slice, ts: slice, states: dict[str, neuron.State], gates: Gates, out: _Recorder) -> None:
     """Run one tile of samples over one block of steps; a value is [steps, n, *shape], or [1, n, *shape] if constant."""
     network, steps = case.network, ts.stop - ts.start
     values: dict[str, Array] = {INPUT: _stimulus(case, rows, ts)}
     last_use = {b.source: layer.name for layer in network.layers for b in layer.branches}
     for layer in network.layers:
-        z = _over_time(layer, values)
+        z = over_time(layer, values, steps, gates)
         if isinstance(layer.act, (Neuron, Cuba)):
             keep = out.potentials(layer.name, ts, rows)
             state = states.setdefault(layer.name, {})
@@ -251,11 +244,22 @@ def _block(case: Case, rows: slice, ts: slice, states: dict[str, neuron.State], 
     out.output(values[network.output.name], ts, rows)
 
 
-def _over_time(layer: Layer, values: Mapping[str, Array]) -> Array:
-    """Sum of the branches, with time folded into the batch; constant branches are computed once."""
+def over_time(layer: Layer, values: Mapping[str, Array], steps: int, gates: Gates) -> Array:
+    """Sum of the branches over a block of steps, with time folded into the batch; constant branches are computed once.
+
+    Values are [steps, n, *shape], or [1, n, *shape] where constant; `gates` is what the inputs of every gate have
+    accumulated, by layer and number of branch, and is brought up to date.
+    """
     total: Array | None = None
+    for i, b in enumerate(layer.branches):
+        if gated(b):
+            x = np.broadcast_to(values[b.source], (steps, *values[b.source].shape[1:]))
+            before = gates.get((layer.name, i), np.zeros(x.shape[1:]))
+            assert isinstance(b.op, Pool)
+            y, gates[layer.name, i] = synapse.gate(x, before, b.op.kernel, b.op.stride, b.op.padding)
+            total = y if total is None else total + y
     for constant in (True, False):
-        part = [b for b in layer.branches if (len(values[b.source]) == 1) == constant]
+        part = [b for b in layer.branches if (len(values[b.source]) == 1) == constant and not gated(b)]
         if part:
             folded = {b.source: values[b.source].reshape(-1, *values[b.source].shape[2:]) for b in part}
             y = summed(Layer(layer.name, tuple(part)), folded)
@@ -316,19 +320,19 @@ class _Recorder:
     def trace(self) -> Trace:
         shapes = self.network.shapes
         events: dict[str, dict[str, int]] = {}
-        emitted = {
-            k: c.sum(0, dtype=np.int64) for k, c in self.counts.items()
-        }  # spikes that a layer hands on, per unit
+        emitted = dict(self.counts)  # spikes that a layer hands on, [N, *shape]
         for layer in self.network.layers:
             counts, first = self.counts.get(layer.name), layer.branches[0]
             operations = sum(
-                int((emitted[b.source] * fan_out(b.op, shapes[b.source])).sum())
+                int((emitted[b.source].sum(0, dtype=np.int64) * fan_out(b.op, shapes[b.source])).sum())
                 for b in layer.branches
                 if b.source in emitted
             )
-            renames = counts is None and len(layer.branches) == 1 and isinstance(first.op, Flatten)
-            if renames and first.source in emitted:
-                emitted[layer.name], operations = emitted[first.source].reshape(-1), 0  # it renames spikes
+            passes = counts is None and len(layer.branches) == 1 and first.source in emitted
+            if passes and isinstance(first.op, Flatten):
+                emitted[layer.name], operations = apply(first.op, emitted[first.source]), 0  # it renames spikes
+            elif passes and gated(first):  # as many as the unit with the most
+                emitted[layer.name] = apply(first.op, emitted[first.source].astype(float)).astype(np.int64)
             events[layer.name] = {
                 "spikes": 0 if counts is None else int(counts.sum(dtype=np.int64)),
                 "neuron_updates": 0 if counts is None else self.case.steps * counts.size,

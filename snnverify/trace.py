@@ -105,8 +105,8 @@ class Trace(Content):
         Potential after step t, and before its reset.
     events : mapping of layer to mapping of str to int
         ``spikes``, ``neuron_updates``, ``synaptic_operations`` (each spike counts the non-zero weights of its fan-out,
-        booked on the receiving layer; flattening renames spikes and costs nothing; what works on analog values, the
-        input's or those of pooling, is not counted).
+        booked on the receiving layer; flattening renames spikes and costs nothing; a gate hands spikes on; what works on
+        analog values, the input's or those of other pooling, is not counted).
     """
 
     readout: Array
@@ -145,7 +145,8 @@ class Parting(Content):
 
     def __str__(self) -> str:
         where = f"layer {self.layer!r}, step {self.t}, sample {self.n}, unit {self.unit}"
-        return f"{where}: {self.a} against {self.b} spikes at v = {self.v_peak:g}, margin {self.margin:.3g}"
+        told = "" if np.isnan(self.v_peak) else f" at v = {self.v_peak:g}, margin {self.margin:.3g}"
+        return f"{where}: {self.a} against {self.b} spikes{told}"
 
 
 @dataclass(frozen=True, eq=False)

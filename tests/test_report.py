@@ -95,7 +95,7 @@ def test_the_page_needs_nothing_from_elsewhere(report):
     assert page.links
     assert all(link.startswith(("#", "data:")) for link in page.links)
     assert not re.search(r"url\((?!#|['\"]?(?:#|data:))|@import|@font-face", html)
-    assert html.count("<svg") == 4
+    assert html.count("<svg") == 5
     assert "snnverify report --seed 3" in html
     assert html.index('class="outcome"') < html.index("<table")
 

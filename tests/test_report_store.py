@@ -29,7 +29,7 @@ def unpainted(monkeypatch):
 def test_folder_and_csv(report):
     assert sorted(p.name for p in report.iterdir()) == ["index.html", "plots", "report.json", "report.md", "tables"]
     assert {p.stem for p in (report / "tables").iterdir()} == {
-        "accuracy", "layers", "classes", "checks", "requirements", "operations", "provenance",
+        "accuracy", "layers", "classes", "checks", "requirements", "operations", "curves", "provenance",
     }  # fmt: skip
     with (report / "tables" / "accuracy.csv").open() as f:
         rows = list(csv.DictReader(f))
@@ -38,7 +38,7 @@ def test_folder_and_csv(report):
         ("4", "0", "0", 0),
     ]
     pictures = sorted((report / "plots").iterdir())
-    assert [p.name for p in pictures] == [f"1-net-{n}.png" for n in ("accuracy", "curve", "gate", "layers")]
+    assert [p.name for p in pictures] == [f"1-net-{n}.png" for n in ("accuracy", "curve", "gate", "layers", "raster")]
     assert all(p.read_bytes().startswith(b"\x89PNG") for p in pictures)
     assert "PASS" in (report / "report.md").read_text()
     assert [p.name for p in report.parent.iterdir()] == ["report"]  # nothing of the making is left

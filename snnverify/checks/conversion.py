@@ -18,7 +18,7 @@ from ..bounds import absolute
 from ..content import Array, Content
 from ..errors import Unsupported
 from ..findings import Measure
-from ..network import Branch, Dense, Layer, Network, per_channel
+from ..network import Branch, Dense, Layer, Network, Pool, Scale, per_channel
 from ..oracles import Oracle
 from ..strategies import Conversion, conversions, convnets, dyadic
 from ..trace import Case
@@ -227,3 +227,105 @@ def ties_go_low(d: Qcfs, subject: Oracle) -> Iterator[Measure]:
     classes, y = converted.classify(d.x, d.levels), converted.run(d.x, d.levels)
     yield Measure("took the higher index", float((classes == 2).sum()))
     yield Measure("outputs do not tie", differences(y[:, 1], y[:, 2]))
+
+
+def _gated(trains: Array, kernel: int, stride: int, padding: int) -> Case:
+    """A gate on given trains [T, N, C, L] and a neuron that fires for every spike that it hands on, in the same step."""
+    gate = Layer("gate", (Branch(Pool("gate", (kernel,), (stride,), (padding,))),))
+    unit = Layer("unit", (Branch(Scale(1.0), "gate"),), Neuron())
+    return Case(Network(trains.shape[2:], (gate, unit)), trains, len(trains), "spikes", kind="exact")
+
+
+TRAINS: Any = st.tuples(st.integers(1, 12), st.integers(1, 2), st.integers(1, 2), st.integers(3, 6)).flatmap(
+    lambda shape: dyadic(shape, 0, 1).map(lambda a: np.asarray(a > 0, float))
+)
+GATES: Any = st.builds(_gated, TRAINS, st.integers(2, 3), st.integers(1, 3), st.integers(0, 1))
+
+
+@check("operators", GATES)
+def gate_counts(case: Case, subject: Oracle) -> Iterator[Measure]:
+    """A gate has handed on, by every step, as many spikes as the unit of its window with the most [Rueckauer et al. 2017: the maximally firing unit passes; a unit that draws level does not add its own]."""
+    found = subject.operator("simulate")(case).spikes["unit"].astype(int)
+    op = case.network["gate"].branches[0].op
+    assert isinstance(op, Pool)
+    (kernel,), (stride,), (padding,), length = op.kernel, op.stride, op.padding, case.x.shape[3]
+    so_far = case.x.cumsum(0)
+    for o in range(found.shape[3]):
+        inside = range(max(o * stride - padding, 0), min(o * stride - padding + kernel, length))
+        most = np.max([so_far[..., i] for i in inside], axis=0)
+        yield Measure("spikes off", float(np.abs(found[..., o].cumsum(0) - most).max()), where=f"window {o}")
+    yield Measure("over one a step", float(max(found.max() - 1, 0)))
+
+
+@check("operators", st.tuples(TRAINS, st.integers(0, 2)))
+def gate_passes_the_leader(drawn: tuple[Array, int], subject: Oracle) -> Iterator[Measure]:
+    """Where no unit of the window has ever spiked more often than one of them, the gate hands on that unit's train [Rueckauer et al. 2017]."""
+    trains, leader = np.array(drawn[0][..., :3]), drawn[1]
+    trains *= trains[..., leader : leader + 1]  # the others spike only with it
+    found = subject.operator("simulate")(_gated(trains, 3, 1, 0)).spikes["unit"]
+    yield Measure("steps off", differences(found[..., 0], trains[..., leader]))
+
+
+@st.composite
+def max_pooled(draw: st.DrawFn, /) -> Conversion:
+    """ANNs with max pooling after an activation, before one, and of the input, in sizes that the reference bears."""
+    drawn = draw(convnets())
+    layers = list(drawn.network.layers)
+    for i, layer in enumerate(layers):
+        op, source = layer.branches[0].op, layer.branches[0].source
+        if isinstance(op, Pool):
+            layers[i] = Layer(layer.name, (Branch(Pool("max", op.kernel, op.stride, op.padding), source),))
+    if draw(st.booleans()):
+        layers[0] = Layer("conv", (Branch(layers[0].branches[0].op, "first"),), Relu())
+        layers.insert(0, Layer("first", (Branch(Pool("max", (2,), (1,), (1,))),)))
+        layers[1] = replace(layers[1], act=None)
+        layers.insert(2, Layer("second", (Branch(Pool("max", (2,), (1,)), "conv"),), Relu()))
+        layers = [layers[0], layers[1], layers[2], *(_from(v, "conv", "second") for v in layers[3:])]
+    return replace(drawn, network=replace(drawn.network, layers=tuple(layers)), steps=min(drawn.steps, 6))
+
+
+def _from(layer: Layer, old: str, new: str) -> Layer:
+    """The layer with another source in the place of one."""
+    return replace(
+        layer, branches=tuple(replace(b, source=new if b.source == old else b.source) for b in layer.branches)
+    )
+
+
+@check("converter", max_pooled())
+def max_pooling(d: Conversion, subject: Oracle) -> Iterator[Measure]:
+    """Max pooling is refused unless a gate is asked for; with gates the network keeps its function, over one step and in the reference's every spike [definition of the option]."""
+    try:
+        _spiking(d, subject)
+        yield Measure("converted without being asked", 1.0)
+    except Unsupported:
+        yield Measure("converted without being asked", 0.0)
+    converted = _spiking(d, subject, maxpool="gate")
+    exact, scaled = reference.forward(d.network, d.x), reference.forward(_rectified(converted.snn), d.x)
+    for layer in d.network.layers:
+        if layer.act is not None:
+            unit = per_channel(converted.units[layer.name], d.network.shapes[layer.name])
+            yield Measure(
+                "activations differ", differences(scaled[layer.name] * unit, exact[layer.name]), where=layer.name
+            )
+    case = Case(converted.snn, d.x, d.steps, kind="exact")
+    exactly = reference.run(case)
+    for memory in (2**26, 1):  # all steps at once, and one by one
+        ours = subject.operator("simulate")(case, memory=memory)
+        for name in exactly.spikes:
+            yield Measure("spikes differ", differences(ours.spikes[name], exactly.spikes[name]), where=name)
+        for name, events in exactly.events.items():
+            for kind, count in events.items():
+                yield Measure(f"{kind} off", abs(ours.events[name][kind] - count), where=name)
+
+
+@check("converter", convnets())
+def pool_neurons(d: Conversion, subject: Oracle) -> Iterator[Measure]:
+    """A neuron after average pooling is asked for, has a threshold of its own, and changes no activation [the average of rectified values is rectified]."""
+    converted = subject.convert(d.network, d.x, mode="max", pool_neurons=True)
+    exact, rectified = reference.forward(d.network, d.x), reference.forward(converted.ann, d.x)
+    for layer in d.network.layers:
+        yield Measure("activations differ", differences(rectified[layer.name], exact[layer.name]), where=layer.name)
+    fires = {v.name for v in converted.snn.spiking}
+    yield Measure("neurons lost or added", float(len(fires ^ {"conv", "grouped", "turned", "pool", "affine"})))
+    peak = float(exact["pool"].max())
+    yield Measure("threshold off", abs(float(converted.scales["pool"]) - (peak or 1.0)))

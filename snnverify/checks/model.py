@@ -15,7 +15,7 @@ from ..errors import Unsupported
 from ..fidelity import LayerFidelity, ModelUnderTest, measure
 from ..findings import Measure
 from ..network import INPUT, Network, per_channel
-from ..simulate import MEMORY, forward, plan, run, summed
+from ..simulate import MEMORY, forward, over_time, plan, run
 from ..trace import Case, Trace
 from . import check
 
@@ -181,9 +181,6 @@ def _emitted(snn: Network, case: Case, trace: Trace) -> dict[str, Array]:
             amplitude = per_channel(layer.act.amplitude, snn.shapes[layer.name])
             values[layer.name] = trace.spikes[layer.name] * np.asarray(amplitude, float)
         else:
-            folded = {
-                b.source: values[b.source].reshape(-1, *values[b.source].shape[2:]).astype(float)
-                for b in layer.branches
-            }
-            values[layer.name] = summed(layer, folded).reshape(case.steps, len(case.x), *snn.shapes[layer.name])
+            given = {b.source: values[b.source].astype(float) for b in layer.branches}
+            values[layer.name] = over_time(layer, given, case.steps, {})
     return values

@@ -21,7 +21,7 @@ from ..trace import Encoding, Record, Trace
 from .analyze import LayerVerdict, analyze
 from .calibrate import LayerStatistics, Mode, Population, calibrate, explicit
 from .fold import fold
-from .normalise import Form, spiking
+from .normalise import Form, MaxPool, spiking, with_pool_neurons
 from .qcfs import QCFS, fine_tune, replace_relu
 from .torch_import import from_torch
 
@@ -135,6 +135,9 @@ def convert(
     readout: Literal["auto", "membrane", "count"] = "auto",
     input_shape: tuple[int, ...] | None = None,
     neuron: Neuron | None = None,
+    batch_size: int = 64,
+    maxpool: MaxPool = "refuse",
+    pool_neurons: bool = False,
 ) -> ConvertedNetwork:
     """Convert a trained ANN to a spiking network.
 
@@ -165,6 +168,13 @@ def convert(
         Needed only where neither the calibration nor a first linear layer tells it.
     neuron : Neuron, optional
         Template of the remaining semantics (comparison, leak, ...); its reset is overridden by `reset` alone.
+    batch_size : int
+        Calibration samples held at a time, at least 1; no threshold hangs on it.
+    maxpool : {"refuse", "gate"}
+        Max pooling is an error, or becomes a gate on the accumulated spikes of each window; see `network.Pool`.
+    pool_neurons : bool
+        A neuron after each average pooling of rectified values, calibrated as any other, as early converters put there
+        (SpikingJelly 0.0.0.0.4). In the ANN it is a ReLU that changes nothing.
 
     Returns
     -------
@@ -181,6 +191,8 @@ def convert(
     start = _v_init(v_init)
     if reset not in ("subtract", "value"):
         raise ConfigError(f"reset = {reset!r}: one of subtract (soft), value (hard)")
+    if batch_size < 1:
+        raise ConfigError(f"batch_size = {batch_size}: at least 1 sample")
     if population not in ("all", "positive"):
         raise ConfigError(f"population = {population!r}: one of all, positive")
     x = None if calibration is None else _array(calibration)
@@ -192,6 +204,8 @@ def convert(
             notes.append("the model was in training mode; it was converted in eval mode")
         ann = from_torch(model, input_shape or _shape_of(model, x), fold_batchnorm=fold_batchnorm)
         notes += [] if fold_batchnorm else _unfolded(model, ann)
+    if pool_neurons:
+        ann = with_pool_neurons(ann)
     counted = _counts(ann, readout)
     fired = [v.name for v in ann.layers if isinstance(v.act, (Relu, ClipFloor)) or (counted and v is ann.output)]
     learned = {v.name: np.asarray(v.act.theta, float) for v in ann.layers if isinstance(v.act, ClipFloor)}
@@ -201,17 +215,18 @@ def convert(
             warnings.warn(notes[-1], ConversionWarning, stacklevel=2)
         statistics = explicit({name: learned.get(name, np.ones(())) for name in fired}, ann)
     else:
-        measured = calibrate(ann, x, chosen, population, learned)
+        measured = calibrate(ann, x, chosen, population, learned, batch_size)
         statistics = {name: measured[name] for name in fired}
     silent = [s.layer for s in statistics.values() if s.dead == s.units]
     if silent and x is not None:
         notes.append(f"silent on the calibration set: {', '.join(silent)}; is it representative?")
     thresholds = {s.layer: s.threshold for s in statistics.values()}
-    snn, units = spiking(ann, thresholds, v_init=start, neuron=replace(neuron or Neuron(), reset=reset), form=form)
+    snn, units = spiking(ann, thresholds, v_init=start, maxpool=maxpool,
+                         neuron=replace(neuron or Neuron(), reset=reset), form=form)  # fmt: skip
     options = {
         "mode": str(mode), "v_init": str(v_init), "reset": reset, "form": form, "population": population,
         "per_channel": str(chosen.per_channel), "fold_batchnorm": str(fold_batchnorm),
-        "calibration_samples": str(0 if x is None else len(x)),
+        "calibration_samples": str(0 if x is None else len(x)), "maxpool": maxpool, "pool_neurons": str(pool_neurons),
     }  # fmt: skip
     kind: Readout = "count" if counted else "membrane"
     return ConvertedNetwork(ann, snn, tuple(statistics.values()), units, kind, options, tuple(notes))

@@ -93,6 +93,7 @@ def calibrate(
     mode: Mode,
     population: Population = "all",
     given: Mapping[str, Array] | None = None,
+    batch_size: int = TILE,
 ) -> dict[str, LayerStatistics]:
     """Statistics of every ReLU-like layer, and of the output rectified.
 
@@ -106,6 +107,8 @@ def calibrate(
         The layer's rectified outputs with their zeros, or those above zero only.
     given : mapping of layer to array, optional
         Thresholds that are not to be taken from the mode (those that a QCFS layer has learned).
+    batch_size : int
+        Samples that are held at a time; nothing else hangs on it.
 
     Raises
     ------
@@ -121,28 +124,28 @@ def calibrate(
         raise DataError("calibration set: it holds NaN or infinity; mend the data")
     watched = [v.name for v in network.layers if isinstance(v.act, (Relu, ClipFloor)) or v is network.output]
     tallies: dict[str, _Tally] = {}
-    for name, values in _activations(network, x, watched):
+    for name, values in _activations(network, x, watched, batch_size):
         scalar = not mode.per_channel or name == network.output.name  # an arg max needs one unit over the classes
         tallies.setdefault(name, _Tally(values.shape[1:], scalar, population)).first(values)
     quantiles = [_REPORTED] + ([mode.quantile] if mode.quantile is not None else [])
     for tally in tallies.values():
         tally.aim(quantiles)
     for digit in (1, 2):
-        for name, values in _activations(network, x, watched):
+        for name, values in _activations(network, x, watched, batch_size):
             tallies[name].refine(values, digit)
         for tally in tallies.values():
             tally.descend(digit)
     thresholds = {name: tally.threshold(mode) for name, tally in tallies.items()} | dict(given or {})
     above = dict.fromkeys(watched, 0)
-    for name, values in _activations(network, x, watched):
+    for name, values in _activations(network, x, watched, batch_size):
         limit = thresholds[name].reshape(-1, *(1,) * (values.ndim - 2)) if thresholds[name].ndim else thresholds[name]
         above[name] += int((values > limit).sum())
     return {name: tally.statistics(name, thresholds[name], above[name]) for name, tally in tallies.items()}
 
 
-def _activations(network: Network, x: Array, names: list[str]) -> Iterator[tuple[str, Array]]:
-    for start in range(0, len(x), TILE):
-        values = forward(network, x[start : start + TILE], "float64")
+def _activations(network: Network, x: Array, names: list[str], size: int) -> Iterator[tuple[str, Array]]:
+    for start in range(0, len(x), size):
+        values = forward(network, x[start : start + size], "float64")
         for name in names:
             yield name, np.maximum(values[name], 0).astype(np.float32)
 

@@ -20,10 +20,17 @@ from ..errors import ConfigError, Unsupported
 from ..network import INPUT, Branch, Conv, Dense, Flatten, Layer, Network, Op, Pool, Scale, Shape, per_channel
 
 Form = Literal["normalise", "balance"]
+MaxPool = Literal["refuse", "gate"]
 
 
 def spiking(
-    ann: Network, thresholds: Mapping[str, Array], *, v_init: float, neuron: Neuron, form: Form = "normalise"
+    ann: Network,
+    thresholds: Mapping[str, Array],
+    *,
+    v_init: float,
+    neuron: Neuron,
+    form: Form = "normalise",
+    maxpool: MaxPool = "refuse",
 ) -> tuple[Network, dict[str, Array]]:
     """Replace every ReLU-like activation by a spiking neuron.
 
@@ -38,6 +45,8 @@ def spiking(
     neuron : Neuron
         Template for the remaining semantics; its potentials are in units of the threshold.
     form : {"normalise", "balance"}
+    maxpool : {"refuse", "gate"}
+        What becomes of max pooling: an error, or the gate of `network.Pool`.
 
     Returns
     -------
@@ -48,8 +57,11 @@ def spiking(
     Raises
     ------
     Unsupported
-        Max pooling (which of the trains is the maximum is not known at a time step), or no activation to replace.
+        Max pooling unless gated (which of the trains is the maximum is not known at a time step), or no activation to
+        replace.
     """
+    if maxpool not in ("refuse", "gate"):
+        raise ConfigError(f"maxpool = {maxpool!r}: one of refuse, gate")
     if form not in ("normalise", "balance"):
         raise ConfigError(f"form = {form!r}: one of normalise, balance")
     units: dict[str, Array] = {INPUT: np.ones(())}
@@ -64,9 +76,10 @@ def spiking(
         branches = []
         for i, b in enumerate(layer.branches):
             if isinstance(b.op, Pool) and b.op.kind == "max":
-                raise Unsupported(
-                    layer.name, "max pooling has no spiking form", "use average pooling or a strided conv"
-                )
+                if maxpool == "refuse":
+                    raise Unsupported(layer.name, "max pooling has no spiking form",
+                                      "use average pooling or a strided conv, or maxpool='gate' (approximate)")  # fmt: skip
+                b = replace(b, op=replace(b.op, kind="gate"))
             op, given = _carried(b.op, units[b.source], ann.shapes[b.source])
             if given is None:
                 branches.append(Branch(_scaled(op, worth), b.source))
@@ -87,6 +100,28 @@ def spiking(
     if not any(isinstance(layer.act, (Relu, ClipFloor)) for layer in ann.layers):
         raise Unsupported("network", "it has no ReLU-like activation to replace", "convert a network with ReLU or QCFS")
     return Network(ann.input_shape, tuple(layers), ann.note), units
+
+
+def with_pool_neurons(ann: Network) -> Network:
+    """Put a ReLU after every average pooling of what is not negative, where it changes nothing but asks for a neuron.
+
+    Raises
+    ------
+    Unsupported
+        There is no such pooling.
+    """
+    layers: list[Layer] = []
+    positive: set[str] = set()  # layers whose values are not negative
+    for layer in ann.layers:
+        b = layer.branches[0]
+        plain = layer.act is None and len(layer.branches) == 1 and b.source in positive
+        pooled = plain and isinstance(b.op, Pool) and b.op.kind == "average"
+        layers.append(replace(layer, act=Relu()) if pooled else layer)
+        if isinstance(layers[-1].act, (Relu, ClipFloor)) or (plain and isinstance(b.op, (Pool, Flatten))):
+            positive.add(layer.name)
+    if layers == list(ann.layers):
+        raise Unsupported("network", "it has no average pooling of rectified values", "convert without pool_neurons")
+    return replace(ann, layers=tuple(layers))
 
 
 def _sized(name: str, neuron: Neuron, size: Array) -> Neuron:

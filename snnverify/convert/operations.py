@@ -49,7 +49,7 @@ AVG_POOL = Rule(handlers.avg_pool, "exact", "the average of spikes is the averag
 ADAPTIVE_AVG = Rule(handlers.adaptive_avg_pool, "exact", AVG_POOL.why)
 MEAN = Rule(handlers.mean, "exact", AVG_POOL.why)
 MAX_POOL = Rule(handlers.max_pool, "unsupported", "the maximum of spikes is not the spike train of the greatest rate",
-                "train with average pooling or a strided convolution")  # fmt: skip
+                "train with average pooling or a strided convolution, or convert with maxpool='gate'")  # fmt: skip
 ADAPTIVE_MAX = Rule(handlers.adaptive_max_pool, MAX_POOL.verdict, MAX_POOL.why, MAX_POOL.remedy)
 RESHAPE = Rule(handlers.reshape, "exact", "the order of units alone")
 UNCHANGED = Rule(handlers.unchanged, "exact", "nothing happens")

@@ -149,6 +149,7 @@ _TORCH = {"reset_delay": 0, "max_spikes": 1, "v_floor": None, "order": "leak-int
 _SNNTORCH = Semantics(dt=1e-4, method="euler", drive="held", fires=">", reset="value", v_init=0.0, **_TORCH)  # type: ignore[arg-type]
 _NORSE = Semantics(dt=1e-3, method="euler", drive="held", fires=">", reset="value", v_init="v_leak", **_TORCH)  # type: ignore[arg-type]
 _JELLY = Semantics(dt=1e-4, method="euler", drive="held", fires=">=", reset="value", v_init="v_reset", **_TORCH)  # type: ignore[arg-type]
+_NEUROCORE = Semantics(dt=1.0, method="euler", drive="held", fires=">", reset="value", v_init="v_leak", **_TORCH)  # type: ignore[arg-type]
 _SINABS = {"method": "exponential", "drive": "unit", "fires": ">=", "reset": "subtract", "v_init": 0.0}
 _NIR = Semantics(dt=1e-4, method="euler", drive="held", fires=">", reset="value", v_init="v_reset", **_TORCH)  # type: ignore[arg-type]
 
@@ -172,6 +173,8 @@ PRESETS: Mapping[str, Mapping[str, Semantics]] = {
         "LIF": Semantics(dt=1.0, **_SINABS, **(_TORCH | {"max_spikes": None})),  # type: ignore[arg-type]
     },
     "spikingjelly": {"IF": _JELLY, "LIF": _JELLY, "CubaLIF": _with(_JELLY, v_init=0.0)},
+    # The defaults dt = 1 and reset_mode = "reset".
+    "sc-neurocore": {"IF": _with(_NEUROCORE, v_init=0.0), "LIF": _NEUROCORE, "CubaLIF": _NEUROCORE},
 }
 SOURCES: Mapping[str, str] = {
     "snnverify": "nir 1.0.8, ir/neuron.py: the equations of the nodes, by forward Euler",
@@ -179,4 +182,5 @@ SOURCES: Mapping[str, str] = {
     "norse": "norse 1.1.0, torch/utils/import_nir.py, _import_norse_module",
     "sinabs": "sinabs 3.1.3, nir.py, _import_sinabs_module",
     "spikingjelly": "spikingjelly 2.0.0, activation_based/nir_exchange/from_nir.py, _NodeMapper",
+    "sc-neurocore": "sc-neurocore 3.16.0, nir_bridge/node_map.py, SCIFNode, SCLIFNode, SCCubaLIFNode; parser.py, from_nir",
 }

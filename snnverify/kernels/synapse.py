@@ -65,9 +65,10 @@ def conv_transposed(
 
 def pool(x: Array, kind: str, kernel: Sequence[int], stride: Sequence[int], padding: Sequence[int],
          count_include_pad: bool) -> Array:  # fmt: skip
-    """Average, sum or maximum over windows of the trailing axes."""
-    x = _pad(x, [(p, p) for p in padding], -np.inf if kind == "max" else 0)
-    y = _windows(x, kernel, stride, np.maximum if kind == "max" else np.add)
+    """Average, sum or maximum over windows of the trailing axes; a gate on means is the maximum of the means."""
+    greatest = kind in ("max", "gate")
+    x = _pad(x, [(p, p) for p in padding], -np.inf if greatest else 0)
+    y = _windows(x, kernel, stride, np.maximum if greatest else np.add)
     if kind != "average":
         return y
     if count_include_pad or not any(padding):
@@ -75,6 +76,32 @@ def pool(x: Array, kind: str, kernel: Sequence[int], stride: Sequence[int], padd
     inside = [n - 2 * p for n, p in zip(x.shape[2:], padding, strict=True)]
     ones = _pad(np.ones((1, 1, *inside), x.dtype), [(p, p) for p in padding])
     return np.asarray(y / _windows(ones, kernel, stride, np.add))
+
+
+def gate(
+    x: Array, before: Array, kernel: Sequence[int], stride: Sequence[int], padding: Sequence[int]
+) -> tuple[Array, Array]:
+    """Rise of the greatest accumulated value of every window, step by step: the gate of `network.Pool`.
+
+    Parameters
+    ----------
+    x : array [T, N, C, *spatial]
+        What the units hand on in each step.
+    before : float64 array [N, C, *spatial]
+        What they have handed on so far. float64 holds 2^29 spikes of a float32 amplitude exactly.
+    kernel, stride, padding : sequence of int
+
+    Returns
+    -------
+    y : array [T, N, C, *out], dtype of x
+    after : float64 array, `before` and x together
+    """
+    total = np.cumsum(np.concatenate([before[None], x]), axis=0)  # in one sequence: blocks of steps round alike
+    folded = total.reshape(-1, *total.shape[2:])
+    greatest = pool(folded, "gate", kernel, stride, padding, True).reshape(*total.shape[:2], x.shape[2], -1)
+    shape = [(n + 2 * p - k) // s + 1 for n, k, s, p in zip(x.shape[3:], kernel, stride, padding, strict=True)]
+    y = np.diff(greatest, axis=0).astype(x.dtype)
+    return y.reshape(*x.shape[:3], *shape), total[-1]
 
 
 def _windows(x: Array, kernel: Sequence[int], stride: Sequence[int], combine: np.ufunc) -> Array:

@@ -19,7 +19,7 @@ from ..activation import Neuron
 from ..content import Array
 from ..network import Shape
 from ..trace import Case, Provenance, Record, Trace
-from . import ANY, Families, Oracle, family_of
+from . import ANY, Families, Oracle, family_of, reproduced
 from .norse_operators import DT, OPERATORS
 from .torch_cells import Cell, along, run_cells
 
@@ -62,7 +62,7 @@ def oracle() -> Oracle:
         "norse",
         version("norse"),
         simulator=simulate,
-        operators={"box": box, **OPERATORS},
+        operators={"box": box, **OPERATORS, **reproduced.operators("norse")},
         families=FAMILIES,
         boxes={name: nominal for name, (_, _, nominal) in BOXES.items()},
     )

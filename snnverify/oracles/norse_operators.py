@@ -12,6 +12,7 @@ import numpy as np
 from ..activation import Neuron
 from ..content import Array
 from ..network import Network, Shape
+from .torch_cells import along, chain
 
 METHODS = ("super", "triangle", "tanh", "circ", "heavi_erfc")
 DT = 0.001  # the library's own defaults
@@ -87,9 +88,6 @@ def nir_export(network: Network) -> Array:
     import nir
     import norse.torch as norse
     import torch
-
-    from .snntorch_operators import chain
-    from .torch_cells import along
 
     def neuron(act: Neuron, shape: Shape) -> Any:
         from .norse import node_of

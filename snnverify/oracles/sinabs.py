@@ -22,7 +22,7 @@ from ..content import Array
 from ..errors import Unsupported
 from ..network import Shape
 from ..trace import Case, Provenance, Record, Trace
-from . import ANY, Families, Oracle, family_of
+from . import ANY, Families, Oracle, family_of, reproduced
 from .torch_cells import Cell, along, run_cells
 
 Tensor = Any
@@ -81,6 +81,7 @@ def oracle() -> Oracle:
             "simulate_squeezed": partial(run, squeezed=True),
             "normalize_weights": sinabs_convert.normalize_weights,
             **sinabs_operators.OPERATORS,
+            **reproduced.operators("sinabs"),
         },
         families=FAMILIES,
         boxes={name: nominal for name, (_, _, nominal) in BOXES.items()},

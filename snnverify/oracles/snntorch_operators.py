@@ -12,8 +12,8 @@ import numpy as np
 
 from ..activation import Neuron
 from ..content import Array
-from ..errors import Unsupported
-from ..network import Conv, Dense, Flatten, Network, Op, Pool, Shape
+from ..network import Network, Shape
+from .torch_cells import chain
 
 # Without LSO, which raises at every call, and SSO, whose gradient is random.
 SURROGATES = (
@@ -108,46 +108,6 @@ def nir_export(network: Network) -> Array:
     buffer = io.BytesIO()
     nir.write(buffer, graph)
     return np.frombuffer(buffer.getvalue(), np.uint8)
-
-
-def chain(network: Network, neuron: Callable[[Neuron, Shape], Any]) -> list[tuple[str, Any]]:
-    """Named torch modules of a chain of layers, in float32; `neuron` builds those of the library.
-
-    A spiking layer's neuron has its name, the operation before it ``_op`` in addition.
-    """
-    modules, source = [], "input"
-    for layer in network.layers:
-        if len(layer.branches) != 1 or layer.branches[0].source != source:
-            raise Unsupported(layer.name, "only a chain of layers is built for export")
-        modules.append((f"{layer.name}_op", _module(layer.name, layer.branches[0].op)))
-        if isinstance(layer.act, Neuron):
-            modules.append((layer.name, neuron(layer.act, network.shapes[layer.name])))
-        elif layer.act is not None:
-            raise Unsupported(layer.name, f"{type(layer.act).__name__} is not a neuron of a library")
-        source = layer.name
-    return modules
-
-
-def _module(where: str, op: Op) -> Any:
-    import torch
-
-    nn: Any = torch.nn
-    if isinstance(op, Flatten):
-        return nn.Flatten()
-    if isinstance(op, Pool) and op.kind == "average" and len(op.kernel) == 2:
-        return nn.AvgPool2d(op.kernel, op.stride, op.padding, count_include_pad=op.count_include_pad)
-    if isinstance(op, Dense):
-        module = nn.Linear(*reversed(op.weight.shape), bias=op.bias is not None)
-    elif isinstance(op, Conv) and op.weight.ndim == 4 and not op.transposed and all(a == b for a, b in op.padding):
-        padding = tuple(a for a, _ in op.padding)
-        module = nn.Conv2d(*op.channels, op.weight.shape[2:], op.stride, padding, op.dilation, op.groups,
-                           bias=op.bias is not None)  # fmt: skip
-    else:
-        raise Unsupported(where, f"{type(op).__name__} has no module that the library exports")
-    module.weight.data = torch.tensor(op.weight, dtype=torch.float32)
-    if op.bias is not None:
-        module.bias.data = torch.tensor(op.bias, dtype=torch.float32)
-    return module
 
 
 OPERATORS: Mapping[str, Callable[..., Any]] = {

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import Unsupported
-from ..network import INPUT, Conv, Dense, Flatten, Neuron, Op, Scale, Shape
+from ..network import INPUT, Conv, Dense, Flatten, Network, Neuron, Op, Pool, Scale, Shape
 from ..trace import Case, Provenance, Record, Trace
 
 Tensor = Any
@@ -112,8 +112,8 @@ def _linear(op: Op, x: Tensor, shape: Shape, dtype: Any) -> Tensor:
             return y if op.bias is None else y + along(op.bias, y.shape[1:], dtype)
         x = F.pad(x, [p for pair in reversed(op.padding) for p in pair])
         return (F.conv1d, F.conv2d)[axes - 1](x, given(op.weight), given(op.bias), op.stride, 0, op.dilation, op.groups)
-    if op.kind == "max":
-        raise Unsupported("Pool", "max pooling does not spike", "convert the network first")
+    if op.kind not in ("average", "sum"):
+        raise Unsupported("Pool", f"{op.kind} pooling is none of the library's operations on spikes")
     if op.kind == "average":
         return (F.avg_pool1d, F.avg_pool2d)[axes - 1](x, op.kernel, op.stride, op.padding, False, op.count_include_pad)
     if axes == 1:  # a sum is an average with divisor 1, which torch has over two axes
@@ -126,3 +126,43 @@ def _stacked(steps: list[tuple[Tensor, Tensor | None, Tensor | None]]) -> tuple[
     import torch
 
     return tuple(None if parts[0] is None else torch.stack(list(parts)) for parts in zip(*steps, strict=True))
+
+
+def chain(network: Network, neuron: Callable[[Neuron, Shape], Any]) -> list[tuple[str, Any]]:
+    """Named torch modules of a chain of layers, in float32; `neuron` builds those of the library.
+
+    A spiking layer's neuron has its name, the operation before it ``_op`` in addition.
+    """
+    modules, source = [], "input"
+    for layer in network.layers:
+        if len(layer.branches) != 1 or layer.branches[0].source != source:
+            raise Unsupported(layer.name, "only a chain of layers is built for export")
+        modules.append((f"{layer.name}_op", _module(layer.name, layer.branches[0].op)))
+        if isinstance(layer.act, Neuron):
+            modules.append((layer.name, neuron(layer.act, network.shapes[layer.name])))
+        elif layer.act is not None:
+            raise Unsupported(layer.name, f"{type(layer.act).__name__} is not a neuron of a library")
+        source = layer.name
+    return modules
+
+
+def _module(where: str, op: Op) -> Any:
+    import torch
+
+    nn: Any = torch.nn
+    if isinstance(op, Flatten):
+        return nn.Flatten()
+    if isinstance(op, Pool) and op.kind == "average" and len(op.kernel) == 2:
+        return nn.AvgPool2d(op.kernel, op.stride, op.padding, count_include_pad=op.count_include_pad)
+    if isinstance(op, Dense):
+        module = nn.Linear(*reversed(op.weight.shape), bias=op.bias is not None)
+    elif isinstance(op, Conv) and op.weight.ndim == 4 and not op.transposed and all(a == b for a, b in op.padding):
+        padding = tuple(a for a, _ in op.padding)
+        module = nn.Conv2d(*op.channels, op.weight.shape[2:], op.stride, padding, op.dilation, op.groups,
+                           bias=op.bias is not None)  # fmt: skip
+    else:
+        raise Unsupported(where, f"{type(op).__name__} has no module that the library exports")
+    module.weight.data = torch.tensor(op.weight, dtype=torch.float32)
+    if op.bias is not None:
+        module.bias.data = torch.tensor(op.bias, dtype=torch.float32)
+    return module

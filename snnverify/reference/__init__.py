@@ -20,20 +20,36 @@ from ..errors import DataError, NetworkError, Unsupported
 from ..network import INPUT, Flatten, Layer, Network, Shape
 from ..trace import Case, Provenance, Trace
 from .neurons import Dynamics, activate, cuba, neuron
-from .operations import ZERO, Index, Term, Values, apply, bias, channel, connections, exact, fan_in, nearest, values_of
+from .operations import (
+    ZERO,
+    Index,
+    Term,
+    Values,
+    bias,
+    channel,
+    connections,
+    exact,
+    fan_in,
+    is_gate,
+    nearest,
+    passed,
+    series,
+    values_of,
+)
 
 __all__ = ["connections", "forward", "run", "unit"]
 
 
 def drives(layer: Layer, terms: Sequence[Term], values: Mapping[str, Sequence[Values]], steps: int) -> list[Fraction]:
     """Return the summed input of one unit in each step; `values` maps each source to what it emits in each step."""
-    if not isinstance(layer.act, Cuba):
-        return [sum((apply(term, values[term[0].source][t]) for term in terms), ZERO) for t in range(steps)]
-    for term in terms:
-        _integers(layer.name, term, values[term[0].source])
-    lag = layer.act.delay  # before the first arrival every source counts as silent, and there is no bias in a branch
-    return [sum((apply(term, values[term[0].source][t - lag]) for term in terms), ZERO) if t >= lag else ZERO
-            for t in range(steps)]  # fmt: skip
+    lag = 0
+    if isinstance(layer.act, Cuba):
+        lag = layer.act.delay  # before the first arrival every source counts as silent, and no branch has a bias
+        for term in terms:
+            _integers(layer.name, term, values[term[0].source])
+    lag = min(lag, steps)
+    arriving = [series(term, values[term[0].source][: steps - lag]) for term in terms]
+    return [ZERO] * lag + [sum(step, ZERO) for step in zip(*arriving, strict=True)]
 
 
 def _integers(name: str, term: Term, values: Sequence[Values]) -> None:
@@ -202,10 +218,14 @@ def _renames(layer: Layer) -> bool:
 def _events(
     network: Network, spikes: Mapping[str, Array], name: str, size: Shape, terms: Mapping[Index, list[Term]]
 ) -> dict[str, int]:
-    emitted = {source: s.sum(axis=(0, 1), dtype=np.int64) for source, s in spikes.items()}  # [*shape] of the source
+    handed = dict(spikes)  # [T, N, *shape] of what hands on spikes
     for layer in network.layers:
-        if _renames(layer) and layer.branches[0].source in emitted:
-            emitted[layer.name] = emitted[layer.branches[0].source].ravel()
+        source = layer.branches[0].source
+        if _renames(layer) and source in handed:
+            handed[layer.name] = handed[source].reshape(*handed[source].shape[:2], -1)
+        elif layer.act is None and len(layer.branches) == 1 and is_gate(layer.branches[0].op) and source in handed:
+            handed[layer.name] = passed(layer.branches[0].op, handed[source])
+    emitted = {source: s.sum(axis=(0, 1), dtype=np.int64) for source, s in handed.items()}  # [*shape] of the source
     return {
         "spikes": int(emitted[name].sum()) if name in spikes else 0,
         "neuron_updates": math.prod(size) if name in spikes else 0,

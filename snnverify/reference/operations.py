@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from functools import lru_cache
 from typing import Any
@@ -78,7 +78,7 @@ def conv(op: Conv, shape: Shape, out: Index) -> FanIn:
 
 
 def pool(op: Pool, shape: Shape, out: Index) -> FanIn:
-    """Return the entries of the window inside the input, each with weight 1 (sum, max) or one over their divisor."""
+    """Return the entries of the window inside the input, each with weight 1 (sum, max, gate) or one over their divisor."""
     inside = []
     for k in np.ndindex(op.kernel):
         place = tuple(o * s + a - p for o, s, a, p in zip(out[1:], op.stride, k, op.padding, strict=True))
@@ -126,6 +126,39 @@ def connections(op: Op, shape: Shape) -> tuple[dict[Index, FanIn], dict[Index, F
     """
     units = list(np.ndindex(output_shape(op, shape)))
     return {o: fan_in(op, shape, o) for o in units}, {o: bias(op, o) for o in units}
+
+
+def is_gate(op: Op) -> bool:
+    """Tell whether an operation is the gate of a spiking max pooling."""
+    return isinstance(op, Pool) and op.kind == "gate"
+
+
+def series(term: Term, values: Sequence[Values]) -> list[Fraction]:
+    """Return one summand in each step. All but the gate look at that step alone."""
+    branch, fan, _ = term
+    if not is_gate(branch.op):
+        return [apply(term, step) for step in values]
+    counts, highest, found = {i: ZERO for i, _ in fan}, ZERO, []
+    for step in values:
+        for i in counts:
+            counts[i] += step[i]
+        leader = max(counts, key=counts.__getitem__)
+        found.append(counts[leader] - highest)
+        highest = counts[leader]
+    return found
+
+
+def passed(op: Op, spikes: Array) -> Array:
+    """Return the numbers of spikes that a gate lets through, [T, N, *output shape], of those before it, [T, N, *shape]."""
+    shape = spikes.shape[2:]
+    found = np.zeros((*spikes.shape[:2], *output_shape(op, shape)), np.int64)
+    for n in range(spikes.shape[1]):
+        trains = [{i: Fraction(int(train[i])) for i in np.ndindex(shape)} for train in spikes[:, n]]
+        for out in np.ndindex(found.shape[2:]):
+            term = (Branch(op), fan_in(op, shape, out), ZERO)
+            for t, s in enumerate(series(term, trains)):
+                found[(t, n, *out)] = int(s)
+    return found
 
 
 def apply(term: Term, values: Values) -> Fraction:

@@ -16,7 +16,17 @@ from .tables import points, upper
 from .words import explain, overall
 
 MARKS = {"PASS": "✓", "FAIL": "✕", "INCONCLUSIVE": "?", "NO EVIDENCE": "–"}
-_VIEWS = ("accuracy", "layers", "requirements", "checks", "classes", "calibration", "operations", "provenance")
+_VIEWS = (
+    "accuracy",
+    "layers",
+    "requirements",
+    "checks",
+    "curves",
+    "classes",
+    "calibration",
+    "operations",
+    "provenance",
+)
 
 
 def render_html(run: Run, frames: dict[str, pd.DataFrame], plots: Sequence[Mapping[str, str]]) -> str:

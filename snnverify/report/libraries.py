@@ -3,15 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from importlib import import_module
 from itertools import groupby
 from typing import Any
 
 from tabulate import tabulate
 
+from ..checks import ROOMS, Check
 from ..findings import OUTCOMES, Finding
 from ..oracles.known import Defect
 
 _LABELS = {"case": "Minimal case", "measured": "Measured", "source": "Source", "upstream": "Upstream"}
+
+
+def render_laws(checks: Sequence[Check]) -> str:
+    """Page of all checks by room, in Markdown; a room's heading is what its module says of itself."""
+    lines = [
+        "# Laws",
+        "",
+        "Every check, with its claim and its source. Made by `snnverify list --markdown`; a test holds it to that.",
+    ]
+
+    def room_of(c: Check) -> str:
+        return c.name.partition(".")[0]
+
+    for room, of_room in groupby(sorted(checks, key=lambda c: ROOMS.index(room_of(c))), key=room_of):
+        said = (import_module(f"..checks.{room}", __package__).__doc__ or "").splitlines()[0].rstrip(".")
+        lines += ["", f"## `{room}`: {said}", ""] + [f"- `{c.name}`: {c.claim} *{c.source}*" for c in of_room]
+    return "\n".join(lines) + "\n"
 
 
 def render_defects(defects: Iterable[Defect]) -> str:
@@ -62,7 +81,11 @@ def render_matrix(findings: Sequence[Finding]) -> str:
 
 
 def _cell(f: Finding) -> str:
-    shown = {"pass": str(f.cases), "unsupported": "-", "xfail": ", ".join(p.split(":")[0] for p in f.message.split("; "))}
+    shown = {
+        "pass": str(f.cases),
+        "unsupported": "-",
+        "xfail": ", ".join(p.split(":")[0] for p in f.message.split("; ")),
+    }
     return shown.get(f.outcome, f.outcome.upper())
 
 

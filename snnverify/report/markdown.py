@@ -14,6 +14,7 @@ from .words import explain, overall
 
 TITLES = {
     "accuracy": "Accuracy over T", "layers": "Layers", "requirements": "Gate", "checks": "Checks",
+    "curves": "Side by side (accuracy, %)",
     "classes": "Classes", "calibration": "Calibration", "operations": "Operations", "provenance": "Provenance",
 }  # fmt: skip
 

@@ -17,9 +17,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter, NullLocator
 
 from ..activation import Neuron
+from ..content import Array
 from ..network import INPUT, Branch, Dense, Layer, Network
 from ..pipeline import Assessment
 from ..simulate import simulate
+from .present import MOST
 from .tables import points
 
 # Okabe and Ito's palette, told apart by the colour-blind; the page swaps every colour for one of its own themes.
@@ -42,6 +44,9 @@ STYLE: dict[str, Any] = {
 }  # fmt: skip
 SIZE = (5.4, 3.3)  # inches: its text stays readable when the page is 400 pixels wide
 CURVE_STEPS = 128
+RANGE = (-0.2, 1.2)  # inputs of the curve and the raster, in units of the threshold, as in SpikingJelly's tutorial
+LINES = (ANN, SNN, *PARTS.values(), INK)
+DASHES = ("-", "--", "-.", "-", "--", "-.", ":")
 
 
 @contextmanager
@@ -113,7 +118,7 @@ def layers(a: Assessment, frames: Mapping[str, pd.DataFrame]) -> Figure:
 
 def curve(a: Assessment, frames: Mapping[str, pd.DataFrame]) -> Figure:
     """Rate of one neuron with the semantics of the first spiking layer, simulated, against clip(ReLU)."""
-    x, rate = transfer(next((v.act for v in a.model.converted.snn.spiking if isinstance(v.act, Neuron)), Neuron()))
+    x, rate = transfer(_first_neuron(a))
     wanted = np.clip(x, 0, 1)
     greatest = f"{np.abs(rate - wanted).max():.2g}"
     figure, axes = _axes(f"One neuron, T = {CURVE_STEPS}: max |rate − clip(ReLU)| = {greatest}")
@@ -125,20 +130,68 @@ def curve(a: Assessment, frames: Mapping[str, pd.DataFrame]) -> Figure:
     return figure
 
 
-def transfer(neuron: Neuron) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+def transfer(neuron: Neuron) -> tuple[Array, Array]:
     """Inputs [281] in units of the threshold, -0.2 ... 1.2, and the rate [281] that the simulator answers with."""
+    x, spikes = responses(neuron, np.linspace(*RANGE, 281))
+    return x, spikes.sum(0) / CURVE_STEPS
+
+
+def responses(neuron: Neuron, x: Array) -> tuple[Array, Array]:
+    """Inputs [n] in units of the threshold and the spikes [T, n] that the simulator answers with."""
     theta = float(np.mean(neuron.theta))
     floor = None if neuron.v_floor is None else neuron.v_floor / theta
     unit = replace(neuron, theta=1.0, amplitude=1.0, v_init=float(np.mean(np.asarray(neuron.v_init) / neuron.theta)),
                    v_reset=neuron.v_reset / theta, v_rest=neuron.v_rest / theta, v_floor=floor)  # fmt: skip
     network = Network((1,), (Layer("neuron", (Branch(Dense(np.ones((1, 1))), INPUT),), unit),))
-    x = np.linspace(-0.2, 1.2, 281)
-    counts = simulate(network, x[:, None], CURVE_STEPS, dtype="float64").counts["neuron"]
-    return x, counts[:, 0] / CURVE_STEPS
+    trace = simulate(network, x[:, None], CURVE_STEPS, dtype="float64", record="spikes")
+    return x, trace.spikes["neuron"][:, :, 0]
 
 
-PLOTS: dict[str, Callable[[Assessment, Mapping[str, pd.DataFrame]], Figure]] = {
-    "accuracy": accuracy, "gate": gate, "layers": layers, "curve": curve,
+def _first_neuron(a: Assessment) -> Neuron:
+    return next((v.act for v in a.model.converted.snn.spiking if isinstance(v.act, Neuron)), Neuron())
+
+
+def raster(a: Assessment, frames: Mapping[str, pd.DataFrame]) -> Figure:
+    """Constant inputs, one for each of 36 neurons like those of the first spiking layer, and the spikes they answer with."""
+    x, spikes = responses(_first_neuron(a), np.linspace(*RANGE, 36))
+    figure = Figure(figsize=SIZE)
+    left, right = figure.subplots(1, 2, sharey=True, width_ratios=(1, 2.6))
+    index = np.arange(len(x))
+    left.plot(x, index, ".", color=ANN, markersize=4)
+    left.set_title("Input")
+    left.set_xlabel("x, thresholds")
+    left.set_ylabel("neuron")
+    right.set_title(f"Spikes over {CURVE_STEPS} steps")
+    right.eventplot(
+        [np.flatnonzero(s) + 1 for s in spikes.T], lineoffsets=index, linelengths=0.8, linewidths=0.7, colors=SNN
+    )
+    right.grid(False)
+    right.set_xlabel("time step t")
+    right.set_xlim(0, CURVE_STEPS + 1)
+    right.set_ylim(-0.8, len(x) - 0.2)
+    return figure
+
+
+def curves(a: Assessment, frames: Mapping[str, pd.DataFrame]) -> Figure | None:
+    """Accuracy over T of the conversions side by side, and that of the ANN; None where there is one alone."""
+    rows = _of(frames["curves"], a)
+    rows = rows if (rows["compared"] != "mode").all() else rows[rows["compared"] == "mode"]
+    if rows.empty:
+        return None
+    figure, axes = _axes("Accuracy over time steps, side by side")
+    for i, (name, part) in enumerate(rows.groupby("name", sort=False)):
+        mark = "o" if len(part) <= MOST else ""
+        axes.plot(part["T"], part["percent"], color=LINES[i % len(LINES)], linestyle=DASHES[i % len(DASHES)], marker=mark,
+                  markersize=4, linewidth=1.5, label=str(name))  # fmt: skip
+    axes.axhline(_of(frames["accuracy"], a)["ann_percent"].iloc[0], color=INK, linestyle=":", linewidth=1, label="ANN")
+    _steps(axes, [t for t in sorted(set(rows["T"])) if not t & (t - 1)])
+    axes.set_ylabel("accuracy, %")
+    _legend(figure)
+    return figure
+
+
+PLOTS: dict[str, Callable[[Assessment, Mapping[str, pd.DataFrame]], Figure | None]] = {
+    "accuracy": accuracy, "gate": gate, "layers": layers, "curve": curve, "raster": raster, "curves": curves,
 }  # fmt: skip
 
 

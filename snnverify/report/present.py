@@ -166,6 +166,7 @@ VIEWS: dict[str, tuple[Column, ...]] = {
     ),
     "provenance": (_words("what", "key"), _words("value", "value")),
 }  # fmt: skip
+MOST = 10  # columns of T in the table of curves
 SOURCE = {"calibration": "layers"}  # views that are drawn from another table
 
 
@@ -173,7 +174,25 @@ def view(name: str, frames: dict[str, pd.DataFrame], model: str | None = None, c
     """Rows of one model (of all without one) as a reader sees them; `compact` keeps what fits a terminal."""
     frame = frames[SOURCE.get(name, name)]
     records = frame if model is None else frame[frame["model"] == model]
+    if name == "curves":
+        return _side_by_side(records)
     columns = tuple(c for c in VIEWS[name] if c.compact or not compact)
     rows = [[c.text({str(k): v for k, v in row.items()}) for c in columns] for row in records.to_dict("records")]
     told = [i for i in range(len(columns)) if any(row[i] for row in rows)]  # a column that says nothing is left out
     return Shown(tuple(columns[i] for i in told), tuple(tuple(row[i] for i in told) for row in rows))
+
+
+def _side_by_side(records: pd.DataFrame) -> Shown:
+    """Accuracy of one conversion a row, of one T a column: the T of all rows, or powers of two and the largest."""
+    steps = sorted({int(t) for t in records["T"]})
+    if len(steps) > MOST:
+        reported = set(records.loc[records["compared"] == "this report", "T"])
+        steps = [t for t in steps if t in reported or t == steps[-1] or (t > max(reported) and not t & (t - 1))][-MOST:]
+    columns = [Column("conversion", lambda row: row["name"], numeric=False)]
+    columns += [_column(f"T = {t}", str(t), ".2f") for t in steps]
+    rows = []
+    for name in dict.fromkeys(records["name"]):
+        found = records[records["name"] == name].set_index("T")["percent"].to_dict()
+        row: dict[str, Any] = {"name": name, **{str(t): found.get(t) for t in steps}}
+        rows.append(tuple(c.text(row) for c in columns))
+    return Shown(tuple(columns), tuple(rows))

@@ -83,6 +83,8 @@ def _fill(run: Run, folder: Path) -> None:
             drawn = {}
             for name, draw in PLOTS.items():
                 figure = draw(a, frames)
+                if figure is None:
+                    continue
                 path = f"plots/{slug}-{name}.png"
                 (folder / path).write_bytes(png(figure))
                 pictures.setdefault(a.model.name, {})[name] = path

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ..convert.curves import Curve
 from ..fidelity import LayerFidelity
 from ..pipeline import Assessment, Run
 from ..stats import Paired, exact_upper, verdict, wilson
@@ -28,6 +29,7 @@ _COLUMNS = {
     "operations": ("model", "layer", "spikes", "neuron_updates", "synaptic_operations", "spikes_per_sample",
                    "neuron_updates_per_sample", "synaptic_operations_per_sample", "spikes_per_step",
                    "neuron_updates_per_step", "synaptic_operations_per_step"),
+    "curves": ("model", "compared", "name", "T", "n", "right", "percent", "low", "high"),
     "provenance": ("model", "key", "value"),
 }  # fmt: skip
 
@@ -42,11 +44,13 @@ def tables(run: Run) -> dict[str, pd.DataFrame]:
         in percentage points; b, c: samples that only the ANN, only the SNN gets right; ties of the arg max), ``layers``
         (largest T; rates in spikes per step, errors in units of the threshold; what calibration found), ``classes``
         (largest T), ``checks`` (failing first), ``requirements`` of the gate, ``operations`` (exact counts over all
-        samples and steps, per sample, and per sample and step), ``provenance`` (model is empty where a row holds for all).
+        samples and steps, per sample, and per sample and step), ``curves`` (other conversions of the network, side by
+        side: modes at every T, or what a gate and neurons after pooling cost; the report's own conversion is named
+        "this report"), ``provenance`` (model is empty where a row holds for all).
     """
     rows = {
         "accuracy": _accuracy, "layers": _layers, "classes": _classes, "checks": _checks,
-        "requirements": _requirements, "operations": _operations, "provenance": _facts,
+        "requirements": _requirements, "operations": _operations, "curves": _curves, "provenance": _facts,
     }  # fmt: skip
     found = {name: [row for a in run.assessments for row in make(a)] for name, make in rows.items()}
     found["checks"].sort(key=lambda row: ORDER.index(row["outcome"]))
@@ -134,6 +138,17 @@ def _operations(a: Assessment) -> Iterator[Row]:
             **{f"{k}_per_sample": v / samples for k, v in counts.items()},
             **{f"{k}_per_step": v / (samples * steps) for k, v in counts.items()},
         }  # fmt: skip
+
+
+def _curves(a: Assessment) -> Iterator[Row]:
+    f = a.model.fidelity
+    right = tuple(int((row == f.labels).sum()) for row in f.snn)
+    own = [Curve("this report", "this report", f.steps, right, len(f.labels))] if a.curves else []
+    for c in (*own, *a.curves):
+        for steps, k in zip(c.steps, c.right, strict=True):
+            low, high = wilson(k, c.samples)
+            yield {"model": a.model.name, "compared": c.compared, "name": c.name, "T": steps, "n": c.samples, "right": k,
+                   "percent": points(k / c.samples), "low": points(low), "high": points(high)}  # fmt: skip
 
 
 def _facts(a: Assessment) -> Iterator[Row]:

@@ -17,6 +17,7 @@ from .words import explain, overall
 WIDTH = 120
 _TITLES = {
     "accuracy": "Accuracy over T (points; bound: upper 95 %)", "layers": "Layers (errors in units of the threshold)",
+    "curves": "Side by side (accuracy, %)",
     "classes": "Classes", "checks": "Checks", "operations": "Operations (all samples and steps)",
 }  # fmt: skip
 _ASCII = str.maketrans({"\u2212": "-", "\u2013": "-", "\u202f": " "})  # a terminal or log may know no more

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+import numpy as np
+
+from ..convert.curves import Curve
 from ..fidelity import LayerFidelity
 from ..gate import EXIT
 from ..pipeline import Assessment, Run
@@ -17,6 +20,11 @@ PARTS = {
     "own": "its own, potential left over after the last step",
     "clipped": "activations over the threshold, which are clipped",
 }
+COSTS = {
+    "maxpool": ("A gate in the place of max pooling",
+                "where the greatest unit of each window is known from the first step on"),
+    "pool_neurons": ("A neuron after each average pooling", "without these neurons"),
+}  # fmt: skip
 assert set(WORST_FIRST) == set(EXIT)
 
 
@@ -54,7 +62,24 @@ def _caveats(a: Assessment, p: Paired) -> list[str]:
     if silent:
         said.append(f"Beware: no unit of {', '.join(silent)} ever spikes, so there is little to keep.")
     notes = [n for n in a.model.converted.notes if n.startswith("no calibration")]
-    return said + [f"Beware: {n}." for n in notes]
+    return said + [f"Beware: {n}." for n in notes] + [_cost(a, c) for c in a.curves if c.compared in COSTS]
+
+
+def _cost(a: Assessment, c: Curve) -> str:
+    """Say how the accuracy differs from that of the same conversion but for one thing, at the largest T and at most."""
+    f = a.model.fidelity
+    own = {steps: points(np.mean(row == f.labels)) for steps, row in zip(f.steps, f.snn, strict=True)}
+    lost = {steps: points(k / c.samples) - own[steps] for steps, k in zip(c.steps, c.right, strict=True)}
+    last, most = c.steps[-1], max(lost, key=lambda steps: abs(lost[steps]))
+
+    def change(steps: int) -> str:
+        verb = "costs" if lost[steps] >= 0 else "gains"
+        size = f"{abs(lost[steps]):.2f} points" if lost[steps] else "nothing"
+        return f"{verb} {size} at T = {steps}"
+
+    also = f", and {change(most)}" if most != last else ""
+    what, than = COSTS[c.compared]
+    return f"{what} {change(last)}{also}, against the same network {than}."
 
 
 def _change(p: Paired) -> str:
