@@ -25,7 +25,7 @@ def network() -> Network:
     neuron = Neuron(
         theta=np.array([1.0, 2.0, 0.5]), amplitude=0.1, v_init=np.array([0.1, -0.0, 1e-300]), fires=">", reset="value",
         v_reset=0.25, reset_delay=1, max_spikes=None, v_floor=-1.5, leak=0.9, v_rest=0.125, input_scaled=True,
-        syn_decay=0.3, order="integrate-leak",
+        syn_decay=0.3, syn_order="add-decay", delay=1, order="integrate-leak",
     )  # fmt: skip
     return Network((2, 6, 6), (
         Layer("conv", (Branch(Conv(rng.normal(size=(4, 1, 3, 2)), rng.normal(size=4), (1, 2), ((1, 0), (2, 1)), (2, 1),

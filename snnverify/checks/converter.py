@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
@@ -96,8 +97,9 @@ def _scales(converted: Any) -> dict[str, float]:
 @check("converter", trained())
 def thresholds(d: Trained, subject: Oracle) -> Iterator[Measure]:
     """A mode is what its name says: the maximum of the activations, NN.N % of their percentile, or a fraction of the maximum [Rueckauer et al. 2017, section 2.2.2; SpikingJelly's ann2snn documentation]."""
-    for tried in (d, TAIL):
-        yield from _off(tried, _scales(subject.convert(tried.network, tried.x, mode=tried.mode)))
+    yield from _off(d, _scales(subject.convert(d.network, d.x, mode=d.mode)))
+    with suppress(Unsupported):  # not every converter knows percentiles
+        yield from _off(TAIL, _scales(subject.convert(TAIL.network, TAIL.x, mode=TAIL.mode)))
 
 
 def _off(d: Trained, scales: dict[str, float]) -> Iterator[Measure]:

@@ -20,7 +20,7 @@ from ..activation import Neuron
 from ..content import Array
 from ..network import Shape
 from ..trace import Case, Provenance, Record, Trace
-from . import ANY, Families, Oracle, family_of
+from . import ANY, Families, Oracle, family_of, reproduced
 from .torch_cells import Cell, along, run_cells
 
 Tensor = Any
@@ -64,6 +64,7 @@ def oracle() -> Oracle:
             "sc_input_spikes": sc_neurocore_convert.sc_input_spikes,
             "sc_kept_weights": sc_neurocore_convert.sc_kept_weights,
             **sc_neurocore_operators.OPERATORS,
+            **reproduced.operators("sc_neurocore"),
         },
         families=FAMILIES,
         boxes={name: nominal for name, (_, _, nominal) in sc_neurocore_boxes.BOXES.items()},

@@ -165,12 +165,13 @@ def nir_run(graph: Array, x: Array, reset_mode: str = "reset") -> dict[str, Arra
     mapping of node to array [T, N, *shape]
         What the spiking nodes emit, and the outputs.
     """
+    import nir
     from sc_neurocore.nir_bridge import from_nir
 
     with TemporaryDirectory() as folder:
         path = Path(folder, "graph.nir")
         path.write_bytes(np.asarray(graph, np.uint8).tobytes())
-        network = from_nir(path, reset_mode=reset_mode)
+        network, read = from_nir(path, reset_mode=reset_mode), nir.read(str(path))
     told: dict[str, list[Array]] = {}
 
     def watched(name: str, forward: Callable[[Array], Array]) -> Callable[[Array], Array]:
@@ -189,7 +190,9 @@ def nir_run(graph: Array, x: Array, reset_mode: str = "reset") -> dict[str, Arra
         network.reset()
         for t in range(T):
             network.step({network.input_nodes[0]: np.asarray(x[t, n], float)})
-    return {name: np.stack(v).reshape(N, T, *v[0].shape).swapaxes(0, 1) for name, v in told.items()}
+    # a spiking node hands on a vector; its parameters have the shape of a sample, or none where all units share them
+    shapes = {name: np.shape(getattr(read.nodes[name], "v_threshold", None)) or v[0].shape for name, v in told.items()}
+    return {name: np.stack(v).reshape(N, T, *shapes[name]).swapaxes(0, 1) for name, v in told.items()}
 
 
 def nir_export(network: Network) -> Array:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from itertools import pairwise
 from typing import Any
 
@@ -32,19 +32,6 @@ def node(kind: str, shape: tuple[int, ...] = (1,), **given: Any) -> Any:
     rest = {"v_leak": 0.0} if kind != "IF" else {}
     values = {"r": 1.0, "v_threshold": 1.0, **rest, **given}
     return getattr(nir, kind)(**{k: np.broadcast_to(np.float32(v), shape).copy() for k, v in values.items()})
-
-
-def kept_or_refused(made: Callable[[], Any], law: Any) -> tuple[Any, Any]:
-    """What became of a graph, and the law; whoever raises has refused it, which is as good as keeping it."""
-    try:
-        return made(), law
-    except Exception:  # each library refuses in its own words, an assertion often
-        return law, law
-
-
-def refused(made: Callable[[], Any]) -> tuple[Any, Any]:
-    """Whether what nobody can keep is refused."""
-    return kept_or_refused(lambda: (made(), "accepted")[1], "refused")
 
 
 def steps(*values: float, units: int = 1) -> Array:

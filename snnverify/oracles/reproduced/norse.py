@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import numpy as np
 
 from . import norse_nir
-
-Pair = tuple[Any, Any]
+from .refusal import Pair
 
 
 def _slope(method: str, at: float, alpha: float) -> float:

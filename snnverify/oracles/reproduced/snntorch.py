@@ -12,8 +12,7 @@ import numpy as np
 
 from ...content import Array
 from . import snntorch_nir, snntorch_training
-
-Pair = tuple[Any, Any]
+from .refusal import Pair
 
 
 def _run(node: Any, *inputs: float) -> tuple[Array, Array]:

@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 
 from ...content import Array
-
-Pair = tuple[Any, Any]
+from .refusal import Pair
 
 
 def _slope(surrogate: Any, *points: float) -> Array:
@@ -102,14 +101,6 @@ def latency_of_a_row() -> Pair:
     return beside[:, :1].argmax(0).numpy(), alone.argmax(0).numpy()
 
 
-def latency_of_equal_inputs() -> Pair:
-    """The strongest input that there is fires first, as documented, also where all inputs are the strongest."""
-    import torch
-    from snntorch import spikegen
-
-    return spikegen.latency(torch.ones(2), num_steps=5, normalize=True).argmax(0).numpy(), np.zeros(2)
-
-
 def target_rates() -> Pair:
     """Targets have the documented shape [steps, batch, classes]."""
     import torch
@@ -131,5 +122,4 @@ CASES: Mapping[str, Callable[[], Pair]] = {
     "SNN-34": triangular_above,
     "SNN-35": heaviside_at_threshold,
     "SNN-43": escape_rate_window,
-    "SNN-44": latency_of_equal_inputs,
 }
