@@ -26,7 +26,7 @@ from snnverify.simulate import forward
 
 STEPS = (4, 8, 16, 32, 64, 128, 256, 512)
 LEVELS = 8  # of the QCFS activations
-REFERENCE_SAMPLES, REFERENCE_STEPS = 2, (4, 8, 16)  # exact fractions are slow
+REFERENCE_SAMPLES, REFERENCE_STEPS = 2, (4, 8)  # exact fractions are slow
 
 
 def problem(samples):
@@ -63,8 +63,8 @@ def batched_and_single(subjects, x, y, steps):
         single = [np.stack([run(image, t) for image in x]) for t in steps]
         for form, outputs in (("batch", batch), ("single", single)):
             accuracy.append([name, form, *(f"{100 * np.mean(o.argmax(1) == y):.1f}" for o in outputs)])
-        apart = [np.any(~np.isclose(b, s, rtol=1e-5, atol=1e-6), axis=1).sum() for b, s in zip(batch, single, strict=True)]
-        changed.append([name, *map(str, apart)])
+        apart = [~np.isclose(b, s, rtol=1e-5, atol=1e-6).all(1) for b, s in zip(batch, single, strict=True)]
+        changed.append([name, *(str(np.sum(a)) for a in apart)])
     return accuracy, changed
 
 

@@ -48,7 +48,7 @@ def _lsq_step_gradient(value: float) -> float:
     quantiser.step.data.fill_(1.0)
     quantiser._initialized.fill_(True)  # else the first input would set the step
     quantiser(torch.tensor([value])).sum().backward()
-    return round(quantiser.step.grad.item() * 3**0.5, 5)
+    return round(float(quantiser.step.grad) * 3**0.5, 5)
 
 
 def lsq_at_the_ends() -> Pair:
@@ -62,7 +62,7 @@ def _alpha_gradient(value: float) -> float:
 
     module = PACTActivation(2, 3.0)
     module(torch.tensor([value])).sum().backward()
-    return round(module.alpha.grad.item(), 4)
+    return round(float(module.alpha.grad), 4)
 
 
 def pact_gradient() -> Pair:

@@ -60,7 +60,7 @@ def qcfs_gradient() -> Pair:
     import torch
     from sc_neurocore.conversion import QCFSActivation
 
-    x = torch.tensor([0.1, 0.2, 0.3, 0.6], requires_grad=True)
+    x: Any = torch.tensor([0.1, 0.2, 0.3, 0.6], requires_grad=True)
     QCFSActivation(T=4)(x).sum().backward()
     return x.grad.numpy(), np.ones(4)
 
@@ -113,7 +113,7 @@ def dropped_batchnorm() -> Pair:
     """A batch normalisation of mean 10 acts or is refused: 1 - 10 is below 0."""
     from torch import nn
 
-    norm = nn.BatchNorm1d(1)
+    norm: Any = nn.BatchNorm1d(1)
     nn.init.constant_(norm.running_mean, 10.0)
     return _rates(_model(_linear(1), norm, "ReLU").eval(), 1.0, 8), np.zeros(1)
 
@@ -180,7 +180,7 @@ def model_changed() -> Pair:
     from sc_neurocore.conversion import convert
     from torch import nn
 
-    norm = nn.BatchNorm1d(1)
+    norm: Any = nn.BatchNorm1d(1)
     convert(_model(_linear(1), norm, "ReLU"), torch.tensor([[0.0], [1.0]]))
     return int(norm.num_batches_tracked), 0
 

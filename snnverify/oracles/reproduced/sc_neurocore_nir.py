@@ -51,7 +51,7 @@ def inputs_cut() -> Pair:
 
 @unless_refused
 def short_time_constant() -> Pair:
-    """A time constant of a quarter of the step is refused, or v stays below R I = 1: forward Euler is stable for dt <= 2 tau."""
+    """A time constant of a quarter of the step is refused, or v stays below R I = 1 (Euler is stable for dt <= 2 tau)."""
     from sc_neurocore.nir_bridge import from_nir
 
     network = from_nir(graph({"n": node("LIF", tau=0.25, v_threshold=100.0)}, (1,), (1,)))

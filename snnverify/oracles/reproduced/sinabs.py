@@ -89,7 +89,8 @@ def reset_states_helper() -> Pair:
     import torch
     from sinabs import layers
 
-    model = torch.nn.Sequential(layers.IAFRecurrent(rec_connect=torch.nn.Linear(1, 1, bias=False), spike_threshold=9.0))
+    recurrent = layers.IAFRecurrent(rec_connect=torch.nn.Linear(1, 1, bias=False), spike_threshold=9.0)
+    model: Any = torch.nn.Sequential(recurrent)
     bare = layers.IAF(spike_threshold=9.0)
     for m in (model, bare):
         m(_over_time([3.0]))

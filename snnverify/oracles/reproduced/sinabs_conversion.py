@@ -99,7 +99,7 @@ def bias_rescaling() -> Pair:
     from sinabs.from_torch import from_model
     from torch import nn
 
-    layers = nn.ConvTranspose2d(1, 1, 1), nn.Conv1d(1, 1, 1), nn.Conv2d(1, 1, 1)
+    layers: tuple[Any, ...] = nn.ConvTranspose2d(1, 1, 1), nn.Conv1d(1, 1, 1), nn.Conv2d(1, 1, 1)
     for layer in layers:
         nn.init.ones_(layer.bias)
     converted = from_model(nn.Sequential(*layers, nn.ReLU()), num_timesteps=1, bias_rescaling=2.0).spiking_model
@@ -128,7 +128,7 @@ def _normalized(*weights: tuple[float, float]) -> tuple[Any, Any]:
 
 def normalized_biases() -> Pair:
     """Normalised outputs are those of the ANN over their maximum: 3 and 5 become 0.6 and 1 [Rueckauer et al. 2017]."""
-    return np.round(_normalized((1, 1), (1, 1))[1], 6), np.round(np.float32([0.6, 1]), 6)
+    return np.round(_normalized((1, 1), (1, 1))[1].astype(float), 6), np.array([0.6, 1])
 
 
 @unless_refused

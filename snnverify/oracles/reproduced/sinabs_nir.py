@@ -60,7 +60,7 @@ def sum_of_edges() -> Pair:
     """Edges that meet in a node are summed: 4 steps of 1 + 2."""
     import nir
 
-    nodes = {k: nir.Affine(np.float32([[w]]), np.zeros(1, np.float32)) for k, w in (("a", 1), ("b", 2))}
+    nodes = {k: nir.Affine(np.full((1, 1), w, np.float32), np.zeros(1, np.float32)) for k, w in (("a", 1), ("b", 2))}
     edges = [("input", "a"), ("input", "b"), ("a", "n"), ("b", "n"), ("n", "output")]
     read = graph({**nodes, "n": node("IF", v_threshold=100.0)}, (1,), (1,), edges)
     return _imported(read, np.ones((4, 1)))[0].n.v_mem.item(), 12.0
