@@ -70,6 +70,8 @@ def every_activation_replaced(d: Conversion, subject: Oracle) -> Iterator[Measur
 def nothing_to_convert(d: Conversion, subject: Oracle) -> Iterator[Measure]:
     """A network without an activation is refused [a conversion that replaces nothing is an error]."""
     linear = replace(d.network, layers=tuple(replace(v, act=None) for v in d.network.layers))
+    if subject.converter is None:
+        raise Unsupported(subject.name, "it has no converter")
     try:
         subject.convert(linear, d.x)
         yield Measure("was converted", 1.0)

@@ -191,7 +191,7 @@ def nir_run(graph: Array, x: Array, reset_mode: str = "reset") -> dict[str, Arra
         for t in range(T):
             network.step({network.input_nodes[0]: np.asarray(x[t, n], float)})
     # a spiking node hands on a vector; its parameters have the shape of a sample, or none where all units share them
-    shapes = {name: np.shape(getattr(read.nodes[name], "v_threshold", ())) or v[0].shape for name, v in told.items()}
+    shapes = {name: np.shape(getattr(read.nodes[name], "v_threshold", 0.0)) or v[0].shape for name, v in told.items()}
     return {name: np.stack(v).reshape(N, T, *shapes[name]).swapaxes(0, 1) for name, v in told.items()}
 
 
