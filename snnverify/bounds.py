@@ -16,20 +16,31 @@ def reach(network: Network, name: str, x_max: float) -> tuple[float, int]:
     What rounding bounds need: spikes are at most their amplitude, the input at most `x_max`, and an analog layer hands
     on what it gets, with its roundings.
     """
-    total, depth = 0.0, 0
+    total = 0.0
     for b in network[name].branches:
         act = None if b.source == INPUT else network[b.source].act
         if b.source == INPUT:
-            size, before = x_max, 0
+            size = x_max
         elif isinstance(act, Neuron):
-            size, before = float(np.max(act.amplitude)) * (act.max_spikes or np.inf), 0
+            size = float(np.max(act.amplitude)) * (act.max_spikes or np.inf)
         else:
-            size, before = reach(network, b.source, x_max)
-        fan, terms = _fan_in(b.op)
+            size = reach(network, b.source, x_max)[0]
         bias = getattr(b.op, "bias", None)
-        total += size * fan + (0.0 if bias is None else float(np.abs(bias).max()))
-        depth = max(depth, before + terms + 2)
-    return total, depth + len(network[name].branches)
+        total += size * fan_in(b.op)[0] + (0.0 if bias is None else float(np.abs(bias).max()))
+    return total, depth(network, name)
+
+
+def depth(network: Network, name: str) -> int:
+    """Additions and products on the way of a layer's input, from the spikes or the network's input that it is made of.
+
+    In float32 that input is off by at most ``2^-24 (depth + 1)`` times the sum of its absolute products, in whatever
+    order they are added [Higham 2002, eq. 3.5]; the roundings of weights, biases and the network's input are counted in.
+    """
+    found = 0
+    for b in network[name].branches:
+        analog = b.source != INPUT and not isinstance(network[b.source].act, Neuron)
+        found = max(found, (depth(network, b.source) if analog else 0) + fan_in(b.op)[1] + 2)
+    return found + len(network[name].branches)
 
 
 def rounding_limit(unit: float, noise: float, outputs: Array) -> float:
@@ -56,8 +67,11 @@ def absolute(network: Network) -> Network:
     return replace(network, layers=tuple(layers))
 
 
-def _fan_in(op: Op) -> tuple[float, int]:
-    """Greatest sum of absolute weights of an output unit, and how many products it may hold."""
+def fan_in(op: Op) -> tuple[float, int]:
+    """Greatest sum of absolute weights of an output unit, and how many products it may hold.
+
+    Of a transposed convolution both are upper bounds: with a stride, an output gets part of the kernel alone.
+    """
     if isinstance(op, Flatten):
         return 1.0, 0
     if isinstance(op, Pool):
@@ -67,6 +81,7 @@ def _fan_in(op: Op) -> tuple[float, int]:
         return float(np.abs(op.factor).max()), 1
     weight = np.abs(op.weight)
     if isinstance(op, Conv) and op.transposed:
-        weight = weight.swapaxes(0, 1)  # every input channel may reach an output: an upper bound with groups
+        grouped = weight.reshape(op.groups, -1, *weight.shape[1:])  # [groups, in / groups, out / groups, *kernel]
+        weight = grouped.swapaxes(1, 2).reshape(-1, *grouped.shape[1:2], *weight.shape[2:])
     rows = weight.reshape(len(weight), -1)
     return float(rows.sum(1).max()), rows.shape[1]

@@ -186,6 +186,8 @@ def _replay(*, case: Path, oracle: str | None, command: str) -> int:
         failure = load_failure(case)
     except CodecError as e:
         raise CodecError(f"{e}; give the .npz file that a failing check names") from e
+    if oracle is None and ":" in failure.oracle:  # a data file must not name code that runs
+        raise ConfigError(f"{case}: its oracle is {failure.oracle!r}; give it yourself: --oracle {failure.oracle}")
     finding = replay(failure, get(oracle or failure.oracle))
     print(finding.explain())
     return 0 if finding.outcome == "pass" else 1

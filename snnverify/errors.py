@@ -10,7 +10,8 @@
     ├── CodecError            a case, trace or network file that cannot be read
     ├── EvidenceError         a report that holds too little to be judged
     ├── GoldenError           a recorded truth that is missing, damaged, orphaned or not confirmed
-    └── OracleError           another implementation that crashed, hung or talked nonsense
+    └── OracleError           another implementation that raised an exception, or cannot be asked
+        ├── OracleDied        one that crashed, hung or talked nonsense
         └── Unavailable       one that is not installed
 """
 
@@ -68,7 +69,11 @@ class GoldenError(SnnverifyError):
 
 
 class OracleError(SnnverifyError):
-    """Another implementation that crashed, hung or talked nonsense; names it, with the end of what it printed."""
+    """Another implementation that raised an exception, or cannot be asked; names it, with the end of what it printed."""
+
+
+class OracleDied(OracleError):
+    """Another implementation whose process crashed, hung or talked nonsense: no answer, and so no evidence."""
 
 
 class Unavailable(OracleError):

@@ -106,7 +106,8 @@ def _names(config: pytest.Config, option: str) -> list[str]:
 
 
 def _oracles(config: pytest.Config) -> list[str]:
-    return _names(config, "--oracle") or _names(config, "--require-oracle") or [settings_of(config).oracle]
+    asked = dict.fromkeys(_names(config, "--oracle") + _names(config, "--require-oracle"))
+    return list(asked) or [settings_of(config).oracle]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -162,7 +163,7 @@ def verify(oracle: Oracle | Unavailable, oracle_name: str, request: pytest.Fixtu
         if isinstance(oracle, Unavailable):
             return conclude(Finding(check.name, oracle_name, "unavailable", check.claim, check.source, message=str(oracle)),
                             request.config)  # fmt: skip
-        return conclude(run(check, oracle, examples=settings.examples, seed_value=settings.seed,
+        return conclude(run(check, oracle, examples=settings.examples, seed_value=settings.seed, asked_as=oracle_name,
                      store=request.config.rootpath / STORE), request.config)  # fmt: skip
 
     return judge

@@ -140,8 +140,12 @@ class Parting(Content):
 
     @property
     def margin(self) -> float:
-        """``|v_peak - theta| / theta``: small for a rounding, large for a bug; NaN where potentials are unknown."""
-        return abs(self.v_peak - self.theta) / self.theta
+        """Greatest ``|v_peak / theta - k|`` of the counts k in dispute, 1 for a single spike or none.
+
+        Small for a rounding, large for a bug; NaN where potentials are unknown.
+        """
+        low, high = sorted((self.a, self.b))
+        return max(abs(self.v_peak / self.theta - k) for k in (low + 1, high))
 
     def __str__(self) -> str:
         where = f"layer {self.layer!r}, step {self.t}, sample {self.n}, unit {self.unit}"

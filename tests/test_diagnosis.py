@@ -14,6 +14,7 @@ from snnverify.diagnosis.rows import Units
 from snnverify.errors import DataError, Unsupported
 from snnverify.fingerprint.outside import OUTSIDE
 from snnverify.fingerprint.planted import box_of, in_fractions
+from snnverify.network import Branch, Conv, Layer, Network, Pool, Scale
 from snnverify.oracles import Oracle
 from snnverify.trace import Case, compare
 
@@ -70,6 +71,52 @@ def test_rounding_is_told_from_an_axis():
     found = diagnose(case, exactly, replace(exactly, spikes=spikes))
     assert found.diagnosis.startswith("rounding, margin ")
     assert found.b.margin < 1e-6
+
+
+def in_order(products):
+    """Sums [T] of float32 products [T, K], added one by one."""
+    total = np.zeros(len(products), np.float32)
+    for k in range(products.shape[1]):
+        total = total + products[:, k]
+    return total
+
+
+@pytest.mark.parametrize("op", ["average", "analog average", "transposed", "grouped"])
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_roundings_of_long_sums_are_roundings(op, seed):
+    """The float32 sum of 1024 terms and the exact one lie on two sides of the threshold."""
+    rng = np.random.default_rng(seed)
+    a, w = rng.uniform(0, 1, (24, 1024)), rng.uniform(0, 1, 1024)
+    a32, w32 = a.astype(np.float32), w.astype(np.float32)
+    mean = op in ("average", "analog average")
+    exactly, rounded = (a.mean(1), in_order(a32) / np.float32(1024)) if mean else (a @ w, in_order(a32 * w32))
+    worst = int(np.abs(rounded - exactly).argmax())
+    theta = float(rounded[worst])
+    neuron = Neuron(theta=theta if theta > exactly[worst] else np.nextafter(theta, np.inf), leak=0.0, reset="none")
+    groups = 2 if op == "grouped" else 1  # each group holds the same
+    x = a.reshape(24, 1, 1, 32, 32) if mean else np.tile(a, groups).reshape(24, 1, -1, 1)
+    linear = Branch(
+        Pool("average", (32, 32)) if mean else Conv(np.tile(w, groups)[:, None, None], groups=groups, transposed=True)
+    )
+    layers = [Layer("unit", (linear,), neuron)]
+    if op == "analog average":
+        layers = [Layer("mean", (linear,)), Layer("unit", (Branch(Scale(1.0), "mean"),), neuron)]
+    case = Case(Network(x.shape[2:], tuple(layers)), x, 24, "spikes", dtype="float32")
+    spikes = np.broadcast_to((rounded.astype(float) >= neuron.theta)[:, None, None], (24, 1, groups))
+    spikes = spikes.reshape(24, 1, *case.network.shapes["unit"]).astype(np.int32)
+    found = diagnose(case, trace_of(case, {"unit": spikes}), reference.run(case))
+    assert found.diagnosis.startswith("rounding, margin "), text(found)
+    assert found.a.margin < 1e-5
+
+
+def test_a_mean_over_three_entries_at_the_border_is_not_exact():
+    """Windows of 4 with one padded entry divide by 3 where padding does not count."""
+    pool = Branch(Pool("average", (4,), padding=(1,), count_include_pad=False))
+    cases = [Case(Network((1, 6), (Layer("unit", (Branch(op),), Neuron()),)), np.ones((1, 1, 6)), 2)
+             for op in (pool.op, replace(pool.op, count_include_pad=True))]  # fmt: skip
+    counted_out, counted_in = (evidence(case, reference.run(case))[0].noise for case in cases)
+    assert counted_out.min() > 0
+    assert counted_in.max() == 0
 
 
 def test_a_late_spike_of_an_exact_case_is_no_rounding():

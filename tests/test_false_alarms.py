@@ -13,7 +13,8 @@ DRAWN = [c for c in select() if c.kind != "model"]
 @pytest.mark.parametrize("check", DRAWN, ids=lambda c: c.name)
 def test_no_false_alarm(check):
     own = get("snnverify")
-    for seed in range(1000, 1000 + SEEDS):
+    nothing_drawn = check.name.startswith(("golden.", "findings."))  # one seed is all of them
+    for seed in range(1000, 1001 if nothing_drawn else 1000 + SEEDS):
         finding = run(check, own, examples=EXAMPLES, seed_value=seed)
         # a few cases of a law that holds for some layers alone may have no evidence; a whole suite run may not
         assert finding.outcome == "pass" or finding.cases == 0, f"seed {seed}\n{finding.explain()}"

@@ -28,6 +28,8 @@ SOUND = {"quantize_a": half_even, "encode_rate": bernoulli, "gradient_s": deriva
 FAULTS = {
     "a grid of thirds on the way back": ("quantisers", "quantize_a", lambda x: half_even(x) + (x > 0.5) / 3),
     "zero is between two levels": ("quantisers", "quantize_a", lambda x: half_even(x) + 0.125),
+    "nothing is left": ("quantisers", "quantize_a", lambda x: 0 * x),
+    "seven eighths of the rate": ("encoders", "encode_rate", lambda x, t, s: bernoulli(x * 0.875, t, s)),
     "it falls": ("quantisers", "quantize_a", lambda x: half_even(np.where(x > 0.5, 0, x))),
     "NaN": ("quantisers", "quantize_a", lambda x: x / 0.0 if np.any(x) else x),
     "time is the second axis": ("encoders", "encode_rate", lambda x, t, s: bernoulli(x, t, s).swapaxes(0, 1)),

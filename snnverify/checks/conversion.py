@@ -20,7 +20,7 @@ from ..errors import Unsupported
 from ..findings import Measure
 from ..network import Branch, Dense, Layer, Network, Pool, Scale, per_channel
 from ..oracles import Oracle
-from ..strategies import Conversion, conversions, convnets, dyadic
+from ..strategies import Conversion, blurred, conversions, convnets, dyadic, max_pooled, neurons
 from ..trace import Case
 from . import check
 from .common import differences
@@ -107,10 +107,23 @@ def channelwise_keeps_function(d: Conversion, subject: Oracle) -> Iterator[Measu
         yield Measure("error over size", float(off.max()), 2.0**-53 * 3 * (len(scaled) + 1), where=layer.name)
 
 
-@check("converter", conversions() | convnets())
-def forms_agree(d: Conversion, subject: Oracle) -> Iterator[Measure]:
-    """Weight normalisation and threshold balancing fire the same spikes [Diehl et al. 2015; Sengupta et al. 2019; exact on powers of two]."""
-    one, two = (_spiking(d, subject, form=form) for form in ("normalise", "balance"))
+@dataclass(frozen=True, eq=False)
+class Templated(Content):
+    """A conversion and the neuron that it is asked to put in, whose potentials are in units of the threshold."""
+
+    given: Conversion
+    neuron: Neuron
+
+
+TEMPLATES = neurons(theta=1.0, amplitude=1.0, v_init=0.0, reset=st.sampled_from(["subtract", "value"]),
+                    v_floor=st.sampled_from([None, -0.5, -0.125]))  # fmt: skip
+
+
+@check("converter", st.builds(Templated, conversions() | convnets(), st.just(Neuron()) | TEMPLATES))
+def forms_agree(drawn: Templated, subject: Oracle) -> Iterator[Measure]:
+    """Weight normalisation and threshold balancing fire the same spikes, with any template whose reset, rest and floor are in units of the threshold [Diehl et al. 2015; Sengupta et al. 2019; exact on powers of two]."""
+    d, asked = drawn.given, {"neuron": drawn.neuron, "reset": drawn.neuron.reset}
+    one, two = (_spiking(d, subject, form=form, **asked) for form in ("normalise", "balance"))
     case = Case(one.snn, d.x, d.steps)
     a, b = reference.run(case), reference.run(replace(case, network=two.snn))
     for name in a.spikes:
@@ -268,31 +281,6 @@ def gate_passes_the_leader(drawn: tuple[Array, int], subject: Oracle) -> Iterato
     yield Measure("steps off", differences(found[..., 0], trains[..., leader]))
 
 
-@st.composite
-def max_pooled(draw: st.DrawFn, /) -> Conversion:
-    """ANNs with max pooling after an activation, before one, and of the input, in sizes that the reference bears."""
-    drawn = draw(convnets())
-    layers = list(drawn.network.layers)
-    for i, layer in enumerate(layers):
-        op, source = layer.branches[0].op, layer.branches[0].source
-        if isinstance(op, Pool):
-            layers[i] = Layer(layer.name, (Branch(Pool("max", op.kernel, op.stride, op.padding), source),))
-    if draw(st.booleans()):
-        layers[0] = Layer("conv", (Branch(layers[0].branches[0].op, "first"),), Relu())
-        layers.insert(0, Layer("first", (Branch(Pool("max", (2,), (1,), (1,))),)))
-        layers[1] = replace(layers[1], act=None)
-        layers.insert(2, Layer("second", (Branch(Pool("max", (2,), (1,)), "conv"),), Relu()))
-        layers = [layers[0], layers[1], layers[2], *(_from(v, "conv", "second") for v in layers[3:])]
-    return replace(drawn, network=replace(drawn.network, layers=tuple(layers)), steps=min(drawn.steps, 6))
-
-
-def _from(layer: Layer, old: str, new: str) -> Layer:
-    """The layer with another source in the place of one."""
-    return replace(
-        layer, branches=tuple(replace(b, source=new if b.source == old else b.source) for b in layer.branches)
-    )
-
-
 @check("converter", max_pooled())
 def max_pooling(d: Conversion, subject: Oracle) -> Iterator[Measure]:
     """Max pooling is refused unless a gate is asked for; with gates the network keeps its function, over one step and in the reference's every spike [definition of the option]."""
@@ -322,12 +310,13 @@ def max_pooling(d: Conversion, subject: Oracle) -> Iterator[Measure]:
 
 @check("converter", convnets())
 def pool_neurons(d: Conversion, subject: Oracle) -> Iterator[Measure]:
-    """A neuron after average pooling is asked for, has a threshold of its own, and changes no activation [the average of rectified values is rectified]."""
-    converted = subject.convert(d.network, d.x, mode="max", pool_neurons=True)
-    exact, rectified = reference.forward(d.network, d.x), reference.forward(converted.ann, d.x)
-    for layer in d.network.layers:
-        yield Measure("activations differ", differences(rectified[layer.name], exact[layer.name]), where=layer.name)
-    fires = {v.name for v in converted.snn.spiking}
-    yield Measure("neurons lost or added", float(len(fires ^ {"conv", "grouped", "turned", "pool", "affine"})))
-    peak = float(exact["pool"].max())
-    yield Measure("threshold off", abs(float(converted.scales["pool"]) - (peak or 1.0)))
+    """A neuron after average pooling of rectified values is asked for, has a threshold of its own, and changes no activation; pooled values of both signs get none [the average of rectified values is rectified, of others it need not be]."""
+    for ann in (d.network, blurred(d.network)):
+        converted = subject.convert(ann, d.x, mode="max", pool_neurons=True)
+        exact, rectified = reference.forward(ann, d.x), reference.forward(converted.ann, d.x)
+        for layer in ann.layers:
+            yield Measure("activations differ", differences(rectified[layer.name], exact[layer.name]), where=layer.name)
+        fires = {v.name for v in converted.snn.spiking}
+        yield Measure("neurons lost or added", float(len(fires ^ {"conv", "grouped", "turned", "pool", "affine"})))
+        peak = float(exact["pool"].max())
+        yield Measure("threshold off", abs(float(converted.scales["pool"]) - (peak or 1.0)))

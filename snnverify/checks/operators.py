@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from .. import reference
 from ..activation import ClipFloor
 from ..content import Array, Content
-from ..errors import Unsupported
+from ..errors import OracleDied, Unsupported
 from ..findings import Measure
-from ..network import Branch, Layer, Network, Scale
+from ..network import INPUT, Branch, Dense, Layer, Network, Scale
 from ..oracles import Oracle
 from ..strategies import dyadic
 from . import check
@@ -53,6 +53,38 @@ def qcfs(d: Values, subject: Oracle) -> Iterator[Measure]:
     yield Measure("values differ", differences(np.asarray(y), reference.forward(network, d.x)["y"]), where="qcfs")
 
 
+@dataclass(frozen=True, eq=False)
+class Chain(Content):
+    """Weights [out, in] of a chain, its inputs [N, in], levels, and a threshold for each of its activations."""
+
+    weights: tuple[Array, ...]
+    x: Array
+    levels: int
+    thetas: tuple[float, ...]
+
+
+CHAINS: Any = st.integers(2, 3).flatmap(
+    lambda depth: st.builds(
+        Chain,
+        st.tuples(*[dyadic((3, 3))] * depth),
+        dyadic((4, 3), -16, 24),
+        st.sampled_from([1, 2, 4, 8]),
+        st.permutations([0.5, 1.0, 2.0]).map(lambda thetas: tuple(thetas[:depth])),
+    )
+)
+
+
+@check("operators", CHAINS)
+def relus_replaced(d: Chain, subject: Oracle) -> Iterator[Measure]:
+    """Each ReLU of a model gives way to a QCFS with a threshold of its own, also where one ReLU module stands in many places [Bu et al., ICLR 2022: the threshold of layer l is lambda^l]."""
+    y = subject.operator("replaced_relus")(d.weights, d.x, d.levels, d.thetas)
+    names = [INPUT, *(f"layer{i}" for i in range(len(d.weights)))]
+    layers = [Layer(name, (Branch(Dense(w), source),), ClipFloor(d.levels, theta))
+              for source, name, w, theta in zip(names, names[1:], d.weights, d.thetas, strict=False)]  # fmt: skip
+    exact = reference.forward(Network((3,), tuple(layers)), d.x)
+    yield Measure("values differ", differences(np.asarray(y), exact[names[-1]]), where="replaced_relus")
+
+
 @check("operators", VALUES)
 def quantisers(d: Values, subject: Oracle) -> Iterator[Measure]:
     """A quantiser is idempotent, never falls where its input rises, maps zero to zero and finite to finite [definition of a quantiser]."""
@@ -62,6 +94,7 @@ def quantisers(d: Values, subject: Oracle) -> Iterator[Measure]:
         yield Measure("values that are not finite", float((~np.isfinite(y)).sum()), where=name)
         yield Measure("second pass differs", differences(np.asarray(quantize(y)), y), where=name)
         yield Measure("falls", float(np.maximum(-np.diff(y), 0).max()), where=name)
+        yield Measure("one vanishes", float(not np.any(quantize(np.ones(3)))), where=name)
         yield Measure("zero moves", float(np.abs(quantize(np.zeros(3))).max()), where=name)
 
 
@@ -74,7 +107,7 @@ class Rates(Content):
     seed: int
 
 
-RATES = st.builds(Rates, dyadic((2, 3), 0, 8), st.sampled_from([8, 64, 512]), st.integers(0, 2**31 - 1))
+RATES = st.builds(Rates, dyadic((2, 3), 0, 8), st.sampled_from([8, 64, 4096]), st.integers(0, 2**31 - 1))
 FALSE_ALARM = 1e-9  # of one Hoeffding bound; some 10^4 are tried in a run of all suites
 
 
@@ -82,7 +115,13 @@ FALSE_ALARM = 1e-9  # of one Hoeffding bound; some 10^4 are tried in a run of al
 def encoders(d: Rates, subject: Oracle) -> Iterator[Measure]:
     """An encoder gives a binary train, the same from the same seed; over T steps rates have their mean, and latencies one spike, the earlier the stronger [Hoeffding 1963; definitions]."""
     for name, encode in _of(subject, "encode_"):
-        s = np.asarray(encode(d.x, d.steps, d.seed))
+        try:
+            s = np.asarray(encode(d.x, d.steps, d.seed))
+        except OracleDied:
+            raise
+        except Exception as e:  # one that fails must not hide the others
+            yield Measure("raised", 1.0, where=name, detail=str(e))
+            continue
         yield Measure("entries that are not 0 or 1", float((~np.isin(s, (0, 1))).sum()), where=name)
         yield Measure("another train from the same seed", differences(encode(d.x, d.steps, d.seed), s), where=name)
         if not any(kind in name for kind in ("latency", "poisson", "rate")):
@@ -106,6 +145,8 @@ def gradients(x: Array, subject: Oracle) -> Iterator[Measure]:
             g = np.asarray(gradient(np.concatenate([x, [0.0, -0.0]])), float)
         except Unsupported:
             continue
+        except OracleDied:
+            raise
         except Exception as e:  # one that cannot be differentiated must not hide the others
             yield Measure("raised", 1.0, where=name, detail=str(e))
             continue
@@ -124,6 +165,8 @@ def gradient_of_primitive(x: Array, subject: Oracle) -> Iterator[Measure]:
             low, middle, high = (np.asarray(gradient(p), float) for p in (x - h, x, x + h))
         except Unsupported:
             continue
+        except OracleDied:
+            raise
         except Exception as e:
             yield Measure("raised", 1.0, where=name, detail=str(e))
             continue

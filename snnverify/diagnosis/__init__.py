@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from ..fingerprint.axes import AXES, shown
 from ..fingerprint.probes import Box, run
 from ..network import Branch, Layer, Network, Scale
 from ..oracles import Oracle
+from ..simulate import run as simulate
 from ..trace import Case, Divergence, Parting, Trace, compare
 from .evidence import evidence
 from .search import Change, explain
@@ -90,7 +91,9 @@ def compare_boxes(
         Of the inputs.
     """
     rng = np.random.default_rng(seed)
-    x = np.rint(rng.uniform(-0.5, 1.5, (32, 48)) * np.linspace(0.25, 6.0, 48) * 8) / 8 * float(np.max(neuron.theta))
+    x = rng.uniform(-0.5, 1.5, (32, 48)) * np.linspace(0.25, 6.0, 48)
+    grid = np.where(np.arange(48) % 2, 8, 128)  # coarse for ties, fine to tell a tie from a shift
+    x = np.rint(x * grid) / grid * float(np.max(neuron.theta))
     case = Case(Network((1,), (Layer("unit", (Branch(Scale(1.0)),), neuron),)), x[:, :, None], 32, "spikes")
     sides = [trace_of(case, {"unit": run(box, x, nominal)[:, :, None]}) for box in (a, b)]
     return diagnose(case, sides[0], sides[1], names)
@@ -126,7 +129,7 @@ def diagnose(case: Case, a: Trace, b: Trace, names: tuple[str, str] = ("a", "b")
         With the spikes of every spiking layer.
     names : tuple of two str
     """
-    parted = compare(case.network, a, b)
+    parted = compare(case.network, a if a.v_peak else replace(a, v_peak=_declared(case, a, b)), b)
     first: dict[str, Parting] = {}
     for p in parted.causal:
         first.setdefault(p.layer, p)
@@ -135,6 +138,23 @@ def diagnose(case: Case, a: Trace, b: Trace, names: tuple[str, str] = ("a", "b")
         return Comparison(names, parted, (), same, same, "the spikes agree")
     sides = explained(case, a), explained(case, b)
     return Comparison(names, parted, tuple(first.values()), *sides, _words(sides, names))
+
+
+def _declared(case: Case, *traces: Trace) -> dict[str, Array]:
+    """Potentials of the case's own network before reset, while one of the traces has all of its spikes; NaN later."""
+    own = simulate(case, "full")
+    last = np.max([_together(own, trace) for trace in traces], axis=0)  # [N]
+    known = np.arange(case.steps)[:, None] <= last
+    return {
+        name: np.where(known.reshape(known.shape + (1,) * (v.ndim - 2)), v, np.nan) for name, v in own.v_peak.items()
+    }
+
+
+def _together(a: Trace, b: Trace) -> Array:
+    """First step in which a sample's spikes differ anywhere, T where they never do, [N]."""
+    unlike = [(s != b.spikes[name]).reshape(*s.shape[:2], -1).any(-1) for name, s in a.spikes.items()]
+    differ = np.any(unlike, axis=0)  # [T, N]
+    return np.where(differ.any(0), differ.argmax(0), len(differ))
 
 
 def explained(case: Case, trace: Trace) -> Explained:

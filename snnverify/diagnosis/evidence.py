@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from math import inf
 from typing import Any
 
 import numpy as np
 
 from ..activation import Neuron
-from ..bounds import absolute
+from ..bounds import absolute, depth
 from ..content import Array
 from ..errors import Unsupported
 from ..fingerprint.certain import Candidate, counts, follow, refuted
-from ..network import INPUT, per_channel
+from ..network import INPUT, Layer, Pool, per_channel
 from ..simulate import over_time
 from ..trace import Case, Trace
 
@@ -90,9 +91,9 @@ def evidence(case: Case, trace: Trace) -> list[Evidence]:
         shape = drive.shape[1:]
         by_unit: dict[str, Any] = {k: np.broadcast_to(per_channel(getattr(layer.act, k), shape[1:]), shape).ravel()
                    for k in ("theta", "v_init")}  # fmt: skip
-        exact = reach.max(initial=0.0) * 2.0**grid < 2.0**_BITS
-        terms = max(np.atleast_1d(getattr(b.op, "weight", 1.0))[0].size for b in layer.branches) + len(layer.branches)
-        noise = np.zeros_like(drive) if exact else 2.0**-24 * (terms + 1) * reach
+        exact = reach.max(initial=0.0) < 2.0 ** (_BITS - grid)
+        rounded = 2.0**-24 * (depth(case.network, layer.name) + 1) * 1.01  # 1 %: second order
+        noise = np.zeros_like(drive) if exact else rounded * reach
         found.append(Evidence(layer.name, replace(layer.act, **by_unit), drive.reshape(T, -1), noise.reshape(T, -1),
                               spikes.reshape(T, -1)))  # fmt: skip
         emitted = spikes * per_channel(layer.act.amplitude, shape[1:])
@@ -100,20 +101,28 @@ def evidence(case: Case, trace: Trace) -> list[Evidence]:
     return found
 
 
-def _places(values: Array) -> int:
-    """Smallest m with all values multiples of ``2^-m``; 64 where there is none up to 24."""
-    return next((m for m in range(25) if np.array_equal(v := np.asarray(values, float) * 2.0**m, np.rint(v))), 64)
+def _places(values: Array) -> float:
+    """Smallest m with all values multiples of ``2^-m``; infinite where there is none up to 24."""
+    return next((m for m in range(25) if np.array_equal(v := np.asarray(values, float) * 2.0**m, np.rint(v))), inf)
 
 
-def _layer_places(layer: object, source: str, places: dict[str, int]) -> int:
+def _layer_places(layer: Layer, source: str, places: dict[str, float]) -> float:
     """Places of the products of a layer's branches from one source, and of its biases."""
-    total = 0
-    for b in layer.branches:  # type: ignore[attr-defined]
+    total = 0.0
+    for b in layer.branches:
         if b.source == source:
             parts = [v for k in ("weight", "factor") if (v := getattr(b.op, k, None)) is not None]
             own = max((_places(np.asarray(v)) for v in parts), default=0)
-            pooled = int(np.prod(getattr(b.op, "kernel", ()))) if getattr(b.op, "kind", "") == "average" else 1
-            mean = _places(np.asarray(1.0 / pooled))
+            mean = _places(1.0 / _divisors(b.op)) if isinstance(b.op, Pool) and b.op.kind == "average" else 0
             bias = getattr(b.op, "bias", None)
             total = max(total, places[source] + own + mean, 0 if bias is None else _places(np.asarray(bias)))
     return total
+
+
+def _divisors(op: Pool) -> Array:
+    """Numbers of entries that an average may divide by: fewer at the border where padding does not count."""
+    found = np.ones(1)
+    for k, p in zip(op.kernel, op.padding, strict=True):
+        least = k if op.count_include_pad else max(k - 2 * p, 1)
+        found = np.multiply.outer(found, np.arange(least, k + 1)).ravel()
+    return found

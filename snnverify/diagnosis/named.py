@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -116,10 +117,11 @@ def input_for(network: Network, path: Path | None, seed: int) -> Array:
     try:
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as npz:
             x = np.asarray(npz["x"], float)
-    except (OSError, KeyError, ValueError) as e:
-        raise DataError(
-            f"input {str(path)!r}: {e}; write it with np.savez(path, x=x), x of shape [T, N, *shape]"
-        ) from e
+    except (OSError, KeyError, ValueError, BadZipFile):
+        raise DataError(f"input {str(path)!r}: no .npz with an array x; write it with np.savez(path, x=x), x of shape "
+                        "[T, N, *shape]") from None  # fmt: skip
+    if not np.all(np.isfinite(x)):
+        raise DataError(f"input {str(path)!r}: x holds NaN or infinity; mend the input")
     if x.shape[2:] != network.input_shape:
         raise DataError(f"input {str(path)!r}: x of shape {x.shape}; [T, N, *shape] with shape {network.input_shape}")
     return x

@@ -169,7 +169,7 @@ def _node(where: str, op: Op, shape: Shape) -> Any:
         kernel = one.reshape(shape[0], *(1,) * len(shape))  # one weight a channel
         return _node(where, Conv(np.array(kernel, float), bias, groups=shape[0]), shape)
     if isinstance(op, Pool):
-        if op.kind == "max" or len(op.kernel) != 2:
+        if op.kind not in ("sum", "average") or len(op.kernel) != 2:
             raise Unsupported(where, f"NIR has no {op.kind} pooling over {len(op.kernel)} axes", "")
         if op.kind == "average" and any(op.padding) and not op.count_include_pad:
             raise Unsupported(

@@ -4,7 +4,8 @@
 why, `verify` finds whatever is damaged, orphaned or not confirmed. Tests write none of them.
 """
 
-from .files import Row, entries, verify, verify_entry
+from ..oracles.recorded import folder
+from .files import FAILING, Row, entries, verify, verify_entry
 from .grid import Design, grid
 from .life import accept, diff, record, reject
 
@@ -15,6 +16,7 @@ __all__ = [
     "accept",
     "diff",
     "entries",
+    "folder",
     "grid",
     "record",
     "reject",

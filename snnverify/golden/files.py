@@ -20,6 +20,7 @@ from ..trace import Case, Trace, compare
 from .grid import grid
 
 SCHEMA = "schema.json"
+FAILING = frozenset({"fault", "drifted", "missing"})  # states of a row that are no success
 MOST_BYTES = 100_000  # of each file
 MOST_IN_ALL = 2_000_000
 SUFFIXES = (".json", ".npz")

@@ -82,7 +82,7 @@ def _truth(oracle: str, name: str, root: Path) -> tuple[Golden | None, str]:
 def _trace(oracle: Oracle, case: Case) -> Trace:
     if oracle.families:
         for layer in case.network.spiking:
-            family_of(layer.act, oracle.families)  # type: ignore[arg-type]
+            family_of(layer.act, oracle.families)
     return oracle.run(case, "full")
 
 

@@ -13,7 +13,7 @@ from importlib import import_module
 from typing import Any
 
 from ..activation import Act, Neuron
-from ..errors import ConfigError, Unsupported
+from ..errors import ConfigError, OracleError, Unsupported
 from ..objects import nearest
 from ..trace import Case, Record, Trace
 from .conversion import Converted, LibraryConversion
@@ -53,7 +53,10 @@ class Oracle:
         """Trace of a case."""
         if self.simulator is None:
             raise Unsupported(self.name, "it has no simulator")
-        return self.simulator(case, record)
+        trace = self.simulator(case, record)
+        if not isinstance(trace, Trace):
+            raise OracleError(f"{self.name}: its simulator returned a {type(trace).__name__}; return a Trace")
+        return trace
 
     def convert(self, network: Any, calibration: Any = None, **options: Any) -> Any:
         """Conversion of an ANN network: a `ConvertedNetwork`, or what has its face."""

@@ -16,7 +16,7 @@ from pathlib import Path
 from threading import RLock
 from typing import Any
 
-from ..errors import CodecError, OracleError, Unsupported
+from ..errors import CodecError, OracleDied, OracleError, Unsupported
 from . import Oracle, wire
 
 TIMEOUT = 120.0  # seconds
@@ -165,7 +165,7 @@ class _Worker:
         try:
             answer = self.exchange(frame)
         except _Fault as e:
-            error = OracleError(f"{self.name}: its worker {e} ({asked}){self.tail()}")
+            error: OracleError = OracleDied(f"{self.name}: its worker {e} ({asked}){self.tail()}")
             error.add_note(self.said.decode(errors="replace"))
             raise error from None
         except BaseException:  # Ctrl-C: the answer to this call must not be taken for that to the next

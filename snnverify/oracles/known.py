@@ -8,8 +8,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import tomllib
-
 FOLDER = Path(__file__).with_name("reproduced")
 REPRODUCED = "findings.reproduced"  # the check that runs every minimal case; its measures are named by the ids
 
@@ -29,6 +27,8 @@ class Defect:
         library's own issue, if one is known.
     laws : tuple of str
         Other checks that fail because of it, ``check`` or ``check: pattern`` of `Measure.where`.
+    raises : str
+        Part of the message where it breaks those checks by an exception; any other exception is an error.
     """
 
     id: str
@@ -39,6 +39,7 @@ class Defect:
     source: str
     upstream: str
     laws: tuple[str, ...] = ()
+    raises: str = ""
 
     def breaks(self, check: str) -> str | None:
         """Pattern of the places where this defect breaks a check; None where it does not."""
@@ -54,6 +55,8 @@ class Defect:
 @cache
 def defects() -> tuple[Defect, ...]:
     """All of them, in the order of the files."""
+    import tomllib  # not in the Python 3.10 of a worker
+
     found = []
     for file in sorted(FOLDER.glob("*.toml")):
         for entry in tomllib.loads(file.read_text("utf-8")).get("finding", []):

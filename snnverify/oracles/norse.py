@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
-from typing import Any, Union
+from typing import Any
 
 import numpy as np
 
@@ -21,11 +21,10 @@ from ..network import Shape
 from ..trace import Case, Provenance, Record, Trace
 from . import ANY, Families, Oracle, family_of, reproduced
 from .norse_operators import DT, OPERATORS
-from .torch_cells import Cell, along, run_cells
+from .torch_cells import Cell, Run, along, run_calls, run_cells
 
 Tensor = Any
 Node = Any
-Run = Union[str, tuple[Array, Union[Array, None]]]  # noqa: UP007 - evaluated at run time under Python 3.10
 
 _FREE: dict[str, Any] = {"theta": ANY, "amplitude": ANY, "v_init": ANY, "fires": (">",)}
 _LEAKY = {**_FREE, "leak": (0.5, 0.75, 0.25), "v_rest": ANY, "input_scaled": (True,)}  # without a leak, no input either
@@ -151,19 +150,9 @@ def box(name: str, calls: Iterable[Array], params: Mapping[str, float]) -> tuple
     tuple
         For every call spikes [T, N, U] and potentials [T, N, U] (or None), or the text of the exception that it raised.
     """
-    import torch
-
-    torch.set_num_threads(1)
     node = _raw(name, params)
-    found: list[Run] = []
-    with torch.no_grad():
-        for x in calls:
-            currents = torch.from_numpy(np.array(x))
-            try:
-                found.append((node(currents)[0].numpy(), None) if BOXES[name][0] in WHOLE else _steps(node, currents))
-            except Exception as e:  # what a library raises here is what is asked for
-                found.append(f"{type(e).__name__}: {e}")
-    return tuple(found)
+    whole = BOXES[name][0] in WHOLE
+    return run_calls(calls, lambda x: (node(x)[0].numpy(), None) if whole else _steps(node, x))
 
 
 def _raw(name: str, params: Mapping[str, float]) -> Node:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from . import Oracle
 
 
@@ -35,6 +37,7 @@ def oracle() -> Oracle:
             "poisson": encode.poisson,
             "encode_poisson": lambda x, steps, seed: encode.poisson(x, 0, steps, seed, 0),
             "qcfs": _qcfs,
+            "replaced_relus": _replaced_relus,
             "simulate": run,
             "compare": compare,
             "exact_upper": stats.exact_upper,
@@ -52,3 +55,23 @@ def _qcfs(x: Any, levels: int, theta: float) -> Any:
 
     with torch.no_grad():
         return QCFS(levels, theta).double()(torch.from_numpy(x)).numpy()
+
+
+def _replaced_relus(weights: tuple[Any, ...], x: Any, levels: int, thetas: tuple[float, ...]) -> Any:
+    """Output, in float64, of a chain of linear maps [out, in] and ReLUs that are QCFS now, with thresholds learned."""
+    import torch
+
+    from ..convert.qcfs import QCFS, replace_relu
+
+    relu, chain = torch.nn.ReLU(), torch.nn.Sequential()  # one module in many places, as models often have it
+    for w in weights:
+        linear = torch.nn.Linear(w.shape[1], w.shape[0], bias=False)
+        linear.weight = torch.nn.Parameter(torch.tensor(w))
+        chain.extend([linear, relu])
+    model = replace_relu(chain, levels).double()
+    with torch.no_grad():
+        for k, theta in enumerate(thetas):
+            act = model.get_submodule(str(2 * k + 1))
+            assert isinstance(act, QCFS)
+            act.theta.fill_(theta)
+        return np.asarray(model(torch.tensor(x)))

@@ -13,9 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from importlib.metadata import version
 from math import inf, log
-from typing import Any, Union
-
-import numpy as np
+from typing import Any
 
 from ..activation import Neuron
 from ..content import Array
@@ -23,11 +21,10 @@ from ..errors import Unsupported
 from ..network import Shape
 from ..trace import Case, Provenance, Record, Trace
 from . import ANY, Families, Oracle, family_of, reproduced
-from .torch_cells import Cell, along, run_cells
+from .torch_cells import Cell, Run, along, run_calls, run_cells
 
 Tensor = Any
 Node = Any
-Run = Union[str, tuple[Array, Union[Array, None]]]  # noqa: UP007 - evaluated at run time under Python 3.10
 RESETS = ("subtract", "value", "none")
 
 _IAF: dict[str, Any] = dict.fromkeys(("theta", "amplitude", "v_init", "max_spikes", "v_floor"), ANY) | {"reset": RESETS}
@@ -173,21 +170,16 @@ def box(name: str, calls: Iterable[Array], params: Mapping[str, float]) -> tuple
     -------
     tuple of (spikes [T, N, U], potentials after the reset [T, N, U]), or the text of the exception
     """
-    import torch
-
-    torch.set_num_threads(1)
     layer: Node = None
-    runs: list[Run] = []
-    for call in calls:
-        x = torch.tensor(np.asarray(call), dtype=torch.float32).transpose(0, 1)
-        try:
-            layer = _raw(name, params, len(x)) if layer is None else layer
-            with torch.no_grad():
-                s = layer(x.flatten(0, 1)).unflatten(0, x.shape[:2]) if name.startswith("IAFSqueeze") else layer(x)
-            runs.append((s.transpose(0, 1).numpy(), layer.recordings["v_mem"].transpose(0, 1).numpy()))
-        except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as e:
-            runs.append(str(e))
-    return tuple(runs)
+
+    def call(steps: Tensor) -> Run:
+        nonlocal layer
+        x = steps.float().transpose(0, 1)
+        layer = _raw(name, params, len(x)) if layer is None else layer
+        s = layer(x.flatten(0, 1)).unflatten(0, x.shape[:2]) if name.startswith("IAFSqueeze") else layer(x)
+        return s.transpose(0, 1).numpy(), layer.recordings["v_mem"].transpose(0, 1).numpy()
+
+    return run_calls(calls, call)
 
 
 def _raw(name: str, params: Mapping[str, float], batch: int) -> Node:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from importlib.metadata import version
-from typing import Any, Union
+from typing import Any
 
 import numpy as np
 
@@ -18,11 +18,10 @@ from ..network import Shape
 from ..trace import Case, Provenance, Record, Trace
 from . import ANY, Families, Oracle, family_of, reproduced
 from .snntorch_operators import OPERATORS
-from .torch_cells import Cell, along, run_cells
+from .torch_cells import Cell, Run, along, run_calls, run_cells
 
 Tensor = Any
 Node = Any
-Run = Union[str, tuple[Array, Union[Array, None]]]  # noqa: UP007 - evaluated at run time under Python 3.10
 
 # A potential above the threshold means a spike in the step before, also before the first one: the library's neurons ask
 # the potential for their pending reset. Hence initial potentials that no threshold of ours lies under.
@@ -164,20 +163,15 @@ def box(name: str, calls: Iterable[Array], params: Mapping[str, float]) -> tuple
     tuple
         For every call spikes [T, N, U] and potentials [T, N, U] (or None), or the text of the exception that it raised.
     """
-    import torch
-
-    torch.set_num_threads(1)
-    found: list[Run] = []
     node: Node = None
-    with torch.no_grad():
-        for x in calls:
-            currents = torch.from_numpy(np.array(x, np.float32 if BOXES[name][0] in WHOLE else x.dtype))
-            try:
-                node = node or _raw(name, params, currents)
-                found.append(_whole(node, currents) if BOXES[name][0] in WHOLE else _steps(node, currents))
-            except Exception as e:  # what a library raises here is what is asked for
-                found.append(f"{type(e).__name__}: {e}")
-    return tuple(found)
+    whole = BOXES[name][0] in WHOLE
+
+    def call(x: Tensor) -> Run:
+        nonlocal node
+        node = node or _raw(name, params, x)
+        return _whole(node, x.float()) if whole else _steps(node, x)
+
+    return run_calls(calls, call)
 
 
 def _raw(name: str, params: Mapping[str, float], x: Tensor) -> Node:

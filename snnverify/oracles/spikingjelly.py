@@ -11,7 +11,7 @@ from dataclasses import replace
 from functools import partial
 from importlib import import_module
 from importlib.metadata import version
-from typing import Any, Union
+from typing import Any
 
 import numpy as np
 
@@ -21,7 +21,7 @@ from ..errors import Unsupported
 from ..network import Shape
 from ..trace import Case, Provenance, Record, Trace
 from . import ANY, Families, Oracle, family_of, reproduced
-from .torch_cells import Cell, along, run_cells
+from .torch_cells import Cell, Run, along, run_calls, run_cells
 
 Tensor = Any
 Node = Any
@@ -29,7 +29,6 @@ UNREACHABLE = 2.0**100  # threshold of a node that never fires; 2^100 times no s
 LAVA = "lava_exchange.CubaLIFNode"
 RESETS = (0.0, 0.25, -0.5)  # where a hard reset goes in the families whose leak must go there as well
 Calls = tuple[Array, ...]
-Run = Union[str, tuple[Array, Union[Array, None]]]  # noqa: UP007 - evaluated at run time under Python 3.10
 
 # name as a user writes it -> class, its arguments, nominal parameters
 BOXES: Mapping[str, tuple[str, Mapping[str, Any], Mapping[str, float]]] = {
@@ -206,25 +205,15 @@ def box(name: str, calls: Iterable[Array], params: Mapping[str, float]) -> tuple
     tuple
         For every call spikes [T, N, U] and potentials [T, N, U] (or None), or the text of the exception that it raised.
     """
-    import torch
-
-    torch.set_num_threads(1)
     node = _raw(name, {**BOXES[name][2], **params})
-    found: list[Run] = []
-    with torch.no_grad():
-        for x in calls:
-            steps = []
-            try:
-                for current in torch.from_numpy(np.array(x)):
-                    spikes = node(current)
-                    steps.append((spikes.numpy().copy(), _told(node)))
-            except Exception as e:  # what a library raises here is what is asked for
-                found.append(f"{type(e).__name__}: {e}")
-                continue
-            potentials = [v for _, v in steps if v is not None]
-            v = np.stack(potentials) if len(potentials) == len(steps) else None
-            found.append((np.stack([s for s, _ in steps]), v))
-    return tuple(found)
+
+    def call(x: Tensor) -> Run:
+        steps = [(node(current).numpy().copy(), _told(node)) for current in x]
+        potentials = [v for _, v in steps if v is not None]
+        v = np.stack(potentials) if len(potentials) == len(steps) else None
+        return np.stack([s for s, _ in steps]), v
+
+    return run_calls(calls, call)
 
 
 def _told(node: Node) -> Array | None:

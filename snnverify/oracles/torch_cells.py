@@ -6,12 +6,13 @@ step does with it is the library's business alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
-from typing import Any
+from typing import Any, Union
 
 import numpy as np
 
+from ..content import Array
 from ..errors import Unsupported
 from ..network import INPUT, Conv, Dense, Flatten, Network, Neuron, Op, Pool, Scale, Shape
 from ..trace import Case, Provenance, Record, Trace
@@ -21,6 +22,8 @@ Tensor = Any
 # and, where the library tells them, the potentials before and after the reset.
 Cell = Callable[[Tensor], "tuple[Tensor, Tensor | None, Tensor | None]"]
 Make = Callable[[Neuron, Shape, Any, bool], Cell]
+# Spikes [T, N, U] and potentials [T, N, U] (or None) of one call of a raw neuron, or the text of what it raised.
+Run = Union[str, tuple[Array, Union[Array, None]]]  # noqa: UP007 - evaluated at run time under Python 3.10
 
 
 def run_cells(case: Case, record: Record, make: Make, provenance: Provenance, multi: bool = False) -> Trace:
@@ -71,6 +74,21 @@ def run_cells(case: Case, record: Record, make: Make, provenance: Provenance, mu
         v=kept["v"] if record == "full" else {}, v_peak=kept["v_peak"] if record == "full" else {},
         provenance=provenance,
     )  # fmt: skip
+
+
+def run_calls(calls: Iterable[Array], call: Callable[[Tensor], Run]) -> tuple[Run, ...]:
+    """Run a raw neuron over consecutive inputs [T, N, U]; a call that raises gives the exception's text in its place."""
+    import torch
+
+    torch.set_num_threads(1)
+    found: list[Run] = []
+    with torch.no_grad():
+        for x in calls:
+            try:
+                found.append(call(torch.from_numpy(np.array(x))))
+            except Exception as e:  # what a library raises here is what is asked for
+                found.append(f"{type(e).__name__}: {e}")
+    return tuple(found)
 
 
 def along(value: Any, shape: Shape, dtype: Any) -> Tensor:

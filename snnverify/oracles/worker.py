@@ -84,7 +84,10 @@ def _listen(incoming: int) -> Any:
         with os.fdopen(incoming, "rb") as stream:
             head = stream.read(wire.HEAD.size)
             while len(head) == wire.HEAD.size:
-                requests.put(wire.unpack(stream.read(wire.length(head))))
+                try:
+                    requests.put(wire.unpack(stream.read(wire.length(head))))
+                except Exception as e:  # such as a type that only the host knows: the answer tells it
+                    requests.put(e)
                 head = stream.read(wire.HEAD.size)
         os._exit(0)
 
@@ -94,6 +97,8 @@ def _listen(incoming: int) -> Any:
 
 def _answer(request: Any, state: dict[str, Any], target: str, root: str) -> dict[str, Any]:
     """Call what a request (part, name, args, kwargs) names; the oracle is made when it is first needed."""
+    if isinstance(request, Exception):
+        raise request
     part, name, args, kwargs = request
     if part == "versions":  # before the library is imported: another one than the adapter knows may fail in any way
         return {"value": _versions(*args)}

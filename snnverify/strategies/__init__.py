@@ -5,10 +5,11 @@ agree bit for bit. The budget is computed by `exact_bits` and decides the dtype;
 """
 
 from .cases import MANTISSA, SHAPES, exact, exact_bits, exact_cases, integer_cases, layered, ops, rough_cases, units
-from .conversions import BatchNorm, Conversion, batchnorms, conversions, convnets
+from .conversions import BatchNorm, Conversion, batchnorms, blurred, conversions, convnets, max_pooled
 from .neurons import GRID, dyadic, neurons, within
 
 __all__ = [
-    "GRID", "MANTISSA", "SHAPES", "BatchNorm", "Conversion", "batchnorms", "conversions", "convnets", "dyadic", "exact",
-    "exact_bits", "exact_cases", "integer_cases", "layered", "neurons", "ops", "rough_cases", "units", "within",
+    "GRID", "MANTISSA", "SHAPES", "BatchNorm", "Conversion", "batchnorms", "blurred", "conversions", "convnets", "dyadic",
+    "exact", "exact_bits", "exact_cases", "integer_cases", "layered", "max_pooled", "neurons", "ops", "rough_cases", "units",
+    "within",
 ]  # fmt: skip

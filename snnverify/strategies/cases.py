@@ -15,19 +15,19 @@ from hypothesis.extra import numpy as hnp
 from ..activation import Cuba, Neuron
 from ..network import INPUT, Branch, Conv, Dense, Flatten, Layer, Network, Op, Pool, Scale, Shape, output_shape
 from ..trace import Case
-from .neurons import dyadic, neurons
+from .neurons import dyadic, neurons, restricted
 
 MANTISSA = {"float32": 24, "float64": 53}
 
 
 @st.composite
-def ops(draw: st.DrawFn, /, shape: Shape) -> Op:
-    """A linear operation with dyadic weights that fits `shape`; often one that keeps the shape, so that sums occur."""
+def ops(draw: st.DrawFn, /, shape: Shape, gates: bool = False) -> Op:
+    """An operation with dyadic weights that fits `shape`; often one that keeps the shape, so that sums occur."""
     channels, axes = shape[0], len(shape) - 1
     kinds = (
         ["conv", "conv", "transposed", "sum", "average", "flatten", "scale"] if axes else ["dense", "dense", "scale"]
     )
-    kind = draw(st.sampled_from(kinds))
+    kind = draw(st.sampled_from(kinds + ["gate"] * (4 if gates and axes and min(shape[1:]) >= 2 else 0)))
     if kind == "flatten":
         return Flatten()
     if kind == "scale":
@@ -35,7 +35,7 @@ def ops(draw: st.DrawFn, /, shape: Shape) -> Op:
     if kind == "dense":
         out = draw(st.sampled_from([channels, channels, 1, 2, 3]))
         return Dense(draw(dyadic((out, channels))), draw(st.none() | dyadic((out,), -4, 4)))
-    if kind in ("sum", "average"):
+    if kind in ("sum", "average", "gate"):
         assume(min(shape[1:]) >= 2)
         stride, pad = draw(st.integers(1, 2)), draw(st.sampled_from([0, 0, 1]))
         return Pool(kind, (2,) * axes, (stride,) * axes, (pad,) * axes, draw(st.booleans()))  # type: ignore[arg-type]
@@ -61,7 +61,9 @@ def layered(draw: st.DrawFn, /, depth: int, act: st.SearchStrategy[Any], shapes:
     layers: list[Layer] = []
     for i in range(draw(st.integers(1, depth))):
         source = layers[-1].name if layers else INPUT
-        op = draw(ops(shape))
+        # a gate is the maximum of spike trains, and no library's own simulator has one
+        gates = bool(layers) and isinstance(layers[-1].act, Neuron) and not restricted()
+        op = draw(ops(shape, gates))
         shape = output_shape(op, shape)
         branches = [Branch(op, source)]
         alike = [name for name, s in known.items() if s == shape]
@@ -152,6 +154,8 @@ def _through(op: Op, places: int, size: float) -> tuple[int, float]:
         return places, size
     if isinstance(op, Pool):
         entries = int(np.prod(op.kernel))
+        if op.kind == "gate":  # a difference of running maxima: what it hands on is at most what one unit does
+            return places, size
         return (places + entries.bit_length() - 1, size) if op.kind == "average" else (places, size * entries)
     weight = np.asarray(op.factor if isinstance(op, Scale) else op.weight)
     if isinstance(op, Scale):

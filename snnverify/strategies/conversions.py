@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from hypothesis.extra import numpy as hnp
 
 from ..activation import Relu
 from ..content import Array, Content
-from ..network import Branch, Conv, Dense, Flatten, Layer, Network, Pool, Scale
+from ..network import INPUT, Branch, Conv, Dense, Flatten, Layer, Network, Pool, Scale
 from .cases import SHAPES, layered
 from .neurons import dyadic
 
@@ -55,6 +55,38 @@ def convnets(draw: st.DrawFn, /) -> Conversion:
     )
     x = draw(dyadic((draw(st.integers(1, 4)), 1, 5), 0, 8))
     return Conversion(Network((1, 5), layers), x, draw(st.integers(1, 16)))
+
+
+@st.composite
+def max_pooled(draw: st.DrawFn, /) -> Conversion:
+    """ANNs with max pooling after an activation, before one, and of the input, in sizes that the reference bears."""
+    drawn = draw(convnets())
+    layers = list(drawn.network.layers)
+    for i, layer in enumerate(layers):
+        op, source = layer.branches[0].op, layer.branches[0].source
+        if isinstance(op, Pool):
+            layers[i] = Layer(layer.name, (Branch(Pool("max", op.kernel, op.stride, op.padding), source),))
+    if draw(st.booleans()):
+        layers[0] = Layer("conv", (Branch(layers[0].branches[0].op, "first"),), Relu())
+        layers.insert(0, Layer("first", (Branch(Pool("max", (2,), (1,), (1,))),)))
+        layers[1] = replace(layers[1], act=None)
+        layers.insert(2, Layer("second", (Branch(Pool("max", (2,), (1,)), "conv"),), Relu()))
+        layers = [layers[0], layers[1], layers[2], *(_from(v, "conv", "second") for v in layers[3:])]
+    return replace(drawn, network=replace(drawn.network, layers=tuple(layers)), steps=min(drawn.steps, 6))
+
+
+def _from(layer: Layer, old: str, new: str) -> Layer:
+    """Return the layer with another source in the place of one."""
+    return replace(
+        layer, branches=tuple(replace(b, source=new if b.source == old else b.source) for b in layer.branches)
+    )
+
+
+def blurred(network: Network) -> Network:
+    """Put the network of `convnets` behind an average pooling of its input, which is shifted to values of both signs."""
+    centred = Layer("centred", (Branch(Conv(np.full((1, 1, 2), 0.5), np.array([-0.5]))),))
+    blurred = Layer("blurred", (Branch(Pool("average", (2,), (1,), (1,)), "centred"),))
+    return replace(network, layers=(centred, blurred, *(_from(v, INPUT, "blurred") for v in network.layers)))
 
 
 @dataclass(frozen=True, eq=False)

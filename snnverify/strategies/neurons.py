@@ -40,6 +40,11 @@ def within(families: Families) -> Iterator[None]:
         _FAMILIES.reset(token)
 
 
+def restricted() -> bool:
+    """Tell whether a subject's own neuron classes bound what is drawn."""
+    return bool(_FAMILIES.get())
+
+
 def dyadic(shape: Shape, low: int = -8, high: int = 8, grid: int = GRID) -> st.SearchStrategy[Array]:
     """Arrays of ``k / 2^grid`` with k in [low, high]."""
     # every entry is drawn on its own: hypothesis would fill most of an array with one value, and silent cases show little

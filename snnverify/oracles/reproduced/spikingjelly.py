@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from .spikingjelly_ann2snn import Case, batch, convert, model, threshold, unless_refused
+from .refusal import unless_refused
+from .spikingjelly_ann2snn import Case, batch, convert, model, threshold
 from .spikingjelly_both import CASES as BOTH
+from .spikingjelly_nir import CASES as NIR
 
 
 def large_layer() -> tuple[Any, Any]:
@@ -67,4 +69,5 @@ CASES: dict[str, Case] = {
     "SJ-18": gradient_in_eval_mode,
     "SJ-22": another_batch_size,
     "SJ-24": start_of_a_hard_reset,
+    **NIR,
 }
