@@ -54,7 +54,7 @@ def _qcfs(x: Any, levels: int, theta: float) -> Any:
     from ..convert.qcfs import QCFS
 
     with torch.no_grad():
-        return QCFS(levels, theta).double()(torch.from_numpy(x)).numpy()
+        return QCFS(levels, theta).double()(torch.tensor(x)).numpy()
 
 
 def _replaced_relus(weights: tuple[Any, ...], x: Any, levels: int, thetas: tuple[float, ...]) -> Any:
