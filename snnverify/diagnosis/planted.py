@@ -19,6 +19,7 @@ from ..errors import SnnverifyError
 from ..fingerprint.axes import OF_NEURON
 from ..fingerprint.outside import OUTSIDE
 from ..fingerprint.planted import draw
+from ..fingerprint.present import markdown
 from ..network import Branch, Dense, Layer, Network
 from ..simulate import run
 from ..trace import Case, Trace
@@ -181,5 +182,5 @@ def score(seed: int, sizes: Mapping[str, int] = SIZES) -> list[Row]:
 def score_table(rows: Sequence[Row]) -> str:
     """Markdown table of the score."""
     heading = ("planted divergences", "cases", "named", "equivalent", "missed", "wrong")
-    body = [(r.family, r.subjects, r.named, r.equivalent, r.missed, r.wrong) for r in rows]
-    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in (heading, ["---"] * 6, *body)) + "\n"
+    body = [(r.family, *map(str, (r.subjects, r.named, r.equivalent, r.missed, r.wrong))) for r in rows]
+    return markdown(heading, body) + "\n"

@@ -17,7 +17,7 @@ def table(rows: Iterable[tuple[str, Fingerprint]]) -> str:
     heading = ["oracle", "neuron", "nominal", *AXES.values()]
     body = [[oracle, f"`{f.name}`", _nominal(f), *(d.value for d in f.axes)] for oracle, f in rows]
     notes = [f"- {oracle} `{f.name}`: {f.note}." for oracle, f in rows if f.note]
-    parts = [_markdown(heading, body)]
+    parts = [markdown(heading, body)]
     parts += [f"`{MOOT}`: no input can show the axis in this neuron. `{UNDECIDED}`: no probe tells.", *notes]
     return "\n\n".join(["\n".join(parts[:1]), "\n".join(parts[1:])]) + "\n"
 
@@ -27,14 +27,14 @@ def evidence(rows: Iterable[tuple[str, Fingerprint]]) -> str:
     parts = []
     for oracle, f in rows:
         body = [[AXES[d.axis], d.value, d.probe, d.evidence] for d in f.axes if d.value != MOOT]
-        parts.append(f"### {oracle} `{f.name}`\n\n" + _markdown(["axis", "value", "probe", "what it showed"], body))
+        parts.append(f"### {oracle} `{f.name}`\n\n" + markdown(["axis", "value", "probe", "what it showed"], body))
     return "\n\n".join(parts) + "\n"
 
 
 def score_table(rows: Iterable[Row]) -> str:
     """Markdown table of the score on planted subjects."""
     body = [[r.family, str(r.subjects), str(r.correct), str(r.undecided), str(r.wrong)] for r in rows]
-    return _markdown(["planted subjects", "boxes", "axes correct", "undecided", "wrong"], body) + "\n"
+    return markdown(["planted subjects", "boxes", "axes correct", "undecided", "wrong"], body) + "\n"
 
 
 def text(f: Fingerprint) -> str:
@@ -51,6 +51,7 @@ def _nominal(f: Fingerprint) -> str:
     return ", ".join(f"{name} {shown(float(value))}" for name, value in f.nominal.items())
 
 
-def _markdown(heading: Sequence[str], body: Iterable[Sequence[str]]) -> str:
+def markdown(heading: Sequence[str], body: Iterable[Sequence[str]]) -> str:
+    """Table in Markdown, without an end of line."""
     lines = [heading, ["---"] * len(heading), *body]
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)

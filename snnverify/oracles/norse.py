@@ -135,21 +135,7 @@ def node_of(act: Neuron, parameter: Any, multi: bool = False, dt: float = 1.0) -
 
 
 def box(name: str, calls: Iterable[Array], params: Mapping[str, float]) -> tuple[Run, ...]:
-    """Run a raw neuron over consecutive inputs; it keeps no state, each call begins without one.
-
-    Parameters
-    ----------
-    name : str
-        A key of `BOXES`.
-    calls : arrays [T, N, U]
-    params : mapping
-        Nominal parameters that replace the box's own: ``theta``, ``leak``, ``syn_decay``.
-
-    Returns
-    -------
-    tuple
-        For every call spikes [T, N, U] and potentials [T, N, U] (or None), or the text of the exception that it raised.
-    """
+    """Run a raw neuron of `BOXES` as `run_calls` has it; it keeps no state, each call begins without one."""
     node = _raw(name, params)
     whole = BOXES[name][0] in WHOLE
     return run_calls(calls, lambda x: (node(x)[0].numpy(), None) if whole else _steps(node, x))

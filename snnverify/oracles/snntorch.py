@@ -148,21 +148,7 @@ def node_of(act: Neuron, shape: Shape, dtype: Any, full: bool = False, **given: 
 
 
 def box(name: str, calls: Iterable[Array], params: Mapping[str, float]) -> tuple[Run, ...]:
-    """Run a raw neuron over consecutive inputs without any reset between them.
-
-    Parameters
-    ----------
-    name : str
-        A key of `BOXES`.
-    calls : arrays [T, N, U]
-    params : mapping
-        Nominal parameters that replace the box's own: ``theta``, ``leak``, ``syn_decay``.
-
-    Returns
-    -------
-    tuple
-        For every call spikes [T, N, U] and potentials [T, N, U] (or None), or the text of the exception that it raised.
-    """
+    """Run a raw neuron of `BOXES` as `run_calls` has it."""
     node: Node = None
     whole = BOXES[name][0] in WHOLE
 

@@ -77,7 +77,21 @@ def run_cells(case: Case, record: Record, make: Make, provenance: Provenance, mu
 
 
 def run_calls(calls: Iterable[Array], call: Callable[[Tensor], Run]) -> tuple[Run, ...]:
-    """Run a raw neuron over consecutive inputs [T, N, U]; a call that raises gives the exception's text in its place."""
+    """Run a raw neuron over consecutive inputs without any reset between them: operator ``box(name, calls, params)``.
+
+    Parameters
+    ----------
+    calls : arrays [T, N, U]
+        Their shapes may differ. ``params`` of the operator are nominal parameters that replace the box's own: ``theta``,
+        ``leak``, ``syn_decay``.
+    call : callable
+        Feeds one input to the neuron, which keeps its state or not, as the library has it.
+
+    Returns
+    -------
+    tuple
+        For every call spikes [T, N, U] and potentials [T, N, U] (or None), or the text of the exception that it raised.
+    """
     import torch
 
     torch.set_num_threads(1)
