@@ -128,41 +128,140 @@ class Neuron(Content):
 
 @dataclass(frozen=True, eq=False)
 class Cuba(Content):
-    """Loihi's integer neuron. Layers with it hold integer weights and see the spikes of their source one step late.
+    """Loihi's integer neuron. Layers with it hold integer weights and see the values of their sources `delay` steps late.
 
-    One step (rz rounds toward zero), as Intel's recorded traces of the lava-dl 0.6.0 wheel show it::
+    One step t, counted from 0, in this order (rz rounds toward zero; x is the sum of the branches of step t - delay, and
+    ``recurrent`` times the layer's own spikes of step t - 1 in addition)::
 
-        u <- rz(u (4096 - current_decay) / 4096) + 64 sum(w s_prev)
-        v <- rz(v (4096 - voltage_decay) / 4096) + u + 64 bias
+        t = reset_offset mod reset_interval:  u = v = 0
+        u <- rz(u (4096 - current_decay) / 4096) + 64 floor(x 2^weight_exponent)
+        v <- rz(v (4096 - voltage_decay) / 4096) + u + bias 2^bias_exponent     (v stays in a refractory step)
         s  = v > 64 threshold;  v <- 0 where s
+        hands on  s of axon_delay steps before
+
+    With ``drive="bias"`` (input layers) x is a bias mantissa: it is added to v as ``x 2^bias_exponent`` and u gets none.
+    Intel's recorded traces in the lava-dl 0.6.0 wheel show all of it but the exponents, refractory steps and overflow,
+    which are those of lava-nc 0.10.0 (proc/lif/models.py, proc/dense/models.py).
 
     Parameters
     ----------
-    threshold : int
-        Mantissa, > 0.
-    current_decay, voltage_decay : int
+    threshold : array or int
+        Mantissa, >= 0; shape () or (C,), as of every parameter below that may be an array.
+    current_decay, voltage_decay : array or int
         12-bit decays, 0 ... 4096.
     bias : array or int
-        Bias mantissa; shape () or (C,).
+        Bias mantissa.
     delay : int
-        Steps by which the layer's input lags its source; 1 on the chip.
+        Steps by which the layer's input lags its source; 1 on the chip, 0 between slayer blocks without delay_shift.
+    axon_delay : array or int
+        Steps by which the spikes of each channel reach the next layers later; 0 ... 62 on the chip.
+    weight_exponent, bias_exponent : int
+    refractory : int
+        Loihi's refDelay, >= 1: the potential stays 0 for ``refractory - 1`` steps after the step of a spike; the current
+        goes on.
+    reset_interval, reset_offset : int
+        Every how many steps current and potential are cleared (None: never), and in which step first.
+    overflow : {"refuse", "wrap", "none"}
+        Outside 24 bits: `Unsupported`; u wraps by 2^24 into (-2^23, 2^23] and v is cut to +-(2^23 - 1), as in lava-nc; or
+        states have no bounds, as in slayer on a CPU.
+    drive : {"current", "bias"}
+    recurrent : array [C, C], optional
+        Integer weights on the layer's own spikes of the step before; for layers of shape (C,).
     """
 
-    threshold: int
-    current_decay: int = 4096
-    voltage_decay: int = 0
+    threshold: Array | int
+    current_decay: Array | int = 4096
+    voltage_decay: Array | int = 0
     bias: Array | int = 0
     delay: int = 1
+    axon_delay: Array | int = 0
+    weight_exponent: int = 0
+    bias_exponent: int = 6
+    refractory: int = 1
+    reset_interval: int | None = None
+    reset_offset: int = 0
+    overflow: Literal["refuse", "wrap", "none"] = "refuse"
+    drive: Literal["current", "bias"] = "current"
+    recurrent: Array | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
         for name in ("current_decay", "voltage_decay"):
-            if not 0 <= getattr(self, name) <= 4096:
-                raise NetworkError(f"Cuba.{name} = {getattr(self, name)}: a 12-bit decay is 0 ... 4096")
-        if self.threshold < 1:
-            raise NetworkError(f"Cuba.threshold = {self.threshold}: at least 1")
-        if self.delay < 0:
-            raise NetworkError(f"Cuba.delay = {self.delay}: at least 0 steps")
+            _integers(self, name, 0, 4096, "a 12-bit decay is 0 ... 4096")
+        _integers(self, "threshold", 0, None, "a mantissa, at least 0")
+        _integers(self, "axon_delay", 0, None, "at least 0 steps")
+        _integers(self, "delay", 0, None, "at least 0 steps")
+        _integers(self, "bias", None, None, "an integer mantissa; quantise it first")
+        _integers(self, "weight_exponent", -8, 7, "a 4-bit exponent is -8 ... 7")
+        _integers(self, "bias_exponent", 0, 7, "a 3-bit exponent is 0 ... 7")
+        _integers(self, "refractory", 1, None, "at least 1, which blocks no step")
+        if self.reset_interval is not None:
+            _integers(self, "reset_interval", 1, None, "at least 1 step, or None for no reset")
+        for name, legal in (("overflow", ("refuse", "wrap", "none")), ("drive", ("current", "bias"))):
+            if getattr(self, name) not in legal:
+                raise NetworkError(f"Cuba.{name} = {getattr(self, name)!r}: one of {legal}")
+        if self.recurrent is not None:
+            _integers(self, "recurrent", None, None, "integer weights; quantise them first")
 
 
-Act = Union[Relu, ClipFloor, Neuron, Cuba, None]  # noqa: UP007
+@dataclass(frozen=True, eq=False)
+class SigmaDelta(Content):
+    """Loihi's sigma-delta unit: it hands on integer changes of its activation, and its source's are summed up again.
+
+    One step (x is the sum of the branches of step t - delay, S = spike_exponent + state_exponent)::
+
+        role "delta":        act = x 2^S                                      (the encoder of an input layer)
+        role "sigma-delta":  sigma <- sigma + x;  act = max(0, sigma + bias 2^S)     (without max for "unit")
+        d = act - act of the step before + residue
+        |d| >= threshold 2^S:  hands on floor(d / 2^state_exponent), residue <- 0;  else hands on 0, residue <- d
+        role "sigma":        sigma <- sigma + x, and hands on sigma           (the decoder of an output layer)
+
+    The vectors of the lava-dl 0.6.0 wheel (pilotnet_sdnn) show it; with ``cum_error`` it is the accumulated
+    ``error <- error + d`` that is compared, and cleared where something other than 0 is sent (lava-nc 0.10.0,
+    proc/sdn/models.py).
+
+    Parameters
+    ----------
+    threshold, bias : array or int
+        Mantissas; shape () or (C,); ``threshold >= 0``.
+    role : {"sigma-delta", "delta", "sigma"}
+    activation : {"relu", "unit"}
+    cum_error : bool
+    spike_exponent, state_exponent : int
+        Binary places of messages and, beyond those, of states.
+    delay : int
+    axon_delay : array or int
+        As of `Cuba`.
+    """
+
+    threshold: Array | int = 0
+    bias: Array | int = 0
+    role: Literal["sigma-delta", "delta", "sigma"] = "sigma-delta"
+    activation: Literal["relu", "unit"] = "relu"
+    cum_error: bool = False
+    spike_exponent: int = 6
+    state_exponent: int = 6
+    delay: int = 1
+    axon_delay: Array | int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _integers(self, "threshold", 0, None, "a mantissa, at least 0")
+        _integers(self, "bias", None, None, "an integer mantissa; quantise it first")
+        for name in ("spike_exponent", "state_exponent", "delay", "axon_delay"):
+            _integers(self, name, 0, None, "at least 0")
+        for name, legal in (("role", ("sigma-delta", "delta", "sigma")), ("activation", ("relu", "unit"))):
+            if getattr(self, name) not in legal:
+                raise NetworkError(f"SigmaDelta.{name} = {getattr(self, name)!r}: one of {legal}")
+
+
+def _integers(act: Content, name: str, low: int | None, high: int | None, what: str) -> None:
+    """Refuse a parameter that is no integer between two bounds."""
+    value = np.asarray(getattr(act, name))
+    whole = value.dtype.kind in "iu" or (value.dtype.kind == "f" and bool(np.all(value == np.rint(value))))
+    if not whole or (low is not None and np.any(value < low)) or (high is not None and np.any(value > high)):
+        raise NetworkError(f"{type(act).__name__}.{name} = {getattr(act, name)}: {what}")
+
+
+Integer = (Cuba, SigmaDelta)  # activations of integer arithmetic
+Act = Union[Relu, ClipFloor, Neuron, Cuba, SigmaDelta, None]  # noqa: UP007

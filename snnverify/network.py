@@ -16,7 +16,7 @@ from typing import Literal, Union
 
 import numpy as np
 
-from .activation import Act, ClipFloor, Cuba, Neuron, Relu
+from .activation import Act, ClipFloor, Cuba, Integer, Neuron, Relu, SigmaDelta
 from .content import Array, Content, frozen
 from .errors import NetworkError
 
@@ -195,6 +195,8 @@ class Network(Content):
                     raise NetworkError(f"layer {layer.name!r}: {e}") from None
             if len(set(found)) > 1:
                 raise NetworkError(f"layer {layer.name!r}: its branches have shapes {found}; a sum needs equal ones")
+            if isinstance(layer.act, Integer):
+                _integer(layer)
             if layer.act is not None:
                 _finite(layer.name, layer.act)
                 _per_channel(layer.name, layer.act, found[0])
@@ -215,12 +217,20 @@ class Network(Content):
     @property
     def spiking(self) -> tuple[Layer, ...]:
         """The layers whose activation is a spiking neuron."""
-        return tuple(layer for layer in self.layers if isinstance(layer.act, (Neuron, Cuba)))
+        return tuple(layer for layer in self.layers if isinstance(layer.act, (Neuron, *Integer)))
 
 
 def gated(branch: Branch) -> bool:
     """Whether a branch is the gate of a spiking max pooling: the one operation with a state."""
     return isinstance(branch.op, Pool) and branch.op.kind == "gate"
+
+
+def whole(op: Op) -> bool:
+    """Whether an operation makes integers of integers: its weights and bias are some."""
+    if isinstance(op, Pool):
+        return op.kind != "average"
+    parts = (getattr(op, name, None) for name in ("weight", "factor", "bias"))
+    return all(p is None or np.array_equal(p, np.rint(p)) for p in parts)
 
 
 def per_channel(value: Array | float, shape: Shape) -> Array:
@@ -273,6 +283,20 @@ def _bias(bias: Array | None, channels: int) -> None:
         raise NetworkError(f"bias of shape {bias.shape}: ({channels},)")
 
 
+def _integer(layer: Layer) -> None:
+    """Refuse what integer dynamics cannot add up; their recurrence has its bias in the neuron, not in the sum."""
+    kind = type(layer.act).__name__
+    for b in layer.branches:
+        if isinstance(layer.act, Cuba) and layer.act.drive == "bias":
+            continue  # a mantissa times a power of two: whether it is an integer depends on the input
+        if not whole(b.op):
+            what = f"layer {layer.name!r}: a {type(b.op).__name__} with weights that are no integers"
+            raise NetworkError(f"{what}; {kind} takes integers: quantise them first, and pool by sums")
+        bias = getattr(b.op, "bias", None)
+        if bias is not None and np.any(bias):
+            raise NetworkError(f"layer {layer.name!r}: a branch has a bias; a {kind} layer has it in {kind}.bias")
+
+
 def _finite(where: str, item: Content) -> None:
     for name, value in vars(item).items():
         if isinstance(value, (float, np.ndarray)) and not np.all(np.isfinite(value)):
@@ -281,11 +305,17 @@ def _finite(where: str, item: Content) -> None:
 
 def _per_channel(where: str, act: Content, shape: Shape) -> None:
     for name, value in vars(act).items():
-        if isinstance(value, np.ndarray) and value.shape not in ((), shape[:1]):
+        if isinstance(act, Cuba) and name == "recurrent":
+            if value is not None and value.shape != shape * 2:
+                raise NetworkError(
+                    f"layer {where!r}: recurrent has shape {value.shape}; {(*shape, *shape)} for {shape}"
+                )
+        elif isinstance(value, np.ndarray) and value.shape not in ((), shape[:1]):
             raise NetworkError(f"layer {where!r}: {name} has shape {value.shape}; () or ({shape[0]},)")
 
 
 __all__ = [
-    "INPUT", "Act", "Array", "Branch", "ClipFloor", "Conv", "Cuba", "Dense", "Flatten", "Layer", "Network", "Neuron",
-    "Op", "Pool", "Relu", "Scale", "Shape", "frozen", "gated", "output_shape", "per_channel",
+    "INPUT", "Act", "Array", "Branch", "ClipFloor", "Conv", "Cuba", "Dense", "Flatten", "Integer", "Layer", "Network",
+    "Neuron", "Op", "Pool", "Relu", "Scale", "Shape", "SigmaDelta", "frozen", "gated", "output_shape", "per_channel",
+    "whole",
 ]  # fmt: skip

@@ -96,13 +96,13 @@ class Trace(Content):
     readout_at : tuple of int
         The steps; the last one is T.
     counts : mapping of layer to int array [N, *shape]
-        Spikes over all T steps.
+        Spikes (messages other than 0) over all T steps.
     v_end : mapping of layer to array [N, *shape]
         Potential after the last step (a delayed reset still to come).
     spikes : mapping of layer to array [T, N, *shape], empty unless recorded
-        Number of spikes in each step.
+        Number of spikes in each step, before any axonal delay; of a `SigmaDelta` layer the message, an integer.
     v, v_peak : mapping of layer to array [T, N, *shape], empty unless ``record="full"``
-        Potential after step t, and before its reset.
+        Potential after step t, and before its reset; of a `SigmaDelta` layer the activation, and the sum before it.
     events : mapping of layer to mapping of str to int
         ``spikes``, ``neuron_updates``, ``synaptic_operations`` (each spike counts the non-zero weights of its fan-out,
         booked on the receiving layer; flattening renames spikes and costs nothing; a gate hands spikes on; what works on
@@ -142,8 +142,10 @@ class Parting(Content):
     def margin(self) -> float:
         """Greatest ``|v_peak / theta - k|`` of the counts k in dispute, 1 for a single spike or none.
 
-        Small for a rounding, large for a bug; NaN where potentials are unknown.
+        Small for a rounding, large for a bug; NaN where potentials are unknown, infinite for a threshold of 0.
         """
+        if self.theta == 0:
+            return float("inf")
         low, high = sorted((self.a, self.b))
         return max(abs(self.v_peak / self.theta - k) for k in (low + 1, high))
 
@@ -239,8 +241,8 @@ def _partings(
     network: Network, name: str, a: Trace, b: Trace, t_unit: Array, causal: Array, limit: int
 ) -> list[Parting]:
     act = network[name].act
-    theta = np.broadcast_to(per_channel(act.theta, network.shapes[name]), network.shapes[name]) \
-        if isinstance(act, Neuron) else np.full(network.shapes[name], getattr(act, "threshold", 0) * 64.0)  # fmt: skip
+    one = act.theta if isinstance(act, Neuron) else 64.0 * np.asarray(getattr(act, "threshold", 0))
+    theta = np.broadcast_to(per_channel(one, network.shapes[name]), network.shapes[name])
     potentials = a.v_peak.get(name, b.v_peak.get(name))
     places = np.argwhere(causal)
     places = places[np.argsort(t_unit[causal], kind="stable")][:limit]

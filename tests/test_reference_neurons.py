@@ -221,11 +221,11 @@ def test_cuba_reaches_both_ends_of_24_bits():
 
 
 def test_cuba_takes_integers_only():
-    with pytest.raises(NetworkError, match=r"'n': weight 0\.5"):
+    with pytest.raises(NetworkError, match=r"'n': a Dense with weights that are no integers"):
         cuba_trace([1], 0.5, threshold=1)
     with pytest.raises(DataError, match=r"'input' hands on 0\.5"):
         cuba_trace([0.5], 2, threshold=1)
     with pytest.raises(NetworkError, match="bias"):
         cuba_trace([1], threshold=1, bias=0.5)
-    with pytest.raises(NetworkError, match="branch bias"):
+    with pytest.raises(NetworkError, match="a branch has a bias"):
         run(Case(one_neuron(Cuba(1), bias=1.0), np.ones((1, 1)), 2))

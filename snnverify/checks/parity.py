@@ -14,7 +14,7 @@ from ..bounds import reach
 from ..findings import Measure
 from ..network import INPUT, Branch, Conv, Dense, Layer, Network, Scale
 from ..oracles import Oracle
-from ..strategies import Conversion, conversions, convnets, exact_cases, integer_cases, rough_cases
+from ..strategies import Conversion, conversions, convnets, exact_cases, rough_cases
 from ..trace import Case, compare
 from . import check
 from .common import also, differences, same, told
@@ -85,15 +85,6 @@ def _rounding(network: Network, name: str, steps: int, x_max: float) -> float:
     size, depth = reach(network, name, x_max)
     v_max = float(np.max(np.abs(act.v_init))) + steps * size + float(np.max(act.theta))
     return 2.0**-24 * steps * ((depth + 1) * size + 2 * v_max) * 1.01  # 1 %: second order
-
-
-@check("simulator", integer_cases())
-def integer(case: Case, subject: Oracle) -> Iterator[Measure]:
-    """Loihi's integer neuron equals the reference in every bit of v and every spike [Intel's recurrence, lava-dl 0.6.0 vectors]."""
-    ours, exactly = subject.run(case), reference.run(case)
-    yield same(case, ours, exactly, "spikes differ")
-    for name in exactly.v:
-        yield Measure("v differs", differences(ours.v[name], exactly.v[name]), where=name)
 
 
 QCFS = st.builds(

@@ -1,6 +1,6 @@
 """Neuron dynamics over a block of time steps, vectorised over everything but time.
 
-The order of a step is that of the `Neuron` and `Cuba` docstrings. State lives in a dict that the caller keeps between
+The order of a step is that of the `Neuron` docstring. State lives in a dict that the caller keeps between
 blocks, so a run may be split over time at will.
 """
 
@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..activation import Cuba, Neuron
-from ..errors import NetworkError, Unsupported
+from ..activation import Neuron
 
 Array = npt.NDArray[Any]
 State = dict[str, Array]
@@ -102,44 +101,3 @@ def _reset(act: Neuron, v: Array, spikes: Array, theta: Array) -> None:
         v -= spikes.astype(v.dtype) * theta
     elif act.reset == "value":
         np.copyto(v, v.dtype.type(act.v_reset), where=spikes > 0)
-
-
-def advance_cuba(
-    act: Cuba, currents: Array, steps: int, state: State, resolve: Resolve, keep: tuple[Array, Array] | None = None
-) -> Array:
-    """Run `steps` steps of Loihi's integer neuron; as `advance`, in int64. ``v`` and ``u`` stay in the state."""
-    if "v" not in state:
-        state["v"] = np.zeros(currents.shape[1:], np.int64)
-        state["u"] = np.zeros(currents.shape[1:], np.int64)
-    u, v = state["u"], state["v"]
-    currents, bias = _delayed(act.delay, currents, steps, state), 64 * resolve(act.bias).astype(np.int64)
-    spikes = np.empty((steps, *v.shape), np.uint8)
-    for t in range(steps):
-        u[...] = _decay(u, act.current_decay) + 64 * currents[t]
-        v[...] = _decay(v, act.voltage_decay) + u + bias
-        for name in ("u", "v"):
-            if max(state[name].max(), -state[name].min() - 1) >= 1 << 23:
-                raise Unsupported("Cuba", f"{name} leaves 24 bits in step {t}", "scale weights, bias or input down")
-        if keep is not None:
-            keep[1][t] = v
-        spikes[t] = v > 64 * act.threshold
-        v[spikes[t] > 0] = 0
-        if keep is not None:
-            keep[0][t] = v
-    return spikes
-
-
-def _delayed(delay: int, z: Array, steps: int, state: dict[str, Array]) -> Array:
-    """Integer input of a Cuba layer, `delay` steps late; what is still under way waits in the state."""
-    z = np.broadcast_to(z, (steps, *z.shape[1:]))
-    if not np.array_equal(z, np.rint(z)):
-        raise NetworkError("Cuba takes integer weights and integer inputs; quantise them first")
-    line = np.concatenate([state.pop("line", np.zeros((delay, *z.shape[1:]), np.int64)), z.astype(np.int64)])
-    if delay:
-        state["line"] = line[steps:]
-    return line[:steps]
-
-
-def _decay(state: Array, decay: int) -> Array:
-    """``rz(state (4096 - decay) / 4096)``, rounding toward zero."""
-    return np.asarray(np.sign(state) * ((np.abs(state) * (4096 - decay)) >> 12))

@@ -12,14 +12,19 @@ from functools import cache
 from importlib import import_module
 from typing import Any
 
-from ..activation import Act, Neuron
+import numpy as np
+
+from ..activation import Act
 from ..errors import ConfigError, OracleError, Unsupported
 from ..objects import nearest
 from ..trace import Case, Record, Trace
 from .conversion import Converted, LibraryConversion
 
 ANY = "any"  # in a family: an axis that takes whatever a Neuron takes
-Family = Mapping[str, Any]  # axis of Neuron -> tuple of legal values, or ANY; an axis not named has Neuron's default
+ONE = "one"  # likewise, but the same for all channels
+# Axis of an activation -> tuple of legal values, ANY or ONE; an axis not named has the default. "type" names the class of
+# activation, where it is not Neuron.
+Family = Mapping[str, Any]
 Families = Mapping[str, Family]
 
 
@@ -35,7 +40,7 @@ class Oracle:
     converter : callable (Network, calibration, **options) -> converted network, optional
     operators : mapping of str to callable
     families : mapping of str to mapping
-        Neuron classes of the simulator, and the values of each axis that they express; empty for every `Neuron`.
+        Neuron classes of the simulator, and the values of each axis that they express; empty for every activation.
     boxes : mapping of str to mapping of str to float
         Raw neurons for fingerprints, by the name that a user would write, with their nominal parameters; operator
         ``box(name, calls, params)`` runs one.
@@ -77,19 +82,28 @@ class Oracle:
 
 def family_of(act: Act, families: Families) -> str:
     """Name of the neuron class that expresses `act`; `Unsupported` with the axis that the nearest class lacks."""
-    if not isinstance(act, Neuron):
-        raise Unsupported(type(act).__name__, "it is none of the library's neurons")
     lacking: dict[str, list[str]] = {}
     for name, family in families.items():
+        if family.get("type", "Neuron") != type(act).__name__:
+            continue
         lacking[name] = [
-            f.name for f in fields(Neuron)
-            if (legal := family.get(f.name, (f.default,))) != ANY and getattr(act, f.name) not in legal
+            f.name for f in fields(type(act))  # type: ignore[arg-type]
+            if (legal := family.get(f.name, (f.default,))) != ANY and not _among(getattr(act, f.name), legal)
         ]  # fmt: skip
         if not lacking[name]:
             return name
+    if not lacking:
+        raise Unsupported(type(act).__name__, "it is none of the library's neurons")
     nearest = min(lacking, key=lambda name: len(lacking[name]))
     axes = ", ".join(f"{axis} = {getattr(act, axis)!r}" for axis in lacking[nearest])
     raise Unsupported(nearest, f"it cannot express {axes}")
+
+
+def _among(value: Any, legal: Any) -> bool:
+    """Whether a value, or every entry of an array, is one of the legal ones."""
+    if legal == ONE:
+        return np.ndim(value) == 0
+    return all(v in legal for v in np.ravel(value).tolist()) if isinstance(value, np.ndarray) else value in legal
 
 
 # of this interpreter: name -> module that defines `oracle() -> Oracle`

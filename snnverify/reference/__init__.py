@@ -10,21 +10,24 @@ import math
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
 from .. import __version__
-from ..activation import Act, Cuba, Neuron
+from ..activation import Act, Cuba, Integer, Neuron, SigmaDelta
 from ..content import Array
-from ..errors import DataError, NetworkError, Unsupported
+from ..errors import DataError, Unsupported
 from ..network import INPUT, Flatten, Layer, Network, Shape
 from ..trace import Case, Provenance, Trace
-from .neurons import Dynamics, activate, cuba, neuron
+from .loihi import cuba, integer, sigma_delta
+from .neurons import Dynamics, activate, neuron
 from .operations import (
     ZERO,
     Index,
     Term,
     Values,
+    apply,
     bias,
     channel,
     connections,
@@ -43,28 +46,27 @@ __all__ = ["connections", "forward", "run", "unit"]
 def drives(layer: Layer, terms: Sequence[Term], values: Mapping[str, Sequence[Values]], steps: int) -> list[Fraction]:
     """Return the summed input of one unit in each step; `values` maps each source to what it emits in each step."""
     lag = 0
-    if isinstance(layer.act, Cuba):
+    if isinstance(layer.act, Integer):
         lag = layer.act.delay  # before the first arrival every source counts as silent, and no branch has a bias
-        for term in terms:
-            _integers(layer.name, term, values[term[0].source])
+        _integers(layer, terms, values)
     lag = min(lag, steps)
     arriving = [series(term, values[term[0].source][: steps - lag]) for term in terms]
     return [ZERO] * lag + [sum(step, ZERO) for step in zip(*arriving, strict=True)]
 
 
-def _integers(name: str, term: Term, values: Sequence[Values]) -> None:
-    """Refuse what integer dynamics cannot add up. The recurrence has no bias in the current: a branch holds none."""
-    branch, fan, b = term
-    for _, w in fan:
-        if w.denominator != 1:
-            raise NetworkError(f"layer {name!r}: weight {float(w)}; Cuba takes integers, quantise the weights first")
-    if b:
-        raise NetworkError(f"layer {name!r}: branch bias {float(b)}; a Cuba layer has its bias in Cuba.bias")
-    for x in (step[i] for step in values for i, _ in fan):
-        if x.denominator != 1:
-            raise DataError(
-                f"layer {name!r}: {branch.source!r} hands on {float(x)}; Cuba takes integers, scale it first"
-            )
+def _integers(layer: Layer, terms: Sequence[Term], values: Mapping[str, Sequence[Values]]) -> None:
+    """Refuse an input that integer dynamics cannot take; that the weights are integers, the network sees to."""
+    places = layer.act.bias_exponent if isinstance(layer.act, Cuba) and layer.act.drive == "bias" else 0
+    for term in terms:
+        branch, fan, _ = term
+        for step in values[branch.source]:
+            for x in [apply(term, step)] if places else [step[i] for i, _ in fan]:
+                if (x * 2**places).denominator != 1:
+                    unit = f" times 2^-{places}" if places else ""
+                    what = f"layer {layer.name!r}: {branch.source!r} hands on {float(x)}"
+                    raise DataError(
+                        f"{what}; {type(layer.act).__name__} takes integers{unit}, scale and round it first"
+                    )
 
 
 def dynamics(layer: Layer, index: Index, drive: Sequence[Fraction]) -> Dynamics:
@@ -73,8 +75,34 @@ def dynamics(layer: Layer, index: Index, drive: Sequence[Fraction]) -> Dynamics:
         return neuron(layer.act, index, drive)
     if isinstance(layer.act, Cuba):
         return cuba(layer.act, index, drive)
+    if isinstance(layer.act, SigmaDelta):
+        return sigma_delta(layer.act, index, drive)
     raise Unsupported(layer.name, f"its activation is {type(layer.act).__name__}, which does not spike",
                       "ask for a layer of Network.spiking")  # fmt: skip
+
+
+def together(layer: Layer, drive: Mapping[Index, Sequence[Fraction]], steps: int) -> dict[Index, Dynamics]:
+    """Run all units of a spiking layer; those of a recurrent one see each other's spikes of the step before.
+
+    A spike reaches the other units one step later: after k runs over all steps the first k are right.
+    """
+    found = {index: dynamics(layer, index, d) for index, d in drive.items()}
+    weights = getattr(layer.act, "recurrent", None)
+    if weights is None:
+        return found
+    for _ in range(steps - 1):
+        fired = {index: [0, *s[:-1]] for index, (s, _, _) in found.items()}
+        fed = {i: [x + sum((exact(weights[i + j]) * fired[j][t] for j in fired), ZERO) for t, x in enumerate(d)]
+               for i, d in drive.items()}  # fmt: skip
+        found = {index: dynamics(layer, index, d) for index, d in fed.items()}
+    return found
+
+
+def handed_on(layer: Layer, index: Index, fired: Sequence[int]) -> list[Fraction]:
+    """Return what a unit's spikes or messages are worth to the next layers in each step, late by its axon's delay."""
+    late = min(integer(getattr(layer.act, "axon_delay", 0), index), len(fired))
+    amplitude = channel(getattr(layer.act, "amplitude", 1), index)
+    return [ZERO] * late + [s * amplitude for s in fired[: len(fired) - late]]
 
 
 def all_terms(network: Network, layer: Layer) -> dict[Index, list[Term]]:
@@ -108,7 +136,8 @@ def unit(
     index : tuple of int
         The unit.
     inputs : mapping of source to array [T, *shape]
-        Emitted values (spikes times amplitude) of each source of the layer for sample `n`, before any delay.
+        Emitted values (spikes times amplitude, late by the axon's delay) of each source of the layer for sample `n`, before
+        the layer's own delay; and of a recurrent layer its own spikes.
 
     Returns
     -------
@@ -136,7 +165,15 @@ def unit(
             raise DataError(f"inputs[{branch.source!r}] is {found}: give its emitted values, [T, *shape] = {wanted}")
         for t in range(case.steps):
             steps[t].update((i, exact(array[(t, *i)])) for i, _ in fan)
-    return dynamics(receiver, index, drives(receiver, terms, values, case.steps))
+    drive = drives(receiver, terms, values, case.steps)
+    recurrent = getattr(receiver.act, "recurrent", None)
+    if recurrent is not None:
+        own = inputs.get(layer)
+        if own is None or own.shape != (case.steps, *network.shapes[layer]):
+            raise DataError(f"inputs[{layer!r}]: a recurrent layer needs its own spikes, [T, *shape]")
+        fed = [sum((exact(w) * exact(s) for w, s in zip(recurrent[index], step, strict=True)), ZERO) for step in own]
+        drive = [x + y for x, y in zip(drive, [ZERO, *fed[:-1]], strict=True)]
+    return dynamics(receiver, index, drive)
 
 
 def run(case: Case, *, readout_at: Sequence[int] | None = None) -> Trace:
@@ -178,34 +215,42 @@ def run(case: Case, *, readout_at: Sequence[int] | None = None) -> Trace:
     for n in range(samples):
         values = {INPUT: [values_of(x) for x in stimulus(case, n)]}
         for layer in network.layers:
+            drive = {index: drives(layer, summands, values, steps) for index, summands in terms[layer.name].items()}
             emitted: list[dict[Index, Fraction]] = [{} for _ in range(steps)]
             values[layer.name] = list(emitted)
-            for index, summands in terms[layer.name].items():
-                drive = drives(layer, summands, values, steps)
-                if layer.name not in spikes:
-                    for t, x in enumerate(drive):
+            if layer.name not in spikes:
+                for index, unit_drive in drive.items():
+                    for t, x in enumerate(unit_drive):
                         emitted[t][index] = activate(layer.act, index, x)
-                    continue
-                amplitude = channel(getattr(layer.act, "amplitude", 1), index)
-                for t, (s, after, peak) in enumerate(zip(*dynamics(layer, index, drive), strict=True)):
-                    emitted[t][index] = s * amplitude
-                    spikes[layer.name][(t, n, *index)] = s
-                    v[layer.name][(t, n, *index)] = nearest(after, case.dtype)
-                    v_peak[layer.name][(t, n, *index)] = nearest(peak, case.dtype)
+                continue
+            for index, (fired, after, peak) in together(layer, drive, steps).items():
+                at_unit: Any = (slice(None), n, *index)
+                spikes[layer.name][at_unit] = fired
+                v[layer.name][at_unit] = [nearest(p, case.dtype) for p in after]
+                v_peak[layer.name][at_unit] = [nearest(p, case.dtype) for p in peak]
+                for t, y in enumerate(handed_on(layer, index, fired)):
+                    emitted[t][index] = y
         outputs = values[network.output.name]
         for r, until in enumerate(at):
             for index in np.ndindex(network.shapes[network.output.name]):
                 readout[(r, n, *index)] = nearest(sum((y[index] for y in outputs[:until]), ZERO), case.dtype)
     return Trace(
         readout=readout, readout_at=at, spikes=spikes, v=v, v_peak=v_peak,
-        counts={name: s.sum(axis=0, dtype=np.int64) for name, s in spikes.items()},
+        counts={name: _messages(network[name], s).sum(axis=0, dtype=np.int64) for name, s in spikes.items()},
         v_end={name: a[-1] for name, a in v.items()},
         events={name: _events(network, spikes, name, size[name], terms[name]) for name in terms},
         provenance=Provenance("reference", __version__),
     )  # fmt: skip
 
 
+def _messages(layer: Layer, spikes: Array) -> Array:
+    """Return how many messages the spikes of each step are: a graded one is one, however great."""
+    return spikes != 0 if isinstance(layer.act, SigmaDelta) else spikes
+
+
 def _spike_dtype(act: Act) -> type[np.generic]:
+    if isinstance(act, SigmaDelta):
+        return np.int32
     most = act.max_spikes if isinstance(act, Neuron) else 1
     return np.uint8 if most is not None and most <= 255 else np.int32
 
@@ -218,7 +263,7 @@ def _renames(layer: Layer) -> bool:
 def _events(
     network: Network, spikes: Mapping[str, Array], name: str, size: Shape, terms: Mapping[Index, list[Term]]
 ) -> dict[str, int]:
-    handed = dict(spikes)  # [T, N, *shape] of what hands on spikes
+    handed = {source: _messages(network[source], s) for source, s in spikes.items()}  # [T, N, *shape]
     for layer in network.layers:
         source = layer.branches[0].source
         if _renames(layer) and source in handed:
@@ -226,13 +271,15 @@ def _events(
         elif layer.act is None and len(layer.branches) == 1 and is_gate(layer.branches[0].op) and source in handed:
             handed[layer.name] = passed(layer.branches[0].op, handed[source])
     emitted = {source: s.sum(axis=(0, 1), dtype=np.int64) for source, s in handed.items()}  # [*shape] of the source
+    recurrent = getattr(network[name].act, "recurrent", None)
+    own = () if recurrent is None else (emitted[name][j] for _, j in np.argwhere(recurrent).tolist())
     return {
         "spikes": int(emitted[name].sum()) if name in spikes else 0,
         "neuron_updates": math.prod(size) if name in spikes else 0,
         "synaptic_operations": 0 if _renames(network[name]) else sum(
             int(emitted[branch.source][i])
             for summands in terms.values() for branch, fan, _ in summands if branch.source in emitted for i, _ in fan
-        ),
+        ) + int(sum(own)),
     }  # fmt: skip
 
 

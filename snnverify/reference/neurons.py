@@ -6,8 +6,7 @@ import math
 from collections.abc import Sequence
 from fractions import Fraction
 
-from ..activation import Act, ClipFloor, Cuba, Neuron, Relu
-from ..errors import NetworkError, Unsupported
+from ..activation import Act, ClipFloor, Neuron, Relu
 from .operations import ONE, ZERO, Index, channel, exact
 
 Dynamics = tuple[list[int], list[Fraction], list[Fraction]]  # spikes, v, v_peak of one unit in each step
@@ -68,35 +67,4 @@ def neuron(act: Neuron, index: Index, drive: Sequence[Fraction]) -> Dynamics:
             v = reset(act, theta, v, s)
         spikes.append(s)
         after.append(v)
-    return spikes, after, peak
-
-
-def cuba(act: Cuba, index: Index, drive: Sequence[Fraction]) -> Dynamics:
-    """Run one Loihi neuron on its (already delayed) sums of each step, in ints; ``v`` and ``v_peak`` in Loihi units.
-
-    Raises
-    ------
-    NetworkError
-        A bias that is not an integer.
-    Unsupported
-        u or v outside -2^23 ... 2^23 - 1.
-    """
-    mantissa = channel(act.bias, index)
-    if mantissa.denominator != 1:
-        raise NetworkError(f"Cuba.bias = {float(mantissa)} at unit {index}: an integer mantissa; quantise it first")
-    u = v = 0
-    spikes, after, peak = [], [], []
-    for t, total in enumerate(drive):
-        u = math.trunc(Fraction(u * (4096 - act.current_decay), 4096)) + 64 * int(total)
-        v = math.trunc(Fraction(v * (4096 - act.voltage_decay), 4096)) + u + 64 * int(mantissa)
-        for name, state in (("u", u), ("v", v)):
-            if not -(1 << 23) <= state < 1 << 23:
-                raise Unsupported(f"Cuba unit {index}", f"{name} = {state} in step {t} is outside 24 bits",
-                                  "scale weights, bias or input down")  # fmt: skip
-        peak.append(Fraction(v))
-        s = int(v > 64 * act.threshold)
-        if s:
-            v = 0
-        spikes.append(s)
-        after.append(Fraction(v))
     return spikes, after, peak

@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 from hypothesis import assume
 from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
 
-from ..activation import Cuba, Neuron
+from ..activation import Neuron
 from ..network import INPUT, Branch, Conv, Dense, Flatten, Layer, Network, Op, Pool, Scale, Shape, output_shape
 from ..trace import Case
 from .neurons import dyadic, neurons, restricted
@@ -193,27 +192,3 @@ def rough_cases(draw: st.DrawFn, /, **fixed: Any) -> Case:
         source = layers[-1].name
     x = rng.uniform(0, 1, (draw(st.integers(1, 4)), sizes[0]))
     return Case(Network((sizes[0],), tuple(layers)), x, draw(st.integers(1, 32)), dtype="float32")
-
-
-@st.composite
-def integer_cases(draw: st.DrawFn, /) -> Case:
-    """Loihi's integer neuron: integer weights, binary input trains."""
-    shape = input_shape = draw(st.sampled_from([(2,), (3,), (1, 3, 3)]))
-    source, layers = INPUT, []
-    for i in range(draw(st.integers(1, 2))):
-        out = draw(st.integers(1, 3))
-        kernel = (out, *shape) if len(shape) == 1 else (out, shape[0], 2, 2)
-        weight = draw(hnp.arrays(np.int16, kernel, elements=st.integers(-128, 127), fill=st.nothing())).astype(float)
-        op: Op = Dense(weight) if len(shape) == 1 else Conv(weight)
-        act = Cuba(
-            draw(st.integers(1, 300)), draw(st.sampled_from([4096, 1024, 0, 1, 3000])),
-            draw(st.sampled_from([0, 128, 4096, 1, 2000])), draw(st.integers(-64, 64)), draw(st.integers(0, 2)),
-        )  # fmt: skip
-        layers.append(Layer(f"layer{i}", (Branch(op, source),), act))
-        source, shape = layers[-1].name, output_shape(op, shape)
-    network = Network(input_shape, tuple(layers))
-    T, N = draw(st.integers(1, 10)), draw(st.integers(1, 2))
-    x = draw(hnp.arrays(np.uint8, (T, N, *network.input_shape), elements=st.integers(0, 1), fill=st.nothing())).astype(
-        float
-    )
-    return Case(network, x, T, "spikes", kind="integer")

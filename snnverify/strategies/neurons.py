@@ -45,6 +45,12 @@ def restricted() -> bool:
     return bool(_FAMILIES.get())
 
 
+def families_of(kind: str) -> list[Mapping[str, Any]] | None:
+    """Classes of the subject that express activations of this type; None where nothing bounds what is drawn."""
+    families = _FAMILIES.get()
+    return [f for f in families.values() if f.get("type", "Neuron") == kind] if families else None
+
+
 def dyadic(shape: Shape, low: int = -8, high: int = 8, grid: int = GRID) -> st.SearchStrategy[Array]:
     """Arrays of ``k / 2^grid`` with k in [low, high]."""
     # every entry is drawn on its own: hypothesis would fill most of an array with one value, and silent cases show little
@@ -57,8 +63,8 @@ def neurons(draw: st.DrawFn, /, **fixed: Any) -> Neuron:
 
     Inside `within`, neurons of the subject's own classes alone.
     """
-    families = _FAMILIES.get()
-    family = draw(st.sampled_from(list(families.values()))) if families else None
+    families = families_of("Neuron")
+    family = None if families is None else draw(st.sampled_from(families) if families else st.nothing())
     axes: dict[str, Any] = {
         "theta": st.integers(1, 12).map(lambda k: k / 2.0**GRID),
         "amplitude": st.sampled_from([1.0, 0.5, 2.0]),

@@ -1,0 +1,79 @@
+"""The arrays of a Trace while it is made."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .. import __version__
+from ..activation import Cuba, Integer, SigmaDelta
+from ..network import Array, Flatten, Network, gated
+from ..trace import Case, Provenance, Record, Trace
+from .operations import apply, fan_out
+
+
+class Recorder:
+    """Recorded arrays of a run, filled tile by tile and block by block."""
+
+    def __init__(self, network: Network, case: Case, samples: int, marks: tuple[int, ...], record: Record) -> None:
+        shapes, potential = network.shapes, case.dtype
+        self.network, self.case, self.marks, self.record = network, case, marks, record
+        names = [layer.name for layer in network.spiking]
+        many = {v.name: isinstance(v.act, SigmaDelta) or getattr(v.act, "max_spikes", 1) != 1 for v in network.spiking}
+        kinds = {layer.name: np.int64 if isinstance(layer.act, Integer) else potential for layer in network.spiking}
+        self.readout = np.zeros((len(marks), samples, *shapes[network.output.name]))
+        self.counts = {k: np.zeros((samples, *shapes[k]), np.int32) for k in names}
+        self.v_end = {k: np.zeros((samples, *shapes[k]), kinds[k]) for k in names}
+        time_major = {k: (case.steps, samples, *shapes[k]) for k in names if record != "counts"}
+        self.spikes = {k: np.zeros(s, np.int32 if many[k] else np.uint8) for k, s in time_major.items()}
+        full = record == "full"
+        self.v = {k: np.zeros(s, kinds[k]) for k, s in time_major.items() if full}
+        self.v_peak = {k: np.zeros(s, kinds[k]) for k, s in time_major.items() if full}
+
+    def potentials(self, name: str, ts: slice, rows: slice) -> tuple[Array, Array] | None:
+        """Where the potentials of a block go; None where they are not recorded."""
+        return (self.v[name][ts, rows], self.v_peak[name][ts, rows]) if self.record == "full" else None
+
+    def spikes_of(self, name: str, s: Array, ts: slice, rows: slice) -> None:
+        """Take the spikes of a block."""
+        graded = isinstance(self.network[name].act, SigmaDelta)
+        self.counts[name][rows] += np.count_nonzero(s, axis=0) if graded else s.sum(0, dtype=np.int32)
+        if name in self.spikes:
+            self.spikes[name][ts, rows] = s
+
+    def output(self, value: Array, ts: slice, rows: slice) -> None:
+        """Add the output's values of a block to every mark that it reaches."""
+        for r, mark in enumerate(self.marks):
+            taken = min(mark, ts.stop) - ts.start
+            if taken > 0:
+                part = value[:taken].sum(0, dtype=np.float64)
+                self.readout[r, rows] += part if len(value) > 1 or taken == 1 else part * taken
+
+    def trace(self) -> Trace:
+        """The Trace; its arrays are not written to after this."""
+        shapes = self.network.shapes
+        events: dict[str, dict[str, int]] = {}
+        emitted = dict(self.counts)  # spikes that a layer hands on, [N, *shape]
+        for layer in self.network.layers:
+            counts, first = self.counts.get(layer.name), layer.branches[0]
+            operations = sum(
+                int((emitted[b.source].sum(0, dtype=np.int64) * fan_out(b.op, shapes[b.source])).sum())
+                for b in layer.branches
+                if b.source in emitted
+            )
+            if isinstance(layer.act, Cuba) and layer.act.recurrent is not None:
+                operations += int((counts.sum(0, dtype=np.int64) * np.count_nonzero(layer.act.recurrent, axis=0)).sum())  # type: ignore[union-attr]
+            passes = counts is None and len(layer.branches) == 1 and first.source in emitted
+            if passes and isinstance(first.op, Flatten):
+                emitted[layer.name], operations = apply(first.op, emitted[first.source]), 0  # it renames spikes
+            elif passes and gated(first):  # as many as the unit with the most
+                emitted[layer.name] = apply(first.op, emitted[first.source].astype(float)).astype(np.int64)
+            events[layer.name] = {
+                "spikes": 0 if counts is None else int(counts.sum(dtype=np.int64)),
+                "neuron_updates": 0 if counts is None else self.case.steps * counts.size,
+                "synaptic_operations": operations,
+            }
+        arrays = (self.counts, self.v_end, self.spikes, self.v, self.v_peak)
+        for a in (self.readout, *(a for d in arrays for a in d.values())):
+            a.setflags(write=False)  # owned here: the trace takes them without a copy
+        provenance = Provenance("simulate", __version__)
+        return Trace(self.readout, self.marks, *arrays, events=events, provenance=provenance)
