@@ -16,9 +16,8 @@ import numpy as np
 from ..content import Array, write_atomic
 from ..errors import CodecError, SnnverifyError, Unsupported
 from ..network import Shape
+from .hdf5 import inert
 
-BUDGET = 2**32  # bytes that a file may unpack to: a few kilobytes of HDF5 can declare terabytes of zeros
-DEPTH = 64  # groups within groups
 WIRES = (nir.Input, nir.Output, nir.ir.graph.Identity)  # nodes that hand on what they get
 
 
@@ -40,14 +39,14 @@ def read_nir(source: str | os.PathLike[str] | bytes | Array) -> nir.NIRGraph:
     Raises
     ------
     CodecError
-        Missing, truncated, no HDF5, no NIR graph, links out of the file or in a circle, or more than `BUDGET` bytes.
+        Missing, truncated, no HDF5, no NIR graph, links out of the file or in a circle, or more than `hdf5.BUDGET` bytes.
     """
     inside = isinstance(source, (bytes, np.ndarray))
     name = "NIR data" if inside else os.fspath(source)  # type: ignore[arg-type]
     try:
         data = bytes(source) if inside else Path(source).read_bytes()  # type: ignore[arg-type]
         with h5py.File(io.BytesIO(data), "r") as file:
-            _inert(file)
+            inert(file, "NIR")
         # without its type check: that refuses sound graphs (grouped convolutions, kernels that are not square)
         graph = nir.read(io.BytesIO(data), type_check=False)
     except FileNotFoundError:
@@ -76,34 +75,6 @@ def to_bytes(graph: nir.NIRGraph) -> bytes:
         said = " ".join(str(e).split())[:200]
         raise CodecError(f"graph: nir cannot write it ({said}); give every array an axis and every shape") from None
     return buffer.getvalue()
-
-
-def _inert(file: Any) -> None:
-    """Refuse what reaches out of the file, turns in a circle, or unpacks to more than the budget."""
-    total, seen, groups = 0, set(), [("", file, 0)]
-    while groups:
-        path, group, depth = groups.pop()
-        if depth > DEPTH:
-            raise CodecError(f"{path}: groups nest deeper than {DEPTH}")
-        for key in group:
-            here, link = f"{path}/{key}", group.get(key, getlink=True)
-            if not isinstance(link, h5py.HardLink):
-                raise CodecError(f"{here}: a {type(link).__name__}; a NIR file holds its data itself")
-            item = group[key]
-            address = h5py.h5o.get_info(item.id).addr
-            if address in seen:
-                raise CodecError(f"{here}: linked twice; a NIR file is a tree")
-            seen.add(address)
-            if isinstance(item, h5py.Group):
-                groups.append((here, item, depth + 1))
-                continue
-            if not isinstance(item, h5py.Dataset):
-                raise CodecError(f"{here}: a {type(item).__name__}, not an array")
-            if item.external or item.is_virtual:
-                raise CodecError(f"{here}: its data lie in another file")
-            total += item.nbytes if item.shape is not None else 0
-            if total > BUDGET:
-                raise CodecError(f"{here}: the file unpacks to more than {BUDGET} bytes")
 
 
 def flatten(graph: nir.NIRGraph) -> Flat:
