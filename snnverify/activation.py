@@ -160,7 +160,7 @@ class Cuba(Content):
         Loihi's refDelay, >= 1: the potential stays 0 for ``refractory - 1`` steps after the step of a spike; the current
         goes on.
     reset_interval, reset_offset : int
-        Every how many steps current and potential are cleared (None: never), and in which step first.
+        Current and potential are cleared before the steps that are ``reset_offset`` modulo ``reset_interval`` (None: never).
     overflow : {"refuse", "wrap", "none"}
         Outside 24 bits: `Unsupported`; u wraps by 2^24 into (-2^23, 2^23] and v is cut to +-(2^23 - 1), as in lava-nc; or
         states have no bounds, as in slayer on a CPU.
@@ -195,6 +195,7 @@ class Cuba(Content):
         _integers(self, "weight_exponent", -8, 7, "a 4-bit exponent is -8 ... 7")
         _integers(self, "bias_exponent", 0, 7, "a 3-bit exponent is 0 ... 7")
         _integers(self, "refractory", 1, None, "at least 1, which blocks no step")
+        _integers(self, "reset_offset", None, None, "a whole step")
         if self.reset_interval is not None:
             _integers(self, "reset_interval", 1, None, "at least 1 step, or None for no reset")
         for name, legal in (("overflow", ("refuse", "wrap", "none")), ("drive", ("current", "bias"))):
@@ -217,8 +218,7 @@ class SigmaDelta(Content):
         role "sigma":        sigma <- sigma + x, and hands on sigma           (the decoder of an output layer)
 
     The vectors of the lava-dl 0.6.0 wheel (pilotnet_sdnn) show it; with ``cum_error`` it is the accumulated
-    ``error <- error + d`` that is compared, and cleared where something other than 0 is sent (lava-nc 0.10.0,
-    proc/sdn/models.py).
+    ``error <- error + d`` that is compared, and cleared where it sends and d is not 0 (lava-nc 0.10.0, proc/sdn/models.py).
 
     Parameters
     ----------

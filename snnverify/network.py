@@ -289,11 +289,12 @@ def _integer(layer: Layer) -> None:
     for b in layer.branches:
         if isinstance(layer.act, Cuba) and layer.act.drive == "bias":
             continue  # a mantissa times a power of two: whether it is an integer depends on the input
+        encodes = isinstance(layer.act, SigmaDelta) and layer.act.role == "delta"
         if not whole(b.op):
             what = f"layer {layer.name!r}: a {type(b.op).__name__} with weights that are no integers"
             raise NetworkError(f"{what}; {kind} takes integers: quantise them first, and pool by sums")
         bias = getattr(b.op, "bias", None)
-        if bias is not None and np.any(bias):
+        if bias is not None and np.any(bias) and not encodes:  # an encoder's is part of its affine input
             raise NetworkError(f"layer {layer.name!r}: a branch has a bias; a {kind} layer has it in {kind}.bias")
 
 

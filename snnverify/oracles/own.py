@@ -11,14 +11,16 @@ from . import Oracle
 
 def oracle() -> Oracle:
     """Everything that the package offers, under test."""
-    from .. import __version__, stats
+    from .. import __version__, reference, stats
     from ..convert import convert, from_torch
     from ..convert.fold import fold, fold_batchnorm
-    from ..exchange import from_nir, nir_export, nir_run, to_nir
+    from ..exchange import from_nir, netx_bytes, netx_ignores, read_netx, to_nir
+    from ..exchange.nir_table import nir_export, nir_run
     from ..gate import judge
     from ..kernels import encode
     from ..simulate import forward, run
     from ..trace import compare
+    from .own_loihi import operators as loihi
 
     return Oracle(
         "snnverify",
@@ -34,15 +36,20 @@ def oracle() -> Oracle:
             "to_nir": to_nir,
             "nir_run": nir_run,
             "nir_export": nir_export,
+            "netx_bytes": lambda network: np.frombuffer(netx_bytes(network), np.uint8),
+            "netx_ignores": netx_ignores,
+            "read_netx": read_netx,
             "poisson": encode.poisson,
             "encode_poisson": lambda x, steps, seed: encode.poisson(x, 0, steps, seed, 0),
             "qcfs": _qcfs,
             "replaced_relus": _replaced_relus,
             "simulate": run,
             "compare": compare,
+            "unit": reference.unit,
             "exact_upper": stats.exact_upper,
             "verdict": stats.verdict,
             "gate": judge,
+            **loihi(),
         },
     )
 
