@@ -25,7 +25,7 @@ def register(add: Add) -> None:
     """Add the commands to the command line."""
     oracle = add(_oracle, "oracle", "Other implementations: list, install, look them over, print their known defects.")
     oracle.add_argument("action", choices=("list", "install", "doctor", "findings"))
-    oracle.add_argument("names", nargs="*", help="oracles; all of them by default (install: name them, or all)")
+    oracle.add_argument("names", nargs="*", help="oracles or environments; all by default (install: name them, or all)")
 
     fingerprint = add(_fingerprint, "fingerprint", "Tell from spikes alone what a library's neurons do in a time step.")
     fingerprint.add_argument("name", nargs="?", help="oracle, or oracle:neuron such as 'snntorch:Leaky(beta=0.5)'")
@@ -60,7 +60,7 @@ def _oracle(*, action: str, names: list[str], command: str) -> int:
 
 
 def _list(names: list[str]) -> int:
-    from .oracles.environments import table
+    from .oracles.environments import oracles_of, table
     from .oracles.users import registered
     from .report import render_rows
 
@@ -68,7 +68,8 @@ def _list(names: list[str]) -> int:
     rows += [(r.name, " ".join(r.library), "installed" if r.environment.whole else f"snnverify oracle install {r.name}")
              for r in table().values()]  # fmt: skip
     rows += [(name, spec, "this interpreter") for name, spec in registered().items()]
-    print(render_rows([r for r in rows if not names or r[0] in names], ["oracle", "library", "where"]))
+    wanted = {each for name in names for each in ((name,) if name in {r[0] for r in rows} else oracles_of(name))}
+    print(render_rows([r for r in rows if not names or r[0] in wanted], ["oracle", "library", "where"]))
     return 0
 
 

@@ -133,6 +133,18 @@ def grandchild():
     return subprocess.Popen(["sleep", "1000"]).pid
 
 
+def fork():
+    child = os.fork()
+    if child == 0:
+        time.sleep(1000)
+    return child
+
+
+def killed_with_a_fork():
+    fork()
+    killed()
+
+
 def imports(name):
     return __import__(name).__name__
 

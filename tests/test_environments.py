@@ -209,6 +209,24 @@ except KeyboardInterrupt:
 """
 
 
+def test_a_python_that_does_not_start_is_passed_over_for_one_of_pyenv(monkeypatch, tmp_path):
+    """pyenv's shims are on PATH and fail unless their version is switched on."""
+    shim = script(tmp_path / "bin" / "python3.2", "exit 127")
+    monkeypatch.setenv("PATH", f"{shim.parent}:{os.environ['PATH']}")
+    monkeypatch.setenv("PYENV_ROOT", str(tmp_path / "pyenv"))
+    assert environments._interpreter("3.2") is None
+    (tmp_path / "pyenv/versions/3.2.1").mkdir(parents=True)
+    real = script(tmp_path / "pyenv/versions/3.2.1/bin/python3.2", "exit 0")
+    assert environments._interpreter("3.2") == str(real)
+
+
+def test_the_name_of_an_environment_stands_for_its_oracles(home):
+    home["other"] = replace(home["tiny"], name="other")
+    assert environments.oracles_of("small") == ("tiny", "other")
+    assert environments.oracles_of("tiny") == ("tiny",)
+    assert [d.oracle for d in environments.doctor(["small"])] == ["tiny", "other"]
+
+
 def test_ctrl_c_leaves_nothing_that_is_taken_for_whole(home, uv, monkeypatch):
     monkeypatch.setenv("FAKE", "hang")
     with subprocess.Popen([sys.executable, "-c", INSTALL, PYTHON], stdout=subprocess.PIPE, text=True) as child:
@@ -255,6 +273,10 @@ def test_the_diagnosis_of_an_oracle():
             raise Unsupported("leak", "no")
         return good(case, record)
 
+    def integer(case, record):
+        assert (case.kind, case.network.output.act.threshold, case.network.output.act.delay) == ("integer", 1, 0)
+        return good(case, record)
+
     def broken(case, record):
         raise ZeroDivisionError("by\nzero")
 
@@ -267,6 +289,8 @@ def test_the_diagnosis_of_an_oracle():
     leaky = {"if": {"theta": ANY}, "lif": {"leak": (0.5, 0.75), "v_init": ANY}}
     assert state() == state(simulator=good) == state(simulator=lacking, families=leaky) == "ok"
     assert state(simulator=lacking) == "it runs none of its own neurons: leak: no"
+    whole = {"cuba": {"type": "Cuba", "threshold": ANY, "delay": (0,)}}
+    assert state(simulator=integer, families=whole) == "ok"
     assert state(simulator=broken) == "ZeroDivisionError: by zero"
     assert state(simulator=silent).startswith("its trace has no spikes [4, 1, 1]")
     assert environments.diagnose("x", lambda: Oracle("x", "7")).versions["version"] == "7"

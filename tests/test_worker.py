@@ -92,6 +92,9 @@ FAULTS = {
     "leave": "faulty: its worker ended with exit code 7 (operator 'leave'); its stderr ends: "
     "line 4997 | line 4998 | line 4999",
     "killed": ENDED + "SIGKILL, most likely for want of memory (operator 'killed'); its stderr is empty",
+    # at once, not when the fork closes its copy of the stream
+    "killed_with_a_fork": ENDED
+    + "SIGKILL, most likely for want of memory (operator 'killed_with_a_fork'); its stderr is",
     "hang": STOPPED + "(operator 'hang'); its stderr ends: waiting for a licence",
     "hang_hard": STOPPED + "(operator 'hang_hard'); its stderr is empty",
     "scribble": "faulty: its worker talked nonsense (b'Epoch 1/10",
@@ -203,6 +206,14 @@ def test_the_worker_ends_with_the_last_reference_and_takes_its_children_along(fo
     os.kill(pids[1], 0)
     del mine
     assert all(gone(pid) for pid in pids)
+
+
+def test_what_a_worker_forked_dies_with_it(foreign, spec):
+    mine = hosts.remote("mine", foreign, spec)
+    pid, forked = mine.operator("identity")()[0], mine.operator("fork")()
+    os.kill(forked, 0)
+    os.kill(pid, signal.SIGKILL)
+    assert gone(forked)
 
 
 def test_a_worker_that_died_between_calls_is_replaced(foreign, spec):

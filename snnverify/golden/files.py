@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import numpy as np
 
 from .. import oracles, reference
 from ..errors import GoldenError, NetworkError
-from ..network import Layer, Network, Neuron
+from ..network import Integer, Layer, Network, Neuron
 from ..oracles.recorded import RECEIVED, Golden, folder, names, read
 from ..schema import breaches
 from ..trace import Case, Trace, compare
@@ -178,10 +178,14 @@ def describe(golden: Golden) -> dict[str, Any]:
 def _words(network: Network, layer: Layer) -> Iterator[str]:
     yield " + ".join(f"{type(b.op).__name__}({b.source})" for b in layer.branches)
     yield f"-> {list(network.shapes[layer.name])}"
-    if isinstance(layer.act, Neuron):
-        plain = Neuron()
-        axes = {k: v for k, v in vars(layer.act).items() if not k.startswith("_") and v != getattr(plain, k)}
-        yield f"Neuron({', '.join(f'{k}={v!r}' for k, v in axes.items())})"
+    if isinstance(layer.act, (Neuron, *Integer)):
+        axes = {f.name: getattr(layer.act, f.name) for f in fields(layer.act)}
+        told = (f"{f.name}={_value(axes[f.name])}" for f in fields(layer.act) if np.any(axes[f.name] != f.default))
+        yield f"{type(layer.act).__name__}({', '.join(told)})"
+
+
+def _value(v: Any) -> str:
+    return repr(v.tolist() if isinstance(v, np.ndarray) else v)
 
 
 @cache

@@ -179,8 +179,10 @@ SEMANTICS: Mapping[str, Semantics] = {
 
 @cache
 def grid() -> dict[str, Design]:
-    """Return every case of the grid by name, ``<semantics>_<form>``."""
-    found = {}
+    """Return every case of the grid by name, ``<semantics>_<form>``; Loihi's integer ones are a module of their own."""
+    from .grid_loihi import loihi_grid
+
+    found = dict(loihi_grid())
     for name, semantics in SEMANTICS.items():
         act = Neuron(**semantics.axes)
         for key in semantics.forms.split():

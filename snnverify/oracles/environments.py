@@ -24,17 +24,18 @@ from typing import Any
 
 import numpy as np
 
-from ..activation import Neuron
+from ..activation import Cuba, Neuron, SigmaDelta
 from ..content import write_atomic
 from ..errors import ConfigError, OracleError, Unavailable, Unsupported
-from ..network import Branch, Layer, Network, Scale
+from ..network import Branch, Dense, Layer, Network, Scale
 from ..objects import last_line, nearest
 from ..trace import Case
-from . import ANY, Families, Oracle
+from . import ANY, ONE, Families, Oracle
 from .hosts import clean_environment, remote, versions
 
 MARKER = "snnverify.json"
 _TAIL = 5  # lines of a failed command that a message ends with
+_KINDS: Mapping[str, Any] = {kind.__name__: kind for kind in (Neuron, Cuba, SigmaDelta)}  # what families speak of
 _SOURCES = ("find-links", "index-url", "no-index")  # settings of pip that tell where packages come from
 
 
@@ -176,10 +177,15 @@ def install(name: str, progress: Callable[[str], None] = lambda line: None, *, a
     return environment.interpreter
 
 
+def oracles_of(name: str) -> tuple[str, ...]:
+    """Oracles that a name stands for: one of the table, or all of an environment."""
+    within = tuple(row.name for row in table().values() if row.environment.name == name)
+    return within if within and name not in table() else (_row(name).name,)
+
+
 def doctor(names: Iterable[str] | None = None) -> Iterator[Diagnosis]:
-    """Look over oracles of the table (by default all), one after the other."""
-    for name in table() if names is None else names:
-        _row(name)
+    """Look over oracles of the table (by default all; by the name of an environment its own), one after the other."""
+    for name in table() if names is None else (each for given in names for each in oracles_of(given)):
         yield diagnose(name, lambda name=name: connect(name))  # type: ignore[misc]
 
 
@@ -198,9 +204,12 @@ def diagnose(name: str, make: Callable[[], Oracle]) -> Diagnosis:
 def _tried(oracle: Oracle) -> str:
     said = ""
     for act in _acts(oracle.families):
-        network = Network((1,), (Layer("cell", (Branch(Scale()),), act),))
+        plain = isinstance(act, Neuron)
+        op = Scale() if plain else Dense(np.full((1, 1), 2.0))  # Loihi's blocks begin with a synapse, of an even weight
+        case = Case(Network((1,), (Layer("cell", (Branch(op),), act),)), np.ones((1, 1)), 4,
+                    kind="rough" if plain else "integer")  # fmt: skip
         try:
-            spikes = oracle.run(Case(network, np.ones((1, 1)), 4)).spikes.get("cell")
+            spikes = oracle.run(case).spikes.get("cell")
         except Unsupported as e:
             said = f"it runs none of its own neurons: {e}"
             continue
@@ -209,11 +218,12 @@ def _tried(oracle: Oracle) -> str:
     return said
 
 
-def _acts(families: Families) -> Iterator[Neuron]:
+def _acts(families: Families) -> Iterator[Neuron | Cuba | SigmaDelta]:
     """A neuron of each family, with the first legal value of each axis."""
     for family in families.values() or ({},):
-        given = {f.name: family[f.name][0] for f in fields(Neuron) if family.get(f.name, ANY) != ANY}
-        yield Neuron(**given)
+        kind = _KINDS[family.get("type", "Neuron")]
+        given = {f.name: family[f.name][0] for f in fields(kind) if family.get(f.name, ANY) not in (ANY, ONE)}
+        yield Cuba(**({"threshold": 1} | given)) if kind is Cuba else kind(**given)
 
 
 def _row(name: str) -> Row:
@@ -243,11 +253,12 @@ def _commands(e: Environment) -> list[tuple[str, Sequence[str]]]:
 
 
 def _interpreter(version: str) -> str | None:
-    """A Python of that version: this one, or one on PATH that really starts."""
+    """A Python of that version that really starts: this one, or one on PATH or among pyenv's (whose shims may not)."""
     if version == f"{sys.version_info[0]}.{sys.version_info[1]}":
         return sys.executable
-    found = shutil.which(f"python{version}")
-    return found if found and subprocess.run([found, "-c", ""], capture_output=True).returncode == 0 else None
+    pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv") / "versions"
+    found = [shutil.which(f"python{version}"), *map(str, sorted(pyenv.glob(f"*/bin/python{version}")))]
+    return next((p for p in found if p and subprocess.run([p, "-c", ""], capture_output=True).returncode == 0), None)
 
 
 def _pip_is_configured() -> bool:

@@ -27,6 +27,7 @@ def main(target: str, root: str) -> None:
     if sys.version_info < (3, 10):  # noqa: UP036 - any interpreter may be named
         sys.exit(f"Python {sys.version.split()[0]} is too old: an oracle's interpreter needs 3.10 or later")
     _die_with_parent()
+    os.register_at_fork(after_in_child=lambda: _forked(incoming, outgoing))
     _load_package()
     from snnverify.oracles import wire
 
@@ -56,6 +57,13 @@ def _die_with_parent() -> None:
             return
     if os.getppid() != parent:
         sys.exit("the host is gone")
+
+
+def _forked(*streams: int) -> None:
+    """What a library forks dies with this process, too, and keeps no end of its streams open."""
+    for stream in streams:
+        os.close(stream)
+    _die_with_parent()
 
 
 def _load_package() -> None:

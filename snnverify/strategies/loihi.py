@@ -79,7 +79,9 @@ def integer_acts(draw: st.DrawFn, /, kind: type, shape: Shape, **fixed: Any) -> 
     defaults = {f.name: f.default for f in fields(kind)}
     legal: Mapping[str, Any] = dict.fromkeys(axes, ANY)
     if (families := families_of(kind.__name__)) is not None:
-        legal = draw(st.sampled_from(families) if families else st.nothing())
+        # a class that needs another value than the default of an axis that is not drawn is none for this case
+        fitting = [f for f in families if all(name in axes or _takes(f, name, defaults[name]) for name in defaults)]
+        legal = draw(st.sampled_from(fitting) if fitting else st.nothing())
     given = {}
     for name, strategy in axes.items():
         values = legal.get(name, (defaults[name],))
@@ -93,6 +95,11 @@ def integer_acts(draw: st.DrawFn, /, kind: type, shape: Shape, **fixed: Any) -> 
         else:
             given[name] = draw(st.sampled_from(values))
     return kind(**given)
+
+
+def _takes(family: Mapping[str, Any], name: str, value: Any) -> bool:
+    legal = family.get(name, (value,))
+    return legal in (ANY, ONE) or value in legal
 
 
 def _legal(values: tuple[Any, ...], drawn: Any) -> bool:
@@ -117,8 +124,11 @@ def integer_ops(draw: st.DrawFn, /, shape: Shape) -> Op:
 
 
 @st.composite
-def integer_cases(draw: st.DrawFn, /, depth: int = 2, steps: int = 10, encoding: str = "spikes", **fixed: Any) -> Case:
-    """Networks of `Cuba` layers: dense, convolutions, flattening, sum pooling, sums of branches; binary input trains."""
+def integer_cases(draw: st.DrawFn, /, depth: int = 2, steps: int = 10, read_out: bool = False, **fixed: Any) -> Case:
+    """Networks of `Cuba` layers: dense, convolutions, flattening, sum pooling, sums of branches; binary input trains.
+
+    With `read_out` some end in an analog layer, with fractions in its weights or bias.
+    """
     shape = input_shape = draw(st.sampled_from([(2,), (3,), (1, 3, 3), (2, 2, 3)]))
     layers: list[Layer] = []
     source = INPUT
@@ -139,6 +149,9 @@ def integer_cases(draw: st.DrawFn, /, depth: int = 2, steps: int = 10, encoding:
                             else Branch(op, source))  # fmt: skip
         layers.append(Layer(f"layer{i}", tuple(branches), draw(integer_acts(Cuba, shape, **fixed))))
         source = layers[-1].name
+    if read_out and not restricted() and draw(st.booleans()):
+        factor, bias = (draw(st.sampled_from([1.0, 3.0, 0.5])), draw(st.sampled_from([None, 0.75, -1.25])))
+        layers.append(Layer("out", (Branch(Scale(factor, bias), source),)))
     T, N = draw(st.integers(1, steps)), draw(st.integers(1, 2))
     x = draw(integers((T, N, *input_shape), 0, 1))
     return Case(Network(input_shape, tuple(layers)), x.astype(float), T, "spikes", kind="integer")
