@@ -15,7 +15,7 @@ from ..content import Array
 from ..errors import Unsupported
 from ..findings import Measure
 from ..network import Branch, Conv, Dense, Layer, Network
-from ..oracles import Oracle
+from ..oracles import ANY, Oracle
 from ..strategies import biased_inputs, graded_cases, integer_acts, integer_cases, integers
 from ..trace import Case
 from . import check
@@ -41,7 +41,7 @@ def alike(case: Case, subject: Oracle) -> Iterator[Measure]:
             yield Measure(f"{kind} off", abs(ours.events[name][kind] - count), where=name)
 
 
-@check("simulator", integer_cases())
+@check("simulator", integer_cases(read_out=True))
 def exact(case: Case, subject: Oracle) -> Iterator[Measure]:
     """Every spike, potential, count and event of a CUBA network equals the reference in every bit, over all axes of the neuron [Intel's recurrence: recorded traces of lava-dl 0.6.0; lava-nc 0.10.0, proc/lif/models.py]."""
     yield from alike(case, subject)
@@ -57,6 +57,13 @@ def input_bias(case: Case, subject: Oracle) -> Iterator[Measure]:
 def graded(case: Case, subject: Oracle) -> Iterator[Measure]:
     """Messages, activations and sums of sigma-delta units equal the reference in every bit [lava-nc 0.10.0, proc/sdn/models.py; recorded pilotnet_sdnn]."""
     yield from alike(case, subject)
+
+
+def prompt(subject: Oracle) -> int:
+    """Smallest delay of a CUBA layer that the subject has: some cannot but lag their source by a step."""
+    legal = [f.get("delay", (1,)) for f in subject.families.values()
+             if f.get("type") == "Cuba" and "current" in f.get("drive", ("current",))]  # fmt: skip
+    return 0 if not legal or ANY in legal else min(min(delays) for delays in legal)
 
 
 def one_unit(op: Any, act: Cuba, x: Array) -> Case:
@@ -76,8 +83,9 @@ def firing_period(d: dict[str, int], subject: Oracle) -> Iterator[Measure]:
     w = d["weight"] + d["weight"] % 2  # an even mantissa, which every 8-bit synapse holds
     theta = w * d["share"] or d["threshold"]  # two draws of three tie with the threshold
     period = theta // w + 1
-    trace = subject.run(one_unit(Dense(np.array([[w]])), Cuba(theta, delay=0), np.ones((d["steps"], 1, 1))))
-    fires = [t for t in range(d["steps"]) if (t + 1) % period == 0]
+    late = prompt(subject)
+    trace = subject.run(one_unit(Dense(np.array([[w]])), Cuba(theta, delay=late), np.ones((d["steps"], 1, 1))))
+    fires = [t for t in range(late, d["steps"]) if (t + 1 - late) % period == 0]
     yield Measure("steps of spikes", differences(np.flatnonzero(trace.spikes["unit"]), fires))
 
 
@@ -91,13 +99,13 @@ IMPULSES: Any = st.tuples(
 def mirror(drawn: Any, subject: Oracle) -> Iterator[Measure]:
     """Rounding toward zero is odd: below threshold the potentials under -W are those under W with the sign changed, and an undriven one never grows [by hand: rz(-x) = -rz(x)]."""
     w, x, current_decay, voltage_decay = drawn
-    act = Cuba(131071, current_decay, voltage_decay, delay=0)
+    act = Cuba(131071, current_decay, voltage_decay, delay=prompt(subject))
     up, down = (subject.run(one_unit(Dense(2 * s * w), act, x)) for s in (1, -1))
     if not up.v:
         raise Unsupported(subject.name, "it does not tell potentials")
     yield Measure("potentials not mirrored", differences(down.v["unit"], -up.v["unit"]))
     still = subject.run(one_unit(Dense(2 * w), replace(act, current_decay=4096), np.concatenate([x[:1], 0 * x])))
-    size = np.abs(still.v["unit"].astype(np.int64)).ravel()
+    size = np.abs(still.v["unit"][act.delay :].astype(np.int64)).ravel()
     yield Measure("an undriven potential grew", float(np.sum(size[1:] > size[:-1])))
     # with a decay d of 4096 whatever is left loses at least 1 as long as |v| d >= 4096 does not round to nothing
     lost = size[:-1] - size[1:]
@@ -136,14 +144,16 @@ def output_delay(case: Case, subject: Oracle) -> Iterator[Measure]:
     channels = np.arange(shape[0]) % 2 * k  # every other channel is late
     weight = np.eye(shape[0], dtype=np.int64) * 127
     op = Dense(weight) if len(shape) == 1 else Conv(weight.reshape(*weight.shape, 1, 1))
-    relay = Layer("relay", (Branch(op, layer.name),), Cuba(0, delay=0))
+    more = prompt(subject)
+    relay = Layer("relay", (Branch(op, layer.name),), Cuba(0, delay=more))
     layers = (*case.network.layers[:-1], replace(layer, act=replace(layer.act, axon_delay=channels)), relay)  # type: ignore[type-var]
     trace = subject.run(replace(case, network=replace(case.network, layers=layers)))
     plain = subject.run(case).spikes[layer.name]
     yield Measure("the unit's own spikes moved", differences(trace.spikes[layer.name], plain), where=layer.name)
     for c, late in enumerate(channels.tolist()):
-        arrived = trace.spikes["relay"][:, :, c]
-        yield Measure("spikes not late by the axon's delay", differences(arrived[late:], plain[: max(case.steps - late, 0), :, c]),
+        arrived = trace.spikes["relay"][late + more :, :, c]
+        sent = plain[: max(case.steps - late - more, 0), :, c]
+        yield Measure("spikes not late by the axon's delay", differences(arrived, sent),
                       where=f"channel {c}")  # fmt: skip
 
 
@@ -188,7 +198,7 @@ def weight_exponent(case: Case, subject: Oracle) -> Iterator[Measure]:
 
 LOUD: Any = integer_acts(
     Cuba, (2,), threshold=131071, current_decay=st.sampled_from([0, 1, 300]), voltage_decay=st.sampled_from([0, 1, 4096]),
-    weight_exponent=7, overflow="wrap", delay=0, axon_delay=0, recurrent=None, reset_interval=None, refractory=1,
+    weight_exponent=7, overflow="wrap", delay=st.sampled_from([0, 1]), axon_delay=0, recurrent=None, reset_interval=None, refractory=1,
     bias=st.integers(-4000, 4000), bias_exponent=st.sampled_from([6, 7]),
 )  # fmt: skip
 
@@ -208,18 +218,31 @@ def overflow(drawn: Any, subject: Oracle) -> Iterator[Measure]:
     yield from alike(loud_case, subject)
     if subject.families:
         return
-    strict = replace(loud_case.network, layers=(replace(loud, act=replace(act, current_decay=0, overflow="refuse")),))
-    try:
-        subject.run(replace(loud_case, network=strict))
-    except Unsupported:
-        yield Measure("left in silence", 0.0)
-    else:
-        yield Measure("left in silence", 1.0)
+    for row in rows:  # at either end
+        strict = Layer("unit", (Branch(Dense(row[None])),), Cuba(131071, 0, weight_exponent=7))
+        try:
+            subject.run(replace(loud_case, network=Network((5,), (strict,)), x=np.ones((10, 1, 5)), steps=10))
+        except Unsupported:
+            yield Measure("24 bits left in silence", 0.0)
+        else:
+            yield Measure("24 bits left in silence", 1.0, where=f"weights {row[0]}")
+
+
+@st.composite
+def recurrent_cases(draw: st.DrawFn) -> Case:
+    """Two units that excite and inhibit each other, on trains of several steps."""
+    weights = integers((2, 2), -128, 127)
+    act = draw(integer_acts(Cuba, (2,), recurrent=weights, threshold=st.integers(0, 60), overflow="none"))
+    x = draw(integers((6, 1, 2), 0, 1)).astype(float)
+    layer = Layer("unit", (Branch(Dense(np.array([[64, 32], [-16, 127]]))),), act)
+    return Case(Network((2,), (layer,)), x, 6, "spikes", kind="integer")
 
 
 @check(
     "operators",
-    integer_cases(reset_interval=st.sampled_from([2, 3, 5]), axon_delay=st.sampled_from([0, 2])) | graded_cases(),
+    recurrent_cases()
+    | integer_cases(reset_interval=st.sampled_from([2, 3, 5]), axon_delay=st.sampled_from([0, 2]))
+    | graded_cases(),
 )
 def tiles(case: Case, subject: Oracle) -> Iterator[Measure]:
     """A run in tiles of a sample and blocks of a step is the run as a whole: delays, decays, refractory steps, residues and the clock of resets go on [definition of simulate]."""
@@ -241,13 +264,13 @@ def beyond_float32(drawn: tuple[int, bool, int], subject: Oracle) -> Iterator[Me
     op: Any = Conv(row.reshape(1, 1, 5)) if folded else Dense(row[None])
     trains = x[:, None, None, :] if folded else x[:, None, :]
     act = Cuba(131071, voltage_decay=4096, delay=0, overflow="none")
-    trace = subject.run(one_unit(op, act, trains))
-    if not trace.v_peak:
-        raise Unsupported(subject.name, "it does not tell potentials")
-    by_hand = [64 * sum(int(w) * int(i) for w, i in zip(row, step, strict=True)) for step in x]
-    yield Measure(
-        "sums differ", differences(trace.v_peak["unit"].astype(np.int64).ravel(), by_hand), where=f"2^24 {off:+d}"
-    )
+    by_hand = np.array([64 * sum(int(w) * int(i) for w, i in zip(row, step, strict=True)) for step in x])
+    for sign in (1, -1):
+        trace = subject.run(one_unit(op, act, sign * trains))
+        if not trace.v_peak:
+            raise Unsupported(subject.name, "it does not tell potentials")
+        off_by = differences(trace.v_peak["unit"].astype(np.int64).ravel(), sign * by_hand)
+        yield Measure("sums differ", off_by, where=f"2^24 {off:+d}, inputs {sign:+d}")
 
 
 WEIGHTED: Any = integer_cases(recurrent=None).map(lambda case: replace(case, network=_weighted(case.network)))
