@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from . import __version__, cli_oracles
+from . import __version__, cli_lava, cli_oracles, cli_vectors
 from .errors import CodecError, ConfigError, SnnverifyError
 
 
@@ -102,6 +102,8 @@ def _parser() -> _Parser:
     )
 
     cli_oracles.register(add)
+    cli_lava.register(add)
+    cli_vectors.register(add)
 
     mutants = add(_mutants, "mutants", "Break the package in many ways and tell which checks notice.")
     mutants.add_argument("patterns", nargs="*", help="names of mutants; all by default")
