@@ -25,12 +25,16 @@ PACKAGE = Path(__file__).parent
 # Rooms whose checks can reach the code that a family of mutants patches.
 ROOMS = {
     "simulator": ("dynamics", "invariance", "parity", "golden", "conversion", "converter", "model"),
+    "quantized": ("quantized",),
     "encoder": ("encoding", "operators"),
     "qcfs": ("operators",),
     "exchange": ("exchange",),
+    "netx": ("netx",),
+    "blocks": ("blocks",),
     "converter": ("conversion", "converter", "calibration", "model"),
     "fold": ("batchnorm", "conversion", "model"),
     "import": ("importer",),
+    "vectors": ("vectors",),
     "gate": ("statistics",),
     "fidelity": ("model", "parity"),
 }
@@ -121,16 +125,21 @@ def _preload() -> None:
 def _outcomes(task: tuple[tuple[str, ...], dict[str, str], int]) -> dict[str, str]:
     """In a process of its own: import the package patched, run the checks of some rooms, return name -> outcome."""
     rooms, sources, examples = task
+    patch(sources)
+    try:
+        return _judge(rooms, examples)
+    except Exception as e:  # the bug broke the package as a whole
+        return {"package": f"error: {e}"}
+
+
+def patch(sources: dict[str, str]) -> None:
+    """Let this process, which must be one of its own, import the package anew with other texts of some files."""
     for name in [n for n in sys.modules if n.split(".")[0] == "snnverify"]:
         del sys.modules[name]
     sys.meta_path.insert(0, _Patching(sources))
     import torch
 
     torch.set_num_threads(1)
-    try:
-        return _judge(rooms, examples)
-    except Exception as e:  # the bug broke the package as a whole
-        return {"package": f"error: {e}"}
 
 
 def _judge(rooms: Sequence[str], examples: int) -> dict[str, str]:

@@ -13,16 +13,16 @@ ORDER = (
     ("errors", "content", "objects", "schema"),
     ("activation", "stats", "idx"),
     ("kernels", "network", "findings"),
-    ("trace", "bounds"),
+    ("trace", "bounds", "loihi"),
     ("simulate", "reference", "oracles", "data", "gate"),
     ("convert", "config"),
     ("fidelity", "zoo", "strategies", "exchange"),
     ("golden", "fingerprint", "diagnosis"),
     ("checks",),
     ("run",),
-    ("pipeline", "mutation"),
+    ("pipeline", "mutation", "lava_demo"),
     ("report",),
-    ("plugin", "cli_oracles", "cli"),
+    ("plugin", "cli_oracles", "cli_vectors", "cli_lava", "cli"),
     ("__main__",),
 )
 LEVEL = {room: level for level, rooms in enumerate(ORDER) for room in rooms}
@@ -33,9 +33,10 @@ HOMES = {
     "torch": {"convert", "zoo", "pipeline", "mutation", "oracles"}, "safetensors": {"convert", "zoo"}, "tqdm": {"cli"},
     "scipy": {"stats", "checks"}, "nir": {"exchange", "oracles"}, "h5py": {"exchange", "oracles"},
 }  # fmt: skip
-PORTABLE = {"__init__", "errors", "content", "objects", "activation", "network", "trace", "oracles"}
-# The adapter of our own package reaches everything, inside its function and in this interpreter alone.
-LAZY = {"oracles/own.py", "oracles/reference.py"}
+PORTABLE = {"__init__", "errors", "content", "objects", "activation", "network", "trace", "oracles", "loihi"}
+# The adapter of our own package reaches everything, inside its function and in this interpreter alone; that of netx writes
+# its files with `exchange`.
+LAZY = {"oracles/own.py", "oracles/own_loihi.py", "oracles/reference.py", "oracles/lava_netx_file.py"}
 
 
 def modules():
