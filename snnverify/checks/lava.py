@@ -65,6 +65,17 @@ def trains(shape: Shape) -> st.SearchStrategy[Array]:
     return hnp.arrays(np.uint8, shape, elements=st.integers(0, 1), fill=st.nothing()).map(lambda x: x.astype(float))
 
 
+def pairs(*values: int) -> st.SearchStrategy[int | tuple[int, int]]:
+    """One of the values for both axes, or one for each."""
+    one = st.sampled_from(values)
+    return one | st.tuples(one, one)
+
+
+def both(value: int | tuple[int, int]) -> tuple[int, int]:
+    """What holds along y, and along x."""
+    return (value, value) if isinstance(value, int) else (value[0], value[1])
+
+
 DECAYS = st.sampled_from(
     [0.0, 1.0, 0.25, 0.5 / 4096, 1.5 / 4096, 1 / 4096, 4095 / 4096, 4095.5 / 4096, 0.1]
 ) | st.floats(0, 1)
@@ -72,7 +83,7 @@ DECAYS = st.sampled_from(
 
 @st.composite
 def blocks(draw: st.DrawFn, /, kinds: tuple[str, ...] = ("dense", "conv", "pool"), **fixed: Any) -> Block:
-    """A spiking block with off-grid parameters; keywords fix parameters."""
+    """A spiking block with off-grid parameters; keywords fix parameters. An affine one sees whole numbers, up to what 24 bits hold."""
     kind, scale = draw(st.sampled_from(kinds)), draw(SCALES)
     steps = st.integers(0, 200).map(lambda k: k / scale)
     params: dict[str, Any] = {
@@ -83,15 +94,22 @@ def blocks(draw: st.DrawFn, /, kinds: tuple[str, ...] = ("dense", "conv", "pool"
     T, N = draw(st.integers(1, 6)), draw(st.integers(1, 2))
     if kind in ("dense", "affine"):
         n, m = draw(st.integers(1, 4)), draw(st.integers(1, 3))
-        return Block(kind, params, ordinary(draw, (m, n), scale), draw(trains((T, N, n))))
+        x = draw(trains((T, N, n)))
+        if kind == "affine":  # without decays the potential is a sum over T (T + 1) / 2 steps of n inputs
+            x = x * draw(st.sampled_from([1, (1 << 23) // (64 * 256 * n * T * (T + 1) // 2)]))
+        return Block(kind, params, ordinary(draw, (m, n), scale), x)
     if kind == "pool":
-        kernel = draw(st.sampled_from([1, 2, 3]))
-        shape = (draw(st.integers(1, 3)), kernel * draw(st.integers(1, 2)), kernel * draw(st.integers(1, 2)))
+        kernel = draw(pairs(1, 2, 3))
+        shape = (draw(st.integers(1, 3)), *(k * draw(st.integers(1, 2)) for k in both(kernel)))
         return Block(kind, params | {"kernel": kernel, "stride": kernel}, None, draw(trains((T, N, *shape))))
     groups = draw(st.sampled_from([1, 1, 2]))
     a, b = groups * draw(st.integers(1, 2)), groups * draw(st.integers(1, 2))
-    geometry = {"stride": draw(st.integers(1, 2)), "padding": draw(st.integers(0, 1)),
-                "dilation": draw(st.integers(1, 2)), "groups": groups}  # fmt: skip
+    geometry = {
+        "stride": draw(pairs(1, 2)),
+        "padding": draw(pairs(0, 1)),
+        "dilation": draw(pairs(1, 2)),
+        "groups": groups,
+    }
     kernel = draw(st.integers(1, 2))
     shape = (a, draw(st.integers(3, 4)), draw(st.integers(3, 5)))
     weight = ordinary(draw, (b, a // groups, kernel, draw(st.integers(1, 2))), scale)
@@ -125,8 +143,7 @@ def by_hand(d: Block) -> tuple[Network, Cuba]:
     act = Cuba(cut_threshold(p["threshold"], p["scale"]), nearest_decay(p["current_decay"]), nearest_decay(p["voltage_decay"]),
                delay=0)  # fmt: skip
     if d.kind == "pool":
-        pad = (p.get("padding", 0),) * 2
-        window = Pool("sum", (p["kernel"],) * 2, (p.get("stride", p["kernel"]),) * 2, pad)
+        window = Pool("sum", both(p["kernel"]), both(p["stride"]), both(p.get("padding", 0)))
         layers: tuple[Layer, ...] = (
             Layer("sum", (Branch(window),)),
             Layer("y", (Branch(Scale(float(nearest_even(1.0, p["scale"]))), "sum"),), act),
@@ -134,8 +151,8 @@ def by_hand(d: Block) -> tuple[Network, Cuba]:
     else:
         assert d.weight is not None
         w = mapped(nearest_even, d.weight, p["scale"]).astype(float)
-        pads = ((p.get("padding", 0),) * 2,) * 2
-        op: Op = Dense(w) if w.ndim == 2 else Conv(w, None, (p["stride"],) * 2, pads, (p["dilation"],) * 2, p["groups"])
+        pads = tuple((n, n) for n in both(p.get("padding", 0)))
+        op: Op = Dense(w) if w.ndim == 2 else Conv(w, None, both(p["stride"]), pads, both(p["dilation"]), p["groups"])
         layers = (Layer("y", (Branch(op),), act),)
     return Network(tuple(shape), layers), act
 
@@ -158,11 +175,47 @@ def expected(d: Block) -> tuple[Array, Array, Array]:
 
 @dataclass(frozen=True, eq=False)
 class Chained(Content):
-    """A network of IF or LIF neurons on the grid of `scale`, and spikes for it [T, N, *shape]."""
+    """A network of IF or LIF neurons on the grid of `scale`, spikes for it [T, N, *shape], and the delay of its blocks."""
 
     network: Network
     x: Array
     scale: int
+    delay: int = 0
+
+
+DELAYS = st.sampled_from([0, 0, 1, 2])
+
+
+def pooled(draw: st.DrawFn, window: Pool, source: str, channels: int, act: Neuron) -> tuple[Layer, ...]:
+    """Pooling with neurons in its own layer, or in one behind it that multiplies, as `convert` with pool_neurons makes it.
+
+    The threshold is multiplied too, which is exact for dyadic ones: the neurons fire as without the factor.
+    """
+    factors = st.sampled_from([0.25, 0.5, 1.0, 2.0, 3.0])
+    factor: Any = draw(st.none() | factors | st.lists(factors, min_size=channels, max_size=channels).map(np.array))
+    if factor is None:
+        return (Layer("pool", (Branch(window, source),), act),)
+    scaled = replace(act, theta=act.theta * factor)
+    return Layer("window", (Branch(window, source),)), Layer("pool", (Branch(Scale(factor), "window"),), scaled)
+
+
+@st.composite
+def pools(draw: st.DrawFn) -> Chained:
+    """Spikes into one pooling, whose windows may overlap and reach over the edge, at any scale.
+
+    A potential is a multiple of 128 as below, and with a threshold of halves (an even weight times it is whole) a leak
+    of 1/2 is exact.
+    """
+    kernel, stride = (draw(st.tuples(st.integers(1, 3), st.integers(1, n))) for n in (3, 2))
+    padding = tuple(draw(st.integers(0, k // 2)) for k in kernel)
+    sides = [draw(st.integers(1, 2)) * s + k - 2 * p for k, s, p in zip(kernel, stride, padding, strict=True)]
+    leak, channels = draw(st.sampled_from([1.0, 0.5])), draw(st.integers(1, 2))
+    theta = draw(st.integers(1, 200)) / 64 if leak == 1 else draw(st.integers(1, 4)) / 2
+    window = Pool(draw(st.sampled_from(["average", "sum"])), kernel, stride, padding)
+    act = Neuron(theta=theta, fires=draw(st.sampled_from([">=", ">"])), reset="value", leak=leak)
+    network = Network((channels, *sides), pooled(draw, window, INPUT, channels, act))
+    x = draw(trains((draw(st.integers(1, 7)), 1, channels, *sides)))
+    return Chained(network, x, draw(st.integers(1, 300)), draw(DELAYS))
 
 
 @st.composite
@@ -177,9 +230,9 @@ def sequential(draw: st.DrawFn, /, pooling: bool) -> Chained:
     def grid(*shape: int) -> Array:
         return draw(hnp.arrays(np.int16, shape, elements=st.integers(-100, 100), fill=st.nothing())) * (2.0 / scale)
 
-    def act() -> Neuron:
+    def act(exact: bool = False) -> Neuron:
         leak, steps = draw(st.sampled_from([1.0, 0.5])), st.integers(1, 200).map(lambda k: k / scale)
-        theta = draw(steps if leak != 1 else steps | st.floats(1 / 16, 4))
+        theta = draw(steps if exact or leak != 1 else steps | st.floats(1 / 16, 4))
         return Neuron(theta=theta, fires=draw(st.sampled_from([">=", ">"])), reset="value", leak=leak)
 
     c, side = draw(st.integers(1, 2)), draw(st.sampled_from([2, 4]))
@@ -187,14 +240,15 @@ def sequential(draw: st.DrawFn, /, pooling: bool) -> Chained:
     layers = [Layer("conv", (Branch(Conv(grid(out, c, 3, 3), padding=((1, 1), (1, 1)))),), act())]
     if pooling:
         kernel = draw(st.sampled_from([(2, 2), (2, 1), (1, 2)] + [(4, 4)] * (side == 4)))
-        layers.append(Layer("pool", (Branch(Pool("average", kernel), "conv"),), act()))
+        window = Pool(draw(st.sampled_from(["average", "sum"])), kernel)
+        layers += pooled(draw, window, "conv", out, act(exact=True))
         shape = (out, side // kernel[0], side // kernel[1])
     else:
         shape = (out, side, side)
     layers.append(Layer("flat", (Branch(Flatten(), layers[-1].name),)))
     layers.append(Layer("fc", (Branch(Dense(grid(2, math.prod(shape))), "flat"),), act()))
     x = draw(trains((draw(st.integers(1, 7)), draw(st.integers(1, 2)), c, side, side)))
-    return Chained(Network((c, side, side), tuple(layers)), x, scale)
+    return Chained(Network((c, side, side), tuple(layers)), x, scale, draw(DELAYS))
 
 
 def strict(network: Network) -> Network:
