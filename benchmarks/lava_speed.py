@@ -11,15 +11,17 @@ from __future__ import annotations
 import argparse
 import os
 import statistics
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # before numpy: as in the workers
 
-import numpy as np
 
+from snnverify.errors import SnnverifyError
 from snnverify.exchange.recordings import recordings
 from snnverify.network import INPUT, Branch, Network
 from snnverify.oracles import get
@@ -79,5 +81,8 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    np.seterr(all="raise")
-    main()
+    try:
+        main()
+    except SnnverifyError as e:
+        print(f"{Path(__file__).name}: {e}", file=sys.stderr)
+        raise SystemExit(2) from None

@@ -7,7 +7,7 @@ from typing import Literal, Union
 
 import numpy as np
 
-from .content import Array, Content
+from .content import Array, Content, frozen
 from .errors import NetworkError
 
 
@@ -187,22 +187,25 @@ class Cuba(Content):
     def __post_init__(self) -> None:
         super().__post_init__()
         for name in ("current_decay", "voltage_decay"):
-            _integers(self, name, 0, 4096, "a 12-bit decay is 0 ... 4096")
-        _integers(self, "threshold", 0, None, "a mantissa, at least 0")
-        _integers(self, "axon_delay", 0, None, "at least 0 steps")
-        _integers(self, "delay", 0, None, "at least 0 steps")
-        _integers(self, "bias", None, None, "an integer mantissa; quantise it first")
+            _integers(self, name, 0, 4096, "a 12-bit decay is 0 ... 4096", axes=1)
+        _integers(self, "threshold", 0, MOST, "a mantissa, 0 ... 2^24", axes=1)
+        _integers(self, "bias", -MOST, MOST, "an integer mantissa of at most 2^24; quantise it first", axes=1)
+        _integers(self, "axon_delay", 0, LONGEST, "0 ... 2^16 steps", axes=1)
+        _integers(self, "delay", 0, LONGEST, "0 ... 2^16 steps")
         _integers(self, "weight_exponent", -8, 7, "a 4-bit exponent is -8 ... 7")
         _integers(self, "bias_exponent", 0, 7, "a 3-bit exponent is 0 ... 7")
-        _integers(self, "refractory", 1, None, "at least 1, which blocks no step")
-        _integers(self, "reset_offset", None, None, "a whole step")
+        _integers(self, "refractory", 1, LONGEST, "1, which blocks no step, ... 2^16")
+        _integers(self, "reset_offset", -MOST, MOST, "a whole step")
         if self.reset_interval is not None:
-            _integers(self, "reset_interval", 1, None, "at least 1 step, or None for no reset")
-        for name, legal in (("overflow", ("refuse", "wrap", "none")), ("drive", ("current", "bias"))):
-            if getattr(self, name) not in legal:
-                raise NetworkError(f"Cuba.{name} = {getattr(self, name)!r}: one of {legal}")
+            _integers(self, "reset_interval", 1, MOST, "at least 1 step, or None for no reset")
+        _among(self, "overflow", ("refuse", "wrap", "none"))
+        _among(self, "drive", ("current", "bias"))
         if self.recurrent is not None:
-            _integers(self, "recurrent", None, None, "integer weights; quantise them first")
+            _integers(self, "recurrent", -MOST, MOST, "integer weights; quantise them first", axes=2)
+            if self.drive == "bias":
+                raise NetworkError(
+                    "Cuba.recurrent: weights act on the current, and a layer driven by its bias gets none"
+                )
 
 
 @dataclass(frozen=True, eq=False)
@@ -217,7 +220,8 @@ class SigmaDelta(Content):
         |d| >= threshold 2^S:  hands on floor(d / 2^state_exponent), residue <- 0;  else hands on 0, residue <- d
         role "sigma":        sigma <- sigma + x, and hands on sigma           (the decoder of an output layer)
 
-    The vectors of the lava-dl 0.6.0 wheel (pilotnet_sdnn) show it; with ``cum_error`` it is the accumulated
+    sigma and act have 24 bits; beyond those the run is refused. The vectors of the lava-dl 0.6.0 wheel (pilotnet_sdnn) show
+    the recurrence; with ``cum_error`` it is the accumulated
     ``error <- error + d`` that is compared, and cleared where it sends and d is not 0 (lava-nc 0.10.0, proc/sdn/models.py).
 
     Parameters
@@ -246,21 +250,31 @@ class SigmaDelta(Content):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _integers(self, "threshold", 0, None, "a mantissa, at least 0")
-        _integers(self, "bias", None, None, "an integer mantissa; quantise it first")
-        for name in ("spike_exponent", "state_exponent", "delay", "axon_delay"):
-            _integers(self, name, 0, None, "at least 0")
-        for name, legal in (("role", ("sigma-delta", "delta", "sigma")), ("activation", ("relu", "unit"))):
-            if getattr(self, name) not in legal:
-                raise NetworkError(f"SigmaDelta.{name} = {getattr(self, name)!r}: one of {legal}")
+        _integers(self, "threshold", 0, MOST, "a mantissa, 0 ... 2^24", axes=1)
+        _integers(self, "bias", -MOST, MOST, "an integer mantissa of at most 2^24; quantise it first", axes=1)
+        for name in ("spike_exponent", "state_exponent"):
+            _integers(self, name, 0, 15, "0 ... 15 binary places")
+        _integers(self, "axon_delay", 0, LONGEST, "0 ... 2^16 steps", axes=1)
+        _integers(self, "delay", 0, LONGEST, "0 ... 2^16 steps")
+        _among(self, "role", ("sigma-delta", "delta", "sigma"))
+        _among(self, "activation", ("relu", "unit"))
 
 
-def _integers(act: Content, name: str, low: int | None, high: int | None, what: str) -> None:
-    """Refuse a parameter that is no integer between two bounds."""
+MOST, LONGEST = 1 << 24, 1 << 16  # far beyond the chip's, and small enough that no product leaves 64 bits
+
+
+def _integers(act: Content, name: str, low: int, high: int, what: str, axes: int = 0) -> None:
+    """Keep a parameter as an int, or as an int64 array of up to `axes` axes; refuse all but integers between two bounds."""
     value = np.asarray(getattr(act, name))
     whole = value.dtype.kind in "iu" or (value.dtype.kind == "f" and bool(np.all(value == np.rint(value))))
-    if not whole or (low is not None and np.any(value < low)) or (high is not None and np.any(value > high)):
+    if not whole or value.ndim > axes or np.any(value < low) or np.any(value > high):
         raise NetworkError(f"{type(act).__name__}.{name} = {getattr(act, name)}: {what}")
+    object.__setattr__(act, name, frozen(value, np.int64) if value.ndim else int(value))
+
+
+def _among(act: Content, name: str, legal: tuple[str, ...]) -> None:
+    if getattr(act, name) not in legal:
+        raise NetworkError(f"{type(act).__name__}.{name} = {getattr(act, name)!r}: one of {legal}")
 
 
 Integer = (Cuba, SigmaDelta)  # activations of integer arithmetic

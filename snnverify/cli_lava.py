@@ -42,8 +42,8 @@ def _lava_demo(*, command: str, **options: Any) -> int:
         if options[name] is not None and options[name] < 1:
             dashes = "--" if name in ("samples", "limit") else "-"
             raise ConfigError(f"{dashes}{name} = {options[name]}: at least 1")
-    if not options["lr"] > 0:
-        raise ConfigError(f"-lr = {options['lr']}: a rate > 0")
+    if not 0 < options["lr"] < float("inf"):
+        raise ConfigError(f"-lr = {options['lr']}: a finite rate > 0")
     if options["seed"] < 0:
         raise ConfigError(f"--seed = {options['seed']}: at least 0")
     if options["device"].split(":")[0] not in ("cpu", "cuda"):

@@ -6,33 +6,38 @@ import argparse
 import multiprocessing
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
 from .content import write_atomic
-from .errors import ConfigError, Unsupported
+from .errors import ConfigError, OracleError, SnnverifyError, Unsupported
 
 PAGE = """# Recorded vectors
 
 What Intel recorded in the wheel of lava-dl 0.6.0, and how much of it our simulator gives. Made by
 `snnverify vectors verify --mutants --out docs/vectors.md`; the conventions stand in `snnverify/exchange/recordings.py`.
-*End to end* starts from the network's input, *alone* from the recorded values of the layer's source (not for a first
-layer, nor where they were not recorded). Not read: `complex_dense`, whose neurons resonate, which no activation here does;
-`mnist.net`, of which nothing was recorded; the 15 steps of `tinynet_sdnn/layer1.npy` that its recorder did not run.
+*End to end* starts from the network's input; *alone* starts from the recorded values of the layer's source, and so covers
+only layers whose source was recorded. Of the {values:,} recorded values {stood_in:,} are potentials of units that spike,
+for which 128 was recorded: that stands for 0, and 0 is what they are compared with. Not read: `complex_dense`, whose
+neurons resonate, which no activation here does; `mnist.net`, of which nothing was recorded; the 15 steps of
+`tinynet_sdnn/layer1.npy` that its recorder did not run.
 
 """
 BROKEN = """
 ## Broken on purpose
 
-Values that differ with one convention broken at a time: of the simulator's {whole:,} end to end and {alone:,} layer by
-layer, and of {units:,} in single units run in exact arithmetic. Empty: the bug is out of reach. A dash: none differs; the
-vectors cannot tell such a bug, because they hold no weight or bias exponent but 0 and 6, no refDelay but 1, no odd
-weight, no state beyond 2^21, no recurrence, and no reset where a current outlives its step. The checks `quantized.*`
-tell it. Traces tell no currents: a bias in a current that lasts a single step changes nothing in them either.
+Values that differ with one convention broken at a time: of the simulator's {:,} end to end and {:,} layer by layer, and of
+{:,} in single units run in exact arithmetic. Empty: the bug is out of reach. *refused*: what the bug makes of a recording
+cannot be run. A dash: none differs; the vectors cannot tell such a bug, because they hold no weight or bias exponent but
+0 and 6, no refDelay but 1, no odd weight, no state beyond 2^21, no recurrence, and no reset where a current outlives its
+step. The checks `quantized.*` tell it. Traces tell no currents: a bias in a current that lasts a single step changes
+nothing in them either.
 
 """
 LOIHI = ("kernels/loihi.py", "reference/loihi.py")
-REFUSED = -1
+REFUSED = "refused"
 MODES = ("end to end", "alone")
 Add = Callable[[Callable[..., int], str, str], argparse.ArgumentParser]
 
@@ -78,11 +83,13 @@ def _list(source: str) -> int:
 def _verify(*, oracle: str, mutants: bool, jobs: int, out: Path | None) -> int:
     from .checks.vectors import rows
     from .config import read_config
-    from .exchange.recordings import SETS
+    from .exchange.recordings import SETS, recordings
     from .fingerprint.present import markdown
     from .oracles import get
     from .report import render_rows
 
+    if jobs < 1:
+        raise ConfigError(f"jobs = {jobs}: at least 1 process")
     read_config()
     found = [row for name in SETS for row in rows(name, get(oracle))]
     heading = ["recording", "file", "layer", "quantity", "recorded", "end to end", "alone"]
@@ -91,12 +98,14 @@ def _verify(*, oracle: str, mutants: bool, jobs: int, out: Path | None) -> int:
     print("\n".join(dict.fromkeys(row.why for row in found if row.why)))
     if all(row.differ is None for row in found):
         raise Unsupported(oracle, "it expresses none of the recordings", "ask for another implementation")
-    page = PAGE + markdown(heading, cells) + "\n"
+    read = [r for name in SETS for each in recordings(name) for r in each.recorded]
+    totals = {"values": sum(r.values.size for r in read), "stood_in": sum(r.stood_in for r in read)}
+    page = PAGE.format(**totals) + markdown(heading, cells) + "\n"
     if mutants:
         broken, sizes = _broken(jobs)
         heading = ["broken", "what", "end to end", "alone", "units"]
         print(render_rows(broken, heading))
-        page += BROKEN.format(**sizes) + markdown(heading, broken) + "\n"
+        page += BROKEN.format(*sizes) + markdown(heading, broken) + "\n"
     if out is not None:
         write_atomic(out, page)
     return 1 if any(row.differ for row in found) else 0
@@ -110,10 +119,17 @@ def _cells(found: Iterable[Any]) -> Iterator[tuple[str, ...]]:
     for (recording, file), modes in arrays.items():
         row = modes["end to end"]
         yield (recording, file, row.layer, row.quantity, f"{row.values:,}", *(_said(modes.get(m)) for m in MODES))
-    recorded = [m["end to end"].values for m in arrays.values()]
-    yield ("all", f"{len(arrays)} arrays", "", "", f"{sum(recorded):,}", *(
-        f"{sum(m[mode].values - m[mode].differ for m in arrays.values() if mode in m and m[mode].differ is not None):,}"
-        for mode in MODES))  # fmt: skip
+    whole, apart = ([m[mode] for m in arrays.values() if mode in m] for mode in MODES)
+    yield ("all", f"{len(arrays)} arrays", "", "", f"{_values(whole):,}", f"{_same(whole):,}",
+           f"{_same(apart):,} of {_values(apart):,} whose source was recorded")  # fmt: skip
+
+
+def _values(found: Iterable[Any]) -> int:
+    return sum(row.values for row in found)
+
+
+def _same(found: Iterable[Any]) -> int:
+    return sum(row.values - row.differ for row in found if row.differ is not None)
 
 
 def _said(row: Any) -> str:
@@ -122,48 +138,79 @@ def _said(row: Any) -> str:
     return f"{row.values - row.differ:,}"
 
 
-def _broken(jobs: int) -> tuple[list[tuple[str, ...]], dict[str, int]]:
+def _broken(jobs: int) -> tuple[list[tuple[str, ...]], list[int]]:
     """Count what differs under every mutant of integer dynamics and recordings, and how many values there are."""
     from .mutation import mutants
 
     chosen = [m for m in mutants() if m.family == "vectors" or {file for file, _, _ in m.edits} & set(LOIHI)]
-    with multiprocessing.get_context("fork").Pool(jobs, maxtasksperchild=1) as pool:
-        counts = pool.imap(_counted, [{}, *(m.sources() for m in chosen)], chunksize=1)
+    tasks = [("the package itself", {}), *((m.name, m.sources()) for m in chosen)]
+    with ThreadPoolExecutor(jobs) as threads:
+        counts = threads.map(lambda task: _apart(_counted, *task), tasks)
         sizes, lines = next(counts), []
         for m, found in zip(chosen, counts, strict=True):
             lines.append((m.name, m.bug, *(_number(found.get(k)) for k in sizes)))
             print(*lines[-1][:1], *lines[-1][2:], sep="; ", file=sys.stderr, flush=True)
-    return lines, {name: values for name, (_, values) in sizes.items()}
+    return lines, [values for _, values in sizes.values()]
 
 
-def _number(count: tuple[int, int] | None) -> str:
-    return "" if count is None else {0: "-", REFUSED: "refused"}.get(count[0], f"{count[0]:,}")
+def _apart(task: Callable[..., Any], name: str, *arguments: Any) -> Any:
+    """What a task returns in a new process of its own."""
+    try:
+        # spawned: a fork of a process with threads may inherit a lock that nobody opens again
+        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as one:
+            return one.submit(task, *arguments).result()
+    except BrokenProcessPool as e:
+        raise OracleError(f"{name}: its process died, most likely for want of memory; give fewer --jobs") from e
 
 
-def _counted(sources: dict[str, str]) -> dict[str, tuple[int, int]]:
-    """In a process of its own: values that differ, of how many, end to end, layer by layer and in single units."""
+def _number(count: tuple[int | str, int] | None) -> str:
+    if count is None or isinstance(count[0], str):
+        return "" if count is None else str(count[0])
+    return f"{count[0]:,}" if count[0] else "-"
+
+
+def _counted(sources: dict[str, str]) -> dict[str, tuple[int | str, int]]:
+    """In a process of its own: what `tally` finds in the package with other texts of some files."""
     from .mutation import patch
 
     patch(sources)
-    from snnverify import reference
-    from snnverify.checks.vectors import rows, sampled
-    from snnverify.errors import SnnverifyError  # of the package as it is now
-    from snnverify.exchange.recordings import SETS
-    from snnverify.oracles import get
+    from snnverify.cli_vectors import tally  # of the package as it is now
 
-    rooms = {Path(path).parent.name for path in sources}
-    counts = {}
-    if rooms != {"reference"}:  # which the simulator never reaches
-        found = [row for name in SETS for row in rows(name, get("snnverify"))]
-        for key, mode in (("whole", MODES[0]), ("alone", MODES[1])):
-            mine = [r for r in found if r.mode == mode]
-            counts[key] = sum(r.values if r.differ is None else r.differ for r in mine), sum(r.values for r in mine)
-    if not rooms or rooms & {"reference", "exchange"}:
-        refused = 0
-        units: list[Any] = []
+    return tally({Path(path).parent.name for path in sources})
+
+
+def tally(rooms: set[str]) -> dict[str, tuple[int | str, int]]:
+    """Values that differ, of how many, end to end, layer by layer and in single units, as far as `rooms` reach them.
+
+    `REFUSED` in the place of the first where some of them cannot be run, which without a room is an error.
+    """
+    from . import reference
+    from .checks.vectors import rows, sampled
+    from .exchange.recordings import SETS
+    from .oracles import get
+
+    def simulated() -> Iterator[tuple[str, int | None, int]]:
+        yield from ((r.mode, r.differ, r.values) for name in SETS for r in rows(name, get("snnverify")))
+
+    def units() -> Iterator[tuple[str, int | None, int]]:
+        yield from (("units", differ, values) for _, _, values, differ in sampled(reference.unit))
+
+    counts: dict[str, tuple[int | str, int]] = {}
+    for run, kinds, reached in (
+        (simulated, MODES, rooms != {"reference"}),
+        (units, ("units",), not rooms or rooms & {"reference", "exchange"}),
+    ):
+        if not reached:
+            continue
         try:
-            units += sampled(reference.unit)
-        except SnnverifyError:  # what the bug makes of a recording cannot be run any more
-            refused = REFUSED
-        counts["units"] = refused or sum(differ for *_, differ in units), sum(values for _, _, values, _ in units)
+            found = list(run())
+        except SnnverifyError:  # what the bug makes of a recording cannot even be read
+            if not rooms:
+                raise
+            found = [(kind, None, 0) for kind in kinds]
+        for kind in kinds:
+            mine = [(differ, values) for k, differ, values in found if k == kind]
+            differing = [differ for differ, _ in mine if differ is not None]
+            whole = len(differing) == len(mine)
+            counts[kind] = sum(differing) if whole else REFUSED, sum(values for _, values in mine)
     return counts

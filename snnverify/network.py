@@ -179,6 +179,7 @@ class Network(Content):
     def shapes(self) -> Mapping[str, Shape]:
         """Sample shape of the input and of every layer."""
         shapes: dict[str, Shape] = {INPUT: self.input_shape}
+        fractions: set[str] = set()  # analog layers that may make fractions of integers
         for layer in self.layers:
             if layer.name in shapes:
                 raise NetworkError(f"layer {layer.name!r}: the name is taken")
@@ -197,6 +198,11 @@ class Network(Content):
                 raise NetworkError(f"layer {layer.name!r}: its branches have shapes {found}; a sum needs equal ones")
             if isinstance(layer.act, Integer):
                 _integer(layer)
+                if fractions & {b.source for b in layer.branches}:
+                    what = f"layer {layer.name!r}: it reads averages or fractions"
+                    raise NetworkError(f"{what}; {type(layer.act).__name__} takes integers: pool by sums")
+            elif layer.act is None and any(not whole(b.op) or b.source in fractions for b in layer.branches):
+                fractions.add(layer.name)
             if layer.act is not None:
                 _finite(layer.name, layer.act)
                 _per_channel(layer.name, layer.act, found[0])
@@ -288,7 +294,11 @@ def _integer(layer: Layer) -> None:
     kind = type(layer.act).__name__
     for b in layer.branches:
         if isinstance(layer.act, Cuba) and layer.act.drive == "bias":
-            continue  # a mantissa times a power of two: whether it is an integer depends on the input
+            parts = [v for v in (getattr(b.op, k, None) for k in ("weight", "factor", "bias")) if v is not None]
+            if not all(whole(Scale(np.ldexp(v, layer.act.bias_exponent))) for v in parts):
+                what = f"layer {layer.name!r}: a weight or bias that is no integer times 2^-{layer.act.bias_exponent}"
+                raise NetworkError(f"{what}, of which the bias mantissa of {kind} is one; round it first")
+            continue  # whether the mantissa is, depends on the input
         encodes = isinstance(layer.act, SigmaDelta) and layer.act.role == "delta"
         if not whole(b.op):
             what = f"layer {layer.name!r}: a {type(b.op).__name__} with weights that are no integers"

@@ -104,6 +104,8 @@ def run(
             options(seed(seed_value)(given(check.cases)(body)))()  # type: ignore[no-untyped-call]
     except Unsatisfiable as e:
         outcome, message = ("unsupported", UNDRAWN) if oracle.families else ("error", _one_line(e))
+    except Unsupported as e:  # while drawing: that of the subject itself is counted case by case
+        outcome, message = "unsupported", f"{UNDRAWN}: {e}"
     except _Broken:
         outcome = "fail"
     except FlakyFailure:

@@ -80,6 +80,7 @@ def scribble():
 
 
 def closes():
+    time.sleep(0.1)  # so that the worker's listener waits in its read, and never tries one on a closed stream
     for fd in range(3, 32):
         try:
             os.close(fd)
@@ -138,6 +139,21 @@ def fork():
     if child == 0:
         time.sleep(1000)
     return child
+
+
+def fork_of_a_fork(files):
+    """Two generations, the older with `files` open where the worker's streams were; whether the younger has them too."""
+    incoming, outgoing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        opened = [os.open(os.devnull, os.O_RDONLY) for _ in range(files)]
+        if os.fork() == 0:
+            there = sum(os.path.exists(f"/proc/self/fd/{fd}") for fd in opened)
+            os.write(outgoing, f"{os.getpid()} {there} {min(opened, default=0) < incoming}".encode())
+        time.sleep(1000)
+    grandchild, there, low = os.read(incoming, 64).decode().split()
+    os.close(incoming), os.close(outgoing)
+    return child, int(grandchild), int(there), low == "True"
 
 
 def killed_with_a_fork():

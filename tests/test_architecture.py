@@ -31,12 +31,13 @@ HOMES = {
     "pandas": {"report", "mutation"}, "matplotlib": {"report"}, "jinja2": {"report"}, "tabulate": {"report"},
     "hypothesis": {"strategies", "run", "checks", "mutation"}, "pytest": {"plugin"}, "sklearn": {"zoo", "mutation"},
     "torch": {"convert", "zoo", "pipeline", "mutation", "oracles"}, "safetensors": {"convert", "zoo"}, "tqdm": {"cli"},
-    "scipy": {"stats", "checks"}, "nir": {"exchange", "oracles"}, "h5py": {"exchange", "oracles"},
+    "scipy": {"stats", "checks"}, "nir": {"exchange", "oracles"}, "h5py": {"exchange", "oracles", "checks"},
 }  # fmt: skip
 PORTABLE = {"__init__", "errors", "content", "objects", "activation", "network", "trace", "oracles", "loihi"}
 # The adapter of our own package reaches everything, inside its function and in this interpreter alone; that of netx writes
 # its files with `exchange`.
 LAZY = {"oracles/own.py", "oracles/own_loihi.py", "oracles/reference.py", "oracles/lava_netx_file.py"}
+WRITERS = ("exchange/hdf5.py", "exchange/netx_format.py", "exchange/netx_write.py")  # run in Lava's interpreter, too
 
 
 def modules():
@@ -92,6 +93,11 @@ def test_reference_and_simulator_are_independent():
             assert not reached & {"kernels", "simulate", "convert", "oracles", "fidelity"}
         if room(path) in ("kernels", "simulate"):
             assert "reference" not in reached
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_what_the_adapter_of_netx_reaches_is_python_310(name):
+    ast.parse((PACKAGE / name).read_text(), feature_version=(3, 10))
 
 
 @pytest.mark.parametrize(

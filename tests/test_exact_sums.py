@@ -49,7 +49,7 @@ def test_a_bound_of_the_bias_and_of_pooling(dtypes):
 
 
 def test_what_64_bits_do_not_hold_is_refused():
-    with pytest.raises(NetworkError, match="leave 64 bits"):
+    with pytest.raises(NetworkError, match="beyond any integer neuron"):
         exactly(Dense(np.array([[2**40]])), np.array([[2**40]]))
 
 
@@ -60,7 +60,7 @@ def network(act, op=None):
 @pytest.mark.parametrize(
     ("act", "message"),
     [
-        ({"threshold": -1}, "Cuba.threshold = -1: a mantissa, at least 0"),
+        ({"threshold": -1}, r"Cuba.threshold = -1: a mantissa, 0 ... 2\^24"),
         ({"threshold": 1.5}, "Cuba.threshold = 1.5"),
         ({"threshold": 1, "current_decay": 4097}, "0 ... 4096"),
         ({"threshold": 1, "bias": 0.5}, "quantise it first"),
@@ -68,7 +68,10 @@ def network(act, op=None):
         ({"threshold": 1, "bias_exponent": -1}, "0 ... 7"),
         ({"threshold": 1, "refractory": 0}, "blocks no step"),
         ({"threshold": 1, "reset_interval": 0}, "None for no reset"),
-        ({"threshold": 1, "axon_delay": -1}, "at least 0 steps"),
+        ({"threshold": 1, "axon_delay": -1}, "0 ... 2\\^16 steps"),
+        ({"threshold": 1, "delay": np.array([1])}, "0 ... 2\\^16 steps"),
+        ({"threshold": 1, "bias": 2**25}, "at most 2\\^24"),
+        ({"threshold": 1, "drive": "bias", "recurrent": np.ones((1, 1))}, "driven by its bias"),
         ({"threshold": 1, "overflow": "clip"}, "'refuse', 'wrap', 'none'"),
         ({"threshold": 1, "drive": "voltage"}, "'current', 'bias'"),
     ],
@@ -95,5 +98,20 @@ def test_fractions_are_refused_and_an_input_bias_takes_those_that_loihi_holds():
     biased = network(Cuba(1, drive="bias", delay=0))
     trace = simulate(biased, [[1 / 64]], 3, record="full", dtype="float64")
     assert trace.v["n"].ravel().tolist() == [1, 2, 3]  # in Loihi's units a mantissa counts 64
-    with pytest.raises(DataError, match="times 2\\^-6"):
-        simulate(biased, [[1 / 128]], 3)
+    for x, message in ((1 / 128, r"times 2\^-6"), (0.1, r"multiples of 2\^-24")):
+        with pytest.raises(DataError, match=message):
+            simulate(biased, [[x]], 3)
+
+
+def test_integers_are_not_rounded_on_their_way_whatever_the_dtype():
+    with pytest.raises(DataError, match="no integers"):
+        simulate(network(Cuba(1)), [[1 + 1e-9]], 2)
+    large = network(Cuba(131071, weight_exponent=-8, delay=0))
+    assert simulate(large, [[2**24 + 255]], 1, record="full").v_peak["n"].item() == 64 * 2**16  # float32 has 2^24 + 256
+    pooled = Network(
+        (1, 2, 2), (Layer("s", (Branch(Pool("sum", (2, 2))),)), Layer("n", (Branch(Scale(1.0), "s"),), large["n"].act))
+    )
+    trace = simulate(pooled, [[[[2**24, 1], [1, 1]]]], 1, record="full")
+    assert trace.v_peak["n"].item() == 64 * ((2**24 + 3) >> 8)
+    whole = Cuba(2.0, np.array([1.0]), weight_exponent=1.0, delay=1.0)  # whole numbers are taken as such
+    assert (whole.threshold, whole.weight_exponent, whole.current_decay.dtype) == (2, 1, np.int64)

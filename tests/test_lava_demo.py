@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from snnverify import cli, lava_demo, reference
-from snnverify.errors import OracleError, Unavailable
+from snnverify.errors import OracleError
 from snnverify.exchange import netx_bytes, read_netx
 from snnverify.lava_demo.evaluation import on_the_chip
 from snnverify.lava_demo.training import read_data
@@ -39,7 +39,7 @@ class Stub:
     """Operators of `lava-exchange` and `lava-netx`; `faults` name what one of them does wrong."""
 
     def __init__(self, *faults, weight=None):
-        self.faults, self.epochs = set(faults), 0
+        self.faults, self.epochs, self.encoded, self.seen = set(faults), 0, [], []
         rng = np.random.default_rng(0)
         self.weight = rng.normal(0.05, 0.2, (10, 64)).astype(np.float32) if weight is None else weight
 
@@ -58,7 +58,8 @@ class Stub:
 
     def csnn_encode(self, x, options):
         rng = np.random.default_rng(options["seed"])
-        return (rng.random((options["T"], *x.shape)) < x).astype(np.uint8)
+        self.encoded.append((rng.random((options["T"], *x.shape)) < x).astype(np.uint8))
+        return self.encoded[-1]
 
     def csnn_network(self, state, options):
         return network_of(state)
@@ -83,6 +84,8 @@ class Stub:
                 "net_la.net": np.frombuffer(netx_bytes(exported), np.uint8)}  # fmt: skip
 
     def netx_run(self, file, x, steps, interval, offset):
+        image = len(self.seen)
+        self.seen.append(np.array_equal(x[:-1, 0], self.encoded[-1][:, image]) and not x[-1].any())
         spikes = exact(read_netx(file, input_shape=(1, 8, 8)), x)
         if "netx drops a spike" in self.faults:
             name = max(spikes)
@@ -124,6 +127,13 @@ def test_the_four_runs_agree_and_everything_is_kept(run, tmp_path, capsys):
     out = capsys.readouterr()
     assert "net_la.net read back: the same network" in out.out
     assert "epoch 1 of 2 (64)" in out.err
+
+
+def test_netx_runs_the_first_images_of_the_same_spikes(run):
+    stub = Stub()
+    run(stub=stub)
+    assert stub.encoded[-1].shape == (2, 40, 1, 8, 8)  # all images for evaluation, and nothing is encoded after them
+    assert stub.seen == [True, True]
 
 
 @pytest.mark.parametrize(
@@ -193,12 +203,18 @@ def test_bad_options_end_with_one_line(run, tmp_path, arguments, words, capsys, 
     error = capsys.readouterr().err.strip()
     assert words in error
     assert len(error.splitlines()) == 1
+    assert not (tmp_path / "out").exists()
 
 
 def test_resume_wants_the_same_options_and_a_whole_file(run, tmp_path, capsys):
     run()
     assert run("--resume", "-channels", "3")[0] == 2
     assert "channels = 16, not 3" in capsys.readouterr().err
+    assert run("--resume", "--limit", "63")[0] == 2
+    error = capsys.readouterr().err
+    assert "trained on other images (sha256 " in error
+    assert "than these 63 of scikit-learn digits" in error
+    assert "give the same -data-dir and --limit" in error
     (tmp_path / "out" / "state.npz").write_bytes(b"PK damaged")
     assert run("--resume")[0] == 2
     assert "train without --resume" in capsys.readouterr().err
@@ -211,14 +227,10 @@ def test_cuda_without_cuda(run, capsys):
 
 def test_without_lava_the_command_that_installs_it_is_named(monkeypatch, tmp_path, capsys):
     monkeypatch.setenv("SNNVERIFY_HOME", str(tmp_path))
-    monkeypatch.setattr(lava_demo, "get", _missing)
     assert cli.main(["lava-demo", "-out-dir", str(tmp_path / "out")]) == 2
-    assert "snnverify oracle install lava" in capsys.readouterr().err
+    error = "snnverify: lava-exchange: not installed; run `snnverify oracle install lava`\n"
+    assert capsys.readouterr().err == error
     assert not (tmp_path / "out").exists()
-
-
-def _missing(name):
-    raise Unavailable(f"{name}: not installed; run `snnverify oracle install {name}`")
 
 
 def test_two_idx_pairs_are_training_and_evaluation(run, tmp_path):

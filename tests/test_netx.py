@@ -1,6 +1,4 @@
-"""NetX files: the vendor's own read completely, hostile ones refused in one line, nothing half-written."""
-
-import time
+"""NetX files: the vendor's own read completely, nothing half-written."""
 
 import h5py
 import numpy as np
@@ -125,6 +123,28 @@ def test_a_file_without_input_layer():
     assert read_netx(netx_bytes(network)) == network
 
 
+def test_numbers_are_integers_whatever_their_dtype():
+    values = handmade() | {"layer/1/neuron/wgtExp": np.float32(2), "layer/2/neuron/vThMant": np.array([302.0])}
+    act = read_netx(written(values))["1"].act
+    assert (act.weight_exponent, type(act.weight_exponent)) == (2, int)
+    assert read_netx(written(values)) == by_hand()
+
+
+def test_weights_of_both_signs_that_only_lava_holds_are_read():
+    """lava runs them in 9 bits (NC-9); no synapse of the chip does, and so they are not written."""
+    values = handmade() | {"layer/6/weight": np.tile([129, -129], (4, 12))}
+    network = read_netx(written(values))
+    assert network["6"].branches[0].op.weight.max() == 129
+    with pytest.raises(Unsupported, match="layer-1"):
+        netx_bytes(Network((2,), (Layer("layer-1", (Branch(Dense(np.array([[129, -129]]))),), Cuba(1)),)))
+
+
+def test_the_threshold_of_a_layer_that_never_fires_is_written():
+    """2^18 - 1, which slayer's affine layers have; any other one beyond 17 bits is refused."""
+    silent = Network((1,), (Layer("1", (Branch(Dense(np.array([[2]]))),), Cuba(2**18 - 1)),))
+    assert read_netx(netx_bytes(silent))["1"].act == silent["1"].act
+
+
 def test_bytes_of_a_network_are_always_the_same():
     assert netx_bytes(by_hand()) == netx_bytes(by_hand())
 
@@ -146,188 +166,7 @@ def test_what_lavas_reader_leaves_out():
     assert netx_ignores(unit) == ("a: activation",)
 
 
-def hostile(make):
-    """Write a file with h5py, and give its bytes."""
-
-    def build(folder):
-        path = folder / "hostile.net"
-        with h5py.File(path, "w") as file:
-            for key, value in handmade().items():
-                file.create_dataset(key, data=value)
-            make(file)
-        return path
-
-    return build  # fmt: skip
-
-
-def put(key, value):
-    def make(file):
-        if key in file:
-            del file[key]
-        file[key] = value
-
-    return hostile(make)
-
-
-def huge(file):
-    del file["layer/6/weight"]
-    file.create_dataset("layer/6/weight", (10**6, 10**6), "f4", chunks=(1000, 1000), compression="gzip")
-
-
-def many_small(file):
-    for i in range(9):
-        file.create_dataset(f"extra/{i}", (2**24, 2), "f4", chunks=(2**20, 2))
-
-
-def many_layers(file):
-    for i in range(8, 70_000):
-        file["layer"].create_group(str(i))
-
-
-def outside(file):
-    del file["layer/6/weight"]
-    file.create_dataset("layer/6/weight", (4, 24), "f4", external=[("/etc/hostname", 0, 384)])
-
-
-def virtual(file):
-    del file["layer/6/weight"]
-    layout = h5py.VirtualLayout((4, 24), "f4")
-    layout[:] = h5py.VirtualSource("other.h5", "w", (4, 24))
-    file.create_virtual_dataset("layer/6/weight", layout)
-
-
-def deep(file):
-    group = file
-    for _ in range(70):
-        group = group.create_group("g")
-
-
-def circle(file):
-    file["layer/5/back"] = file["layer"]
-
-
-def is_a_group(file):
-    del file["layer/6/weight"]
-    file.create_group("layer/6/weight/in")
-
-
-def empty(file):
-    del file["layer/6/weight"]
-    file["layer/6/weight"] = h5py.Empty("f4")
-
-
-def two_parts(file):
-    del file["layer/6/weight"]
-    file["layer/6/weight/imag"] = file["layer/6/weight/real"] = np.ones((4, 24))
-
-
-def huge_unpooling(file):
-    for key in list(file["layer"]):
-        if key not in "034":
-            del file[f"layer/{key}"]
-    del file["layer/3"]
-    file.move("layer/4", "layer/1")
-    file["layer/0/shape"][...] = file["layer/1/shape"][...] = (10**12, 1, 1)
-
-
-def huge_average(file):
-    for key in "123456":
-        del file[f"layer/{key}"]
-    file.move("layer/7", "layer/2")
-    for key, value in {"type": b"flatten", "shape": np.array([10**8])}.items():
-        file[f"layer/1/{key}"] = value
-    file["layer/0/shape"][...] = (10**8, 1, 1)
-    file["layer/2/shape"][...] = (10**8, 1, 1)
-
-
-NOT_HDF5 = "no NetX file in HDF5"
-
-
-def other(data):
-    def make(folder):
-        (folder / "other.net").write_bytes(data)
-        return folder / "other.net"
-
-    return make
-
-
-HOSTILE = {
-    "no HDF5": (other(b"PK\x03\x04" * 99), NOT_HDF5),
-    "nothing": (other(b""), NOT_HDF5),
-    "a huge unpooling": (hostile(huge_unpooling), "imply a weight"),
-    "a huge average": (hostile(huge_average), "imply a weight"),
-    "a folder": (lambda folder: folder, "cannot be read"),
-    "not there": (lambda folder: folder / "x", "no such file"),
-    "external link": (put("layer/6/weight_rec2", h5py.ExternalLink("/etc/passwd", "x")), "ExternalLink"),
-    "soft link": (put("layer/6/weight", h5py.SoftLink("/layer/1/weight")), "layer/6/weight: a SoftLink"),
-    "external storage": (hostile(outside), "layer/6/weight: its data lie in another file"),
-    "virtual": (hostile(virtual), "layer/6/weight: its data lie in another file"),
-    "10^12 numbers": (hostile(huge), "unpacks to more than"),
-    "many arrays": (hostile(many_small), "unpacks to more than"),
-    "70,000 layers": (hostile(many_layers), "/layer: it holds 70000 items"),
-    "deep groups": (hostile(deep), "nest deeper"),
-    "a circle": (hostile(circle), "linked twice"),
-    "a group for weights": (hostile(is_a_group), "layer/6/weight"),
-    "an empty array": (hostile(empty), "layer/6/weight: it is empty"),
-    "no layers": (hostile(lambda file: file.__delitem__("layer")), "layer: there is no such group"),
-    "layers in an array": (put("layer", np.zeros(3)), "layer: there is no such group"),
-    "a layer in an array": (put("layer/5", np.zeros(3)), "layer/5: an array"),
-    "a hole": (hostile(lambda file: file.__delitem__("layer/3")), "layer/7: the 7 layers must be numbered 0 ... 6"),
-    "texts for weights": (put("layer/6/weight", np.full((4, 24), b"a")), "layer/6/weight: dtype |S1"),
-    "objects for weights": (put("layer/6/bias", "word"), "layer/6/bias: dtype object; it must hold numbers"),
-    "complex weights": (put("layer/6/weight", np.ones((4, 24), complex)), "layer/6/weight: dtype complex128"),
-    "weights of two parts": (hostile(two_parts), "layer/6/weight: complex weights"),
-    "numbers for a type": (put("layer/6/type", 3), "layer/6/type: int64"),
-    "a long type": (put("layer/6/type", b"dense" * 100), "layer/6/type: 500 bytes"),
-    "a type in Greek": (put("layer/6/type", "πυκνός"), "layer/6/type"),
-    "infinity": (put("layer/6/weight", np.full((4, 24), np.inf)), "layer/6/weight: it holds NaN or infinity"),
-    "no axis": (put("layer/6/weight", 4.0), "layer/6/weight"),
-    "ten axes": (put("layer/6/weight", np.full((2,) * 10, 2.0)), "layer/6/weight"),
-    "no input": (put("layer/0/shape", np.array([0, 4, 6])), "layer/0/shape"),
-    "negative input": (put("layer/0/shape", np.array([-2, 4, 6])), "layer/0/shape"),
-    "a huge input": (put("layer/0/shape", np.array([2, 10**9, 10**9])), "layer/1"),
-    "negative stride": (put("layer/1/stride", np.array([-1, 1])), "layer/1"),
-    "huge padding": (put("layer/1/padding", np.array([2**40, 0])), "layer/1"),
-    "no groups": (put("layer/1/groups", 0), "layer/1"),
-    "negative outputs": (put("layer/6/shape", np.array([-4])), "layer/6"),
-    "a threshold of words": (put("layer/1/neuron/vThMant", b"high"), "layer/1/neuron/vThMant: dtype"),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("what", HOSTILE)
-def test_hostile_files_are_refused_in_one_line(what, tmp_path):
-    make, said = HOSTILE[what]
-    path, started = make(tmp_path), time.monotonic()
-    with pytest.raises((CodecError, Unsupported)) as caught:
-        read_netx(path)
-    assert said in str(caught.value)
-    assert str(caught.value).startswith(str(path))
-    assert "\n" not in str(caught.value)
-    assert time.monotonic() - started < 5
-
-
-@pytest.mark.parametrize("kept", [0.2, 0.5, 0.9, 0.99])
-def test_truncated_files_are_refused(kept, tmp_path):
-    whole = written(handmade())
-    (tmp_path / "cut.net").write_bytes(whole[: int(len(whole) * kept)])
-    with pytest.raises(CodecError, match=r"cut\.net: no NetX file in HDF5"):
-        read_netx(tmp_path / "cut.net")
-
-
-@pytest.mark.parametrize("seed", range(20))
-def test_damaged_files_are_read_or_refused(seed):
-    """Flipped bytes end in a network or in an error of ours, never in another exception."""
-    rng = np.random.default_rng(seed)
-    data = np.frombuffer(written(handmade()), np.uint8).copy()
-    data[rng.integers(0, len(data), 40)] ^= rng.integers(1, 256, 40, dtype=np.uint8)
-    try:
-        found = read_netx(data)
-    except SnnverifyError as e:
-        found = e
-    assert isinstance(found, Network) or "\n" not in str(found)
-
-
 def test_pooling_is_two_layers():
     network = read_netx(written(handmade()))
     assert network["3.sum"].branches[0].op == Pool("sum", (2, 1), (2, 2))
-    assert network["3"].branches == (Branch(Scale(28.0), "3.sum"),)
+    assert network["3"].branches == (Branch(Scale(28), "3.sum"),)

@@ -110,6 +110,26 @@ def test_a_known_defect_covers_its_own_place_alone(monkeypatch):
     assert other_place.worst.where != "layer7"
 
 
+@pytest.mark.parametrize(
+    ("raises", "laws", "broken", "spared"),
+    [("", ("a.b",), ("here", ""), ()), ("boom", ("a.b",), (), ("here", "")),
+     ("boom", ("a.b: here",), ("here",), ("there", "")), ("", ("a.b: h*", "a.b: x"), ("here", "x"), ("there",)),
+     ("", ("a.c",), (), ("here",))],
+)  # fmt: skip
+def test_places_of_a_defect(raises, laws, broken, spared):
+    """A defect that raises covers measures only where it gives their place."""
+    defect = replace(DEFECT, raises=raises, laws=laws)
+    assert [where for where in (*broken, *spared) if defect.covers("a.b", where)] == list(broken)
+    assert defect.breaks("a.b") == (laws != ("a.c",))
+    assert defect.covers(REPRODUCED, "X-1")
+    assert not defect.covers(REPRODUCED, "X-2")
+
+
+def test_a_defect_that_raises_excuses_no_wrong_value(monkeypatch):
+    monkeypatch.setattr(judge, "defects_of", lambda *key: (replace(DEFECT, raises="division by zero"),))
+    assert run(TIES, Oracle("other", "1", simulator=strict)).outcome == "fail"
+
+
 def test_an_absent_subject_is_no_known_defect(monkeypatch):
     def absent(case, record):
         raise Unavailable("other: install it")

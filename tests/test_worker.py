@@ -216,6 +216,19 @@ def test_what_a_worker_forked_dies_with_it(foreign, spec):
     assert gone(forked)
 
 
+@pytest.mark.parametrize("files", [0, 4])
+def test_what_its_fork_forked_dies_with_it_and_keeps_its_files(foreign, spec, files):
+    mine = hosts.remote("mine", foreign, spec)
+    pid, (child, grandchild, there, low) = mine.operator("identity")()[0], mine.operator("fork_of_a_fork")(files)
+    assert low, "the files were to take the numbers of the streams"
+    assert there == files
+    os.kill(child, 0)
+    os.kill(grandchild, 0)
+    os.kill(pid, signal.SIGKILL)
+    assert gone(child)
+    assert gone(grandchild)
+
+
 def test_a_worker_that_died_between_calls_is_replaced(foreign, spec):
     mine = hosts.remote("mine", foreign, spec)
     pid = mine.operator("identity")()[0]

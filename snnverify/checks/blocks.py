@@ -54,7 +54,7 @@ from .lava import (
 @check("operators", weights())
 def grid(d: Weights, subject: Oracle) -> Iterator[Measure]:
     """Quantised weights are the nearest of {2 k / scale, k = -128 ... 127}, ties to even k, and stay as they are when quantised again [lava-dl 0.6.0, slayer/neuron/base.py]."""
-    quantize = subject.operator("quantize_8bit")
+    quantize = subject.operator("weights_8bit")
     y = np.asarray(quantize(d.w, d.scale))
     exact = mapped(nearest_even, d.w, d.scale) / d.scale
     over, under = d.w * d.scale > 254, d.w * d.scale < -256
@@ -68,7 +68,7 @@ def grid(d: Weights, subject: Oracle) -> Iterator[Measure]:
 @check("operators", weights(st.integers(1, 300)))
 def grid_of_any_scale(d: Weights, subject: Oracle) -> Iterator[Measure]:
     """Whatever the scale, a weight within the grid moves by half a step at most, onto an even mantissa: to the nearest, ties to even, or in a library within float32 of it [definition of the grid; rounding of float32 as limit]."""
-    y = np.asarray(subject.operator("quantize_8bit")(d.w, d.scale), float)
+    y = np.asarray(subject.operator("weights_8bit")(d.w, d.scale), float)
     inside = np.abs(d.w) * d.scale <= 254
     slack = 2.0**-22 * (np.abs(d.w) + 1 / d.scale)  # of a quotient and a product in float32, each half an ulp
     moved = np.where(inside, np.abs(y - d.w) - slack, 0) * d.scale
@@ -125,10 +125,25 @@ def dynamics(d: Block, subject: Oracle) -> Iterator[Measure]:
 @check("operators", blocks(("pool",)))
 def sum_pooling(d: Block, subject: Oracle) -> Iterator[Measure]:
     """A pooling block sums its windows, channel by channel, and gives each entry the weight 1 [lava-dl 0.6.0, slayer/synapse/layer.py]."""
-    yield from _agrees(d, subject, "pool")
+    yield from _agrees(d, subject, f"pool{_off_grid(d)}")
 
 
-GEOMETRIES = [(2, 1, 0), (3, 3, 1), (2, 1, 1), ((1, 2), (2, 1), 0), ((2, 1), (1, 2), (1, 0)), ((1, 3), (2, 1), (0, 1))]
+def _off_grid(d: Block) -> str:
+    """Words for a scale whose 8-bit grid has no 1, the weight of a pooling."""
+    scale = d.params["scale"]
+    return "" if nearest_even(1.0, scale) == scale else ", 1 off the grid"
+
+
+GEOMETRIES = [
+    (3, 3, 0),
+    ((1, 3), (1, 3), 0),
+    (2, 1, 0),
+    (3, 3, 1),
+    (2, 1, 1),
+    ((1, 2), (2, 1), 0),
+    ((2, 1), (1, 2), (1, 0)),
+    ((1, 3), (2, 1), (0, 1)),
+]
 
 
 @check(
@@ -136,12 +151,12 @@ GEOMETRIES = [(2, 1, 0), (3, 3, 1), (2, 1, 1), ((1, 2), (2, 1), 0), ((2, 1), (1,
     st.tuples(blocks(("pool",)), trains((3, 2, 2, 3, 3)), st.sampled_from(GEOMETRIES)),
 )
 def pooling_geometry(d: tuple[Block, Array, tuple[Any, Any, Any]], subject: Oracle) -> Iterator[Measure]:
-    """Windows of a pooling block that overlap or reach over the edge sum what lies in them, of one channel alone [lava-dl 0.6.0, slayer/synapse/layer.py Pool: stride, padding]."""
+    """Windows of a pooling block that tile its input, overlap or reach over the edge sum what lies in them, of one channel alone [lava-dl 0.6.0, slayer/synapse/layer.py Pool: stride, padding]."""
     block, x, (kernel, stride, padding) = d
     geometry = {"kernel": kernel, "stride": stride, "padding": padding}
-    yield from _agrees(
-        replace(block, params=block.params | geometry, x=x), subject, "padded" if np.any(padding) else "overlapping"
-    )
+    place = "padded" if np.any(padding) else "tiling" if kernel == stride else "overlapping"
+    drawn = replace(block, params=block.params | geometry, x=x)
+    yield from _agrees(drawn, subject, f"{place}{_off_grid(drawn)}")
 
 
 @check("operators", blocks(("dense", "conv", "pool")))

@@ -26,7 +26,7 @@ def integers(draw: st.DrawFn, /, shape: Shape, low: int, high: int, even: bool =
 
 
 HELD = {"delay": 1, "bias_exponent": 6, "reset_interval": None, "reset_offset": 0, "overflow": "refuse"}
-PLAIN = {"axon_delay": 0, "weight_exponent": 0, "refractory": 1, "recurrent": None}
+PLAIN = {"axon_delay": 0, "weight_exponent": 0, "refractory": 1}
 HELD_SDNN = {"delay": 1, "cum_error": False, "spike_exponent": 6, "state_exponent": 6}
 
 
@@ -191,11 +191,11 @@ def by_hand(dtype: str = "<f4", weighted: bool = True) -> Network:
     bent = {"current_decay": np.array([4096, 17]), "refractory": 3, "weight_exponent": 2}
     average = np.array([[0.5, 0.5, 0, 0], [0, 0, 0.5, 0.5]])
     ops: list[tuple[str, Op, Cuba | None]] = [
-        ("0", Scale(36.0, 34.0) if weighted else Scale(64), neuron(100, drive="bias", delay=0)),
+        ("0", Scale(36, 34) if weighted else Scale(64), neuron(100, drive="bias", delay=0)),
         ("1", Conv(kernel["conv"], None, (2, 1), ((1, 1), (0, 0)), (1, 2), 2),
          neuron(200, bias=np.array([5.0, -7.0]), axon_delay=np.array([3.0, 62.0]), **bent)),
         ("2", Conv(kernel["convT"], transposed=True), neuron(300)),
-        ("3.sum", Pool("sum", (2, 1), (2, 2)), None), ("3", Scale(np.array(28, dtype).item()), neuron(400)),
+        ("3.sum", Pool("sum", (2, 1), (2, 2)), None), ("3", Scale(28), neuron(400)),
         ("4", Conv(unpool, None, (2, 1), groups=3, transposed=True), neuron(500)), ("5", Flatten(), None),
         ("6", Dense(kernel["dense_rec"]), neuron(600, recurrent=kernel["weight_rec"])), ("7", Dense(average), None),
     ]  # fmt: skip

@@ -59,6 +59,14 @@ SPOILT: Mapping[str, Callable[[Values], Values]] = {
         {k: x for k, x in v.items() if not k.startswith("layer/1/")}
         | {f"layer/1/{key}": v[f"layer/0/{key}"] for key in ("type", "shape")}
     ),
+    "layer/0/weight: an input layer without neuron": lambda v: (
+        {k: x for k, x in v.items() if not k.startswith("layer/0/neuron")}
+    ),
+    "layer/0/bias: an input layer without neuron": lambda v: (
+        {k: x for k, x in v.items() if not k.startswith("layer/0/neuron") and k != "layer/0/weight"}
+    ),
+    "layer/1/padding": _put("layer/1/padding", np.array([1, -1])),
+    "layer/3/padding": _put("layer/3/padding", np.array([-1, 0])),
     "layer/10": _put("layer/10/type", np.array([b"flatten"], "S10")),
 }
 
@@ -70,6 +78,23 @@ UNHELD: Mapping[str, Network] = {
     "sources": Network((2,), (Layer("layer0", (Branch(TWO), Branch(Scale())), UNIT),)),
     "integers": chain((Dense(np.array([[0.5, 2]])), None)),
     "256": chain((Dense(np.array([[2, 256]])), UNIT)),
+    "-255 ... 2 in steps of 1": chain((Dense(np.array([[-255, 2]])), UNIT)),
+    "-129 ... 129": chain((Dense(np.array([[129, -129]])), UNIT)),
+    "-255 ... 254": chain((Dense(np.array([[254, 2], [2, 4]])), Cuba(1, recurrent=-np.array([[255, 1], [1, 1]])))),
+    "threshold = 131072": chain((TWO, Cuba(2**17))),
+    "threshold = 8388608": chain((TWO, SigmaDelta(2**23))),
+    "bias = 1 ... 4096": chain((TWO, Cuba(1, bias=np.array([1, 4096])))),
+    "bias = -4097": chain((TWO, Cuba(1, bias=-4097))),
+    "padding": Network(
+        (1, 4, 4), (Layer("layer0", (Branch(Conv(np.full((1, 1, 2, 2), 2), padding=((-1, -1), (0, 0)))),), UNIT),)
+    ),
+    "(-1, 0)": Network(
+        (1, 4, 4),
+        (
+            Layer("layer0", (Branch(Pool("sum", (2, 2), (2, 2), (-1, 0))),)),
+            Layer("layer1", (Branch(Scale(2), "layer0"),), UNIT),
+        ),
+    ),
     "bias_exponent": chain((TWO, Cuba(1, bias_exponent=5))),
     "reset_interval": chain((TWO, Cuba(1, reset_interval=4))),
     "overflow": chain((TWO, Cuba(1, overflow="wrap"))),
@@ -155,6 +180,9 @@ LEFT_OUT: Mapping[str, tuple[Network, tuple[str, ...]]] = {
     "delays beside a bias of one": (chain((TWO, UNIT), (TWO, Cuba(1, bias=ON_ONE, axon_delay=ON_ONE))),
                                     ("layer1: axon_delay",)),
     "delays, recurrent": (chain((TWO, Cuba(1, axon_delay=ON_ONE, recurrent=OWN))), ("layer0: axon_delay",)),
+    "a delay of 0 in one number, recurrent": (chain((TWO, Cuba(1, axon_delay=0, recurrent=OWN))), ()),
+    "delays of 0, recurrent": (chain((TWO, Cuba(1, axon_delay=0 * ON_ONE, recurrent=OWN))), ("layer0: axon_delay",)),
+    "delays of 0": (chain((TWO, Cuba(1, axon_delay=0 * ON_ONE))), ()),
     "delays of messages": (chain((TWO, SigmaDelta(1, axon_delay=3))), ()),
     "delays of messages beside a bias": (chain((TWO, SigmaDelta(1, bias=ON_ONE, axon_delay=3))),
                                          ("layer0: axon_delay",)),
@@ -170,5 +198,13 @@ LEFT_OUT: Mapping[str, tuple[Network, tuple[str, ...]]] = {
     "convT": (_plane((Conv(PLANE.weight, transposed=True), UNIT)), ("layer0: transposed convolution",)),
     "an average": (chain((TWO, UNIT), (Dense(np.array([[0.5, 0.5]])), None)), ("layer1: average",)),
     "a read-out": (chain((TWO, UNIT), (TWO, None)), ()),
+    "negative, the least no power of two": (chain((Dense(-np.array([[3, 5]])), UNIT)), ()),
+    "negative, the least a power of two": (chain((Dense(-np.array([[3, 8]])), UNIT)), ("layer0: weights",)),
+    "negative ones beside 0": (chain((Dense(-np.array([[0, 130]])), UNIT)), ()),
+    "odd negative ones beside 0": (chain((Dense(-np.array([[0, 131]])), UNIT)), ("layer0: weights",)),
+    "-256": (chain((Dense(-np.array([[256, 2]])), UNIT)), ("layer0: weights",)),
+    "positive ones": (chain((Dense(np.array([[255, 1]])), UNIT)), ()),
+    "a read-out of powers of two": (chain((TWO, UNIT), (Dense(-np.array([[4, 2]])), None)), ("layer1: weights",)),
+    "recurrent of powers of two": (chain((TWO, Cuba(1, recurrent=-np.array([[16, 2], [2, 2]])))), ("layer0: weights",)),
     "no weight": (chain((Dense(0 * TWO.weight), UNIT)), ("layer0: weights all 0",)),
 }  # fmt: skip

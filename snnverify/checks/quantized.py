@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from .. import reference
 from ..activation import Cuba
 from ..content import Array
-from ..errors import Unsupported
+from ..errors import DataError, Unsupported
 from ..findings import Measure
 from ..network import Branch, Conv, Dense, Layer, Network
 from ..oracles import ANY, Oracle
@@ -293,9 +293,10 @@ def refused(case: Case, subject: Oracle) -> Iterator[Measure]:
     """Inputs that are no integers are refused, and never rounded [definition of Cuba]."""
     if subject.families:
         raise Unsupported(subject.name, "a library takes what it is given")
-    try:
-        subject.run(replace(case, x=0.3 * case.x + 0.3))
-    except ValueError:
-        yield Measure("taken", 0.0)
-    else:
-        yield Measure("fractions of a spike were taken", 1.0)
+    for x in (0.3 * case.x + 0.3, case.x + 2.0**-30):  # the latter is a whole number in float32
+        try:
+            subject.run(replace(case, x=x))
+        except DataError:
+            yield Measure("fractions of a spike were taken", 0.0)
+        else:
+            yield Measure("fractions of a spike were taken", 1.0)

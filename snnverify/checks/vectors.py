@@ -20,7 +20,6 @@ from ..content import Array
 from ..errors import Unsupported
 from ..exchange.recordings import SETS, Recorded, alone, recordings
 from ..findings import Measure
-from ..kernels.loihi import handed_on
 from ..network import INPUT, per_channel
 from ..oracles import Oracle
 from ..simulate import run
@@ -29,6 +28,14 @@ from . import check
 from .common import differences
 
 ALL = st.just("every recording")  # none is drawn: they are few, and all of them are tried
+CLAIMS = {
+    "tinynet": "A convolutional CUBA network gives the recorded spikes and currents, whole and layer by layer",
+    "tinynet_sdnn": "Delta encoder, sigma-delta convolution and sigma decoder give the recorded messages",
+    "dense": "A dense CUBA layer gives the recorded spikes and currents of 2,000 steps",
+    "pilotnet_lif": "Ten CUBA layers give the recorded spikes, currents and potentials, whole and layer by layer",
+    "ntidigits": "Three CUBA layers with axonal delays give the recorded spikes of 2,999 steps",
+    "pilotnet_sdnn": "Sigma-delta networks give the recorded messages, sums and outputs, whole and layer by layer",
+}
 SAMPLE, WORK = 12, 2**20  # units of a layer, and products of all of them together, that exact arithmetic is given
 
 
@@ -105,55 +112,29 @@ def current(act: Cuba, v: Array, v_peak: Array, pick: Callable[[Any], Array]) ->
     return np.asarray(v_peak.astype(np.int64) - np.sign(kept) * (np.abs(kept) // 4096) - bias)
 
 
-def _reproduced(name: str, subject: Oracle) -> Iterator[Measure]:
-    found = list(rows(name, subject))
-    if all(r.differ is None for r in found):
-        raise Unsupported(f"recordings of {name}", found[0].why)
-    for r in found:
-        if r.differ is not None:
-            said = f"{r.differ} of {r.values} values"
-            yield Measure("values differ", float(r.differ), where=f"{r.recording}, {r.file}, {r.mode}", detail=said)
+def _reproduces(name: str, claim: str) -> None:
+    """Register the check of one set."""
+
+    def recorded(drawn: str, subject: Oracle) -> Iterator[Measure]:
+        found = list(rows(name, subject))
+        if all(r.differ is None for r in found):
+            raise Unsupported(f"recordings of {name}", found[0].why)
+        for r in found:
+            if r.differ is not None:
+                said = f"{r.differ} of {r.values} values"
+                yield Measure("values differ", float(r.differ), where=f"{r.recording}, {r.file}, {r.mode}", detail=said)
+
+    recorded.__name__, recorded.__doc__ = name, f"{claim} [Intel's vectors, lava-dl 0.6.0 gts/{name}]."
+    check("simulator", ALL)(recorded)
 
 
-@check("simulator", ALL)
-def tinynet(drawn: str, subject: Oracle) -> Iterator[Measure]:
-    """A convolutional CUBA network gives the recorded spikes and currents, whole and layer by layer [Intel's vectors, lava-dl 0.6.0 gts/tinynet]."""
-    yield from _reproduced("tinynet", subject)
-
-
-@check("simulator", ALL)
-def tinynet_sdnn(drawn: str, subject: Oracle) -> Iterator[Measure]:
-    """Delta encoder, sigma-delta convolution and sigma decoder give the recorded messages [Intel's vectors, lava-dl 0.6.0 gts/tinynet_sdnn]."""
-    yield from _reproduced("tinynet_sdnn", subject)
-
-
-@check("simulator", ALL)
-def dense(drawn: str, subject: Oracle) -> Iterator[Measure]:
-    """A dense CUBA layer gives the recorded spikes and currents of 2,000 steps [Intel's vectors, lava-dl 0.6.0 gts/dense]."""
-    yield from _reproduced("dense", subject)
-
-
-@check("simulator", ALL)
-def pilotnet_lif(drawn: str, subject: Oracle) -> Iterator[Measure]:
-    """Ten CUBA layers give the recorded spikes, currents and potentials, whole and layer by layer [Intel's vectors, lava-dl 0.6.0 gts/pilotnet_lif]."""
-    yield from _reproduced("pilotnet_lif", subject)
-
-
-@check("simulator", ALL)
-def ntidigits(drawn: str, subject: Oracle) -> Iterator[Measure]:
-    """Three CUBA layers with axonal delays give the recorded spikes of 2,999 steps [Intel's vectors, lava-dl 0.6.0 gts/ntidigits]."""
-    yield from _reproduced("ntidigits", subject)
-
-
-@check("simulator", ALL)
-def pilotnet_sdnn(drawn: str, subject: Oracle) -> Iterator[Measure]:
-    """Sigma-delta networks give the recorded messages, sums and outputs, whole and layer by layer [Intel's vectors, lava-dl 0.6.0 gts/pilotnet_sdnn]."""
-    yield from _reproduced("pilotnet_sdnn", subject)
+for _name, _claim in CLAIMS.items():
+    _reproduces(_name, _claim)
 
 
 @check("operators", ALL)
 def units(drawn: str, subject: Oracle) -> Iterator[Measure]:
-    """Units of every recorded layer, run one by one in exact arithmetic, give their recorded values [docstring of reference.unit]."""
+    """Units of every recorded layer, run one by one in exact arithmetic, give their recorded values; inputs that were not recorded are our simulator's [docstring of reference.unit]."""
     unit = subject.operator("unit")
     for r, where, values, differ in sampled(unit):
         yield Measure("values differ", float(differ), where=f"{where}, {r.file}", detail=f"{differ} of {values} values")
@@ -194,9 +175,11 @@ def _inputs(case: Case, source: str) -> dict[str, Array]:
     if layer.act is None:  # the only analog layers of the recorded networks flatten
         (values,) = _inputs(case, layer.branches[0].source).values()
         return {source: values.reshape(len(values), -1)}
-    delays = np.asarray(getattr(layer.act, "axon_delay", 0))
-    sent = handed_on(delays, run(case).spikes[source].astype(np.int64), case.steps, {})
-    return {source: sent[:, 0]}
+    sent = run(case).spikes[source][:, 0].astype(np.int64)
+    late = np.zeros_like(sent)
+    for channel, d in enumerate(np.broadcast_to(getattr(layer.act, "axon_delay", 0), sent.shape[1:2])):
+        late[d:, channel] = sent[: max(0, case.steps - d), channel]
+    return {source: late}
 
 
 def _some(case: Case, layer: str) -> list[tuple[int, ...]]:

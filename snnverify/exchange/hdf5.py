@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,15 +51,13 @@ def opened(source: Source, kind: str, budget: int = BUDGET) -> Iterator[h5py.Fil
     Raises
     ------
     CodecError
-        Missing, truncated, no HDF5, links out of the file or in a circle, more than `ITEMS` items or `budget` bytes; and
-        whatever the caller's reading raises that is no error of ours. `ConfigError` passes as it is.
+        Missing, truncated, no HDF5, links out of the file or in a circle, more than `ITEMS` items or `budget` bytes, data
+        that cannot be read. Errors of ours from the caller's reading get the file's name; but `ConfigError`, and whatever
+        is no error of ours, pass as they are.
     """
-    import h5py
-
     name, data = named(source, kind)
     try:
-        with h5py.File(io.BytesIO(data), "r") as file:
-            inert(file, kind, budget)
+        with _opened(data, kind, budget) as file:
             yield file
     except ConfigError:  # an option of the caller's, not the file
         raise
@@ -67,9 +65,28 @@ def opened(source: Source, kind: str, budget: int = BUDGET) -> Iterator[h5py.Fil
         raise type(e)(*_under(name, e)) from None
     except SnnverifyError as e:
         raise CodecError(f"{name}: {e}") from None
-    except Exception as e:  # damage shows in many ways: OSError, KeyError, AssertionError, TypeError, RecursionError
-        said = " ".join(str(e).split())[:200]
-        raise CodecError(f"{name}: no {kind} file in HDF5 ({type(e).__name__}: {said})") from None
+    except OSError as e:  # a dataset that is damaged
+        raise CodecError(f"{name}: {_damaged(kind, e)}") from None
+
+
+def _opened(data: bytes, kind: str, budget: int) -> h5py.File:
+    """Open the bytes of a file and walk all of it, so that damage shows here and not in what is made of the data."""
+    import h5py
+
+    with ExitStack() as stack:
+        try:
+            file = stack.enter_context(h5py.File(io.BytesIO(data), "r"))
+            inert(file, kind, budget)
+        except SnnverifyError:
+            raise
+        except Exception as e:  # it shows in many ways: OSError, KeyError, RuntimeError, TypeError, UnicodeDecodeError
+            raise CodecError(_damaged(kind, e)) from None
+        stack.pop_all()
+    return file
+
+
+def _damaged(kind: str, e: Exception) -> str:
+    return f"no {kind} file in HDF5 ({type(e).__name__}: {' '.join(str(e).split())[:200]})"
 
 
 def written(values: Mapping[str, Any]) -> bytes:

@@ -41,11 +41,11 @@ class Fields:
         return value
 
     def number(self, key: str, default: Any = None) -> Any:
-        """Return one integer, in an array of any shape."""
+        """Return one integer, in an array of any shape and dtype."""
         value = self.whole(key, default)
         if value.size != 1:
             raise CodecError(f"{self.at(key)}: shape {value.shape}; one number for the layer")
-        return value.item()
+        return int(value.item())
 
     def per_channel(self, key: str, channels: int, default: Any = None) -> Any:
         """Return one integer, or one for each channel."""
@@ -53,7 +53,7 @@ class Fields:
         if value.ndim and value.shape == (channels,):
             return value
         if value.size == 1:
-            return value.item()
+            return int(value.item())
         raise CodecError(f"{self.at(key)}: shape {value.shape}; one number, or one for each of {channels} channels")
 
     def pair(self, key: str) -> tuple[int, int]:
@@ -68,7 +68,7 @@ class Fields:
         return key in self and bool(np.any(self.values[key]))
 
     def weight(self, key: str, axes: int) -> Array:
-        """Return integer weights of 8 bits, without axes of length 1 beyond `axes`."""
+        """Return integer weights that netx takes as they are, without axes of length 1 beyond `axes`."""
         value = np.asarray(self._get(key))
         if wrong := wrong_weights(value):
             raise Unsupported(self.at(key), wrong)

@@ -13,6 +13,7 @@ import numpy as np
 
 from ..activation import Cuba, SigmaDelta
 from ..content import Array
+from ..loihi.quantise import GRID, loihi_weights, sign_mode_of
 from ..network import Layer
 
 INTEGRATED = ("delay", "weight", "bias", "shape")
@@ -40,7 +41,6 @@ TEXTS = ("type", "neuron/type", "neuron/activation")
 WEIGHTS = ("weight", "weight_rec")
 BUDGET = 2**30  # bytes that a file may unpack to; the synapses of a whole chip are fewer
 MADE = 2**24  # numbers of a weight that a file implies by its shapes alone
-LEAST, GREATEST = -256, 254  # 8 bits with a sign, on the even grid
 LONGEST = 62  # steps of axonal delay
 LAG = {True: 0, False: 1}  # steps by which an input layer, and any other one, sees its input late
 INPUT_WEIGHT = 64  # of an input layer whose file states none (netx/hdf5.py create_input)
@@ -53,12 +53,34 @@ def whole(value: Any) -> bool:
 
 
 def wrong_weights(weight: Array) -> str:
-    """Say what a synapse of the chip cannot hold in these weights; empty where it holds them."""
+    """Say what netx would cut in these weights; empty where it takes them as they are (netx/utils.py optimize_weight_bits).
+
+    Its range is that of 8 bits with the signs that they show; but odd ones of both signs it runs in 9 bits (finding NC-9).
+    """
     if not whole(weight):
         return "they must be integers (lava's reader would cut them to some); quantise them to the 8-bit grid first"
-    if weight.size and (weight.min() < LEAST or weight.max() > GREATEST):
-        return f"{weight.min():g} ... {weight.max():g} is outside {LEAST} ... {GREATEST}, which 8 bits hold; scale them"
+    least, greatest = GRID["mixed"][0], GRID[sign_mode_of(weight)][1]
+    if weight.size and (weight.min() < least or weight.max() > greatest):
+        return f"{weight.min():g} ... {weight.max():g} is outside {least} ... {greatest}, which 8 bits hold; scale them"
     return ""
+
+
+def altered(*weights: Array) -> bool:
+    """Whether netx makes other weights of these, of one layer and in its range: findings NC-7, NC-8.
+
+    It shifts them together as far as their signs allow, to -256 where all are negative, and reckons the bits (netx/utils.py
+    optimize_weight_bits); each synapse then cuts its own to these bits, of the signs that it sees (netx/blocks/process.py).
+    """
+    joint = np.hstack(weights).astype(np.int64)
+    low, high = int(joint.min()), int(joint.max())
+    if low == high == 0:
+        return False
+    signed = low < 0 <= high
+    ends = {127 if signed else 255: high, -128 if signed else -256: low}
+    shift = int(np.floor(np.log2(min(end / w for end, w in ends.items() if end * w > 0)))) + signed
+    free = next(n for n in range(8, -1, -1) if not np.any(joint % 2**n)) - signed
+    bits = 8 - shift - free
+    return bits > 8 or any(np.any(loihi_weights(w.astype(np.int64) << shift, bits) != w * 2**shift) for w in weights)
 
 
 def wrong_delays(delay: Any) -> str:

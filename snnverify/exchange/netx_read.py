@@ -83,6 +83,10 @@ def _network(found: Sequence[Fields], input_shape: Shape | None, options: Option
         if kind == "input" and i > 0:
             raise CodecError(f"{f.where}: an input layer; it must be the first")
         if kind == "input" and "neuron/type" not in f:
+            if unused := [key for key in ("weight", "bias") if key in f]:
+                raise Unsupported(
+                    f.at(unused[0]), "an input layer without neuron applies none", "export its neuron, too"
+                )
             continue
         try:
             ops = OPS[kind](f, shape, options)
@@ -161,13 +165,19 @@ def _window(f: Fields, key: str = "weight") -> Array:
     return weight
 
 
-def _padding(f: Fields) -> tuple[tuple[int, int], tuple[int, int]]:
-    y, x = f.pair("padding")
-    return (y, y), (x, x)
+def _padding(f: Fields) -> tuple[int, int]:
+    padding = f.pair("padding")
+    if min(padding) < 0:
+        raise CodecError(f"{f.at('padding')}: {padding}; at least 0")
+    return padding
+
+
+def _ends(f: Fields) -> tuple[tuple[int, int], ...]:
+    return tuple((p, p) for p in _padding(f))
 
 
 def _conv(f: Fields, shape: Shape, options: Options) -> tuple[Op, ...]:
-    op = Conv(_window(f), None, f.pair("stride"), _padding(f), f.pair("dilation"), int(f.number("groups")),
+    op = Conv(_window(f), None, f.pair("stride"), _ends(f), f.pair("dilation"), f.number("groups"),
               transposed=f.text("type") == "convT")  # fmt: skip
     f.agrees("inChannels", op.channels[:1])
     f.agrees("outChannels", op.channels[1:])
@@ -179,21 +189,21 @@ def _uniform(f: Fields) -> tuple[Array, Any]:
     weight = _window(f)
     if weight.shape[:2] != (1, 1) or np.any(weight != weight.flat[0]):
         raise Unsupported(f.at("weight"), "a pooling with weights that differ", "write it as a convolution with groups")
-    return weight, weight.flat[0].item()
+    return weight, int(weight.flat[0])
 
 
 def _pool(f: Fields, shape: Shape, options: Options) -> tuple[Op, ...]:
     weight, factor = _uniform(f)
     if f.pair("dilation") != (1, 1):
         raise Unsupported(f.at("dilation"), "a dilated pooling", "write it as a convolution with groups")
-    return Pool("sum", weight.shape[2:], f.pair("stride"), f.pair("padding")), Scale(factor)
+    return Pool("sum", weight.shape[2:], f.pair("stride"), _padding(f)), Scale(factor)
 
 
 def _unpool(f: Fields, shape: Shape, options: Options) -> tuple[Op, ...]:
     weight, _ = _uniform(f)
     _affordable(f, shape[0] * weight.size)
     every = np.broadcast_to(weight, (shape[0], *weight.shape[1:]))
-    return (Conv(every, None, f.pair("stride"), _padding(f), f.pair("dilation"), shape[0], transposed=True),)
+    return (Conv(every, None, f.pair("stride"), _ends(f), f.pair("dilation"), shape[0], transposed=True),)
 
 
 def _affordable(f: Fields, numbers: int) -> None:

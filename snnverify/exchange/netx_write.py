@@ -12,9 +12,10 @@ import numpy as np
 from ..activation import Cuba, SigmaDelta
 from ..content import Array, write_atomic
 from ..errors import Unsupported
+from ..loihi.quantise import optimize_weights
 from ..network import INPUT, Conv, Dense, Flatten, Layer, Network, Pool, Scale
 from .hdf5 import written
-from .netx_format import LAG, encodes, whole, wrong_delays, wrong_weights
+from .netx_format import LAG, altered, encodes, whole, wrong_delays, wrong_weights
 
 RUN_TIME = "it is an option of a run that no file stores; give it to the reader"
 NOT_HELD = "a NetX file has no place for it"
@@ -29,14 +30,24 @@ HELD: Mapping[type, Mapping[str, tuple[Any, str]]] = {
         "spike_exponent": (6, RUN_TIME), "state_exponent": (6, NOT_HELD),
     },
 }  # fmt: skip
+# field -> least and greatest value of the chip, as lava-nc 0.10.0 states it; its netx itself holds 32 bits
+BITS_17, BITS_24 = (0, 2**17 - 1), (0, 2**23 - 1)
+BITS_13, BITS_16 = (-(2**12), 2**12 - 1), (-(2**15), 2**15 - 1)
+LIMITS: Mapping[type, Mapping[str, tuple[tuple[int, int], str]]] = {
+    Cuba: {"threshold": (BITS_17, "17 bits, proc/lif/models.py vth"),
+           "bias": (BITS_13, "13 bits with a sign, proc/lif/models.py bias_mant")},
+    SigmaDelta: {"threshold": (BITS_24, "24 bits with a sign, proc/sdn/models.py vth"),
+                 "bias": (BITS_16, "16 bits with a sign, proc/sdn/models.py bias")},
+}  # fmt: skip
+NEVER = 2**18 - 1  # threshold of a layer that is not to fire (slayer/block/base.py AbstractAffine.export_hdf5)
 Entries = dict[str, Any]
 
 
 def write_netx(network: Network, path: str | os.PathLike[str]) -> Path:
     """Write a network whole or not at all, so that `read_netx` of it is the same network with layers named by index.
 
-    Names and the note are not stored; numbers in an array of one are read back as numbers. `netx_ignores` tells what is
-    stored and yet not obeyed by the reader of lava-dl 0.6.0.
+    Names and the note are not stored; a number is read back as an integer, be it in an array of one. `netx_ignores` tells
+    what is stored and yet not obeyed by the reader of lava-dl 0.6.0.
 
     Raises
     ------
@@ -56,22 +67,27 @@ def netx_ignores(network: Network) -> tuple[str, ...]:
     """Say what a file of this network holds and lava's own reader leaves out or cannot load (lava-dl 0.6.0, netx/hdf5.py).
 
     It applies no refDelay, wgtExp and activation, delays only dense layers, and there what enters the neurons, which is
-    the same without bias; it cannot load transposed convolutions, poolings, averages and dense weights that are all 0.
+    the same without bias; a recurrent layer with delays, even 0, and dense weights without a positive one it may run with
+    other weights; it cannot load transposed convolutions, poolings, averages and dense weights that are all 0.
     """
     found: list[str] = []
     for layer in network.layers:
         act, op = layer.act, layer.branches[0].op
+        own: Array | None = getattr(act, "recurrent", None)
         delayed = isinstance(act, (Cuba, SigmaDelta)) and bool(np.any(act.axon_delay))
         dense = isinstance(op, Dense)
+        held = isinstance(op, Dense) and not wrong_weights(op.weight) and (own is None or not wrong_weights(own))
         ignored = {
             "refractory": isinstance(act, Cuba) and act.refractory != 1,
             "weight_exponent": isinstance(act, Cuba) and act.weight_exponent != 0,
             "activation": isinstance(act, SigmaDelta) and act.role == "sigma-delta" and act.activation != "relu",
-            "axon_delay": delayed and (not dense or np.any(act.bias) or getattr(act, "recurrent", None) is not None),  # type: ignore[union-attr]
+            "axon_delay": (delayed and (not dense or np.any(act.bias)))  # type: ignore[union-attr]
+            or (own is not None and (delayed or np.ndim(act.axon_delay) > 0)),  # type: ignore[union-attr]
             "pooling": isinstance(op, Pool),
             "transposed convolution": isinstance(op, Conv) and op.transposed,
             "average": isinstance(op, Dense) and not whole(op.weight),
             "weights all 0": isinstance(op, Dense) and not np.any(op.weight),
+            "weights": held and altered(op.weight, *([] if own is None else [own])),  # type: ignore[union-attr]
         }
         found += [f"{layer.name}: {what}" for what, is_so in ignored.items() if is_so]
     return tuple(found)
@@ -137,6 +153,10 @@ def _word(text: str) -> Array:
 def _weight(name: str, weight: Array) -> Array:
     if wrong := wrong_weights(weight):
         raise Unsupported(name, f"weights: {wrong}")
+    try:
+        optimize_weights(weight)
+    except Unsupported as e:
+        raise Unsupported(name, f"weights: {e.what}", e.remedy) from None
     return weight
 
 
@@ -161,15 +181,16 @@ def _dense(name: str, op: Dense, act: Cuba | SigmaDelta) -> Entries:
     out, units = op.weight.shape
     entries = {"type": _word("dense"), "inFeatures": units, "outFeatures": out, "weight": _weight(name, op.weight)}
     if isinstance(act, Cuba) and act.recurrent is not None:
+        _weight(name, np.hstack([op.weight, act.recurrent]))  # netx gives the two one exponent
         entries |= {"type": _word("dense_rec"), "weight_rec": _weight(name, act.recurrent)}
     return entries
 
 
 def _conv(name: str, op: Conv) -> Entries:
     _biasless(name, op.bias)
-    if len(op.stride) != 2 or any(a != b for a, b in op.padding) or any(op.output_padding):
+    if len(op.stride) != 2 or any(a != b or a < 0 for a, b in op.padding) or any(op.output_padding):
         raise Unsupported(name, f"a convolution over {len(op.stride)} axes, padding {op.padding}, output_padding "
-                          f"{op.output_padding}", "a NetX file has two axes, equal padding on both sides")  # fmt: skip
+                          f"{op.output_padding}", "it has two axes, both sides padded alike")  # fmt: skip
     inputs, outputs = op.channels
     return {
         "type": _word("convT" if op.transposed else "conv"), "inChannels": inputs, "outChannels": outputs,
@@ -192,6 +213,8 @@ def _pool(name: str, op: Scale, before: Layer) -> Entries:
     pool, factor = before.branches[0].op, np.asarray(op.factor)
     if not isinstance(pool, Pool) or before.act is not None or factor.size != 1 or len(pool.kernel) != 2:
         raise Unsupported(name, "a Scale", "a NetX file has one after the sum pooling over two axes alone, one number")
+    if min(pool.padding) < 0:
+        raise Unsupported(before.name, f"padding {pool.padding}", "at least 0")
     _biasless(name, op.bias)
     return {
         "type": _word("pool"), "kernelSize": np.array(pool.kernel), "stride": np.array(pool.stride),
@@ -206,6 +229,12 @@ def _neuron(name: str, act: Cuba | SigmaDelta, channels: int, first: bool) -> En
     for field, (value, why) in {**HELD[type(act)], **lag}.items():
         if getattr(act, field) != value:
             raise Unsupported(name, f"{field} = {getattr(act, field)!r}: {why}", f"write it with {value!r}")
+    for field, ((low, high), bits) in LIMITS[type(act)].items():
+        value = np.asarray(getattr(act, field))
+        if np.any((value < low) | (value > high)) and not (field == "threshold" and np.all(value == NEVER)):
+            ends = " ... ".join(str(int(end)) for end in sorted({value.min(), value.max()}))
+            raise Unsupported(name, f"{field} = {ends} is outside {low} ... {high}: {bits}",
+                              "scale the layer down")  # fmt: skip
     held: Entries = {}
     for key, value in (("bias", np.asarray(act.bias)), ("delay", np.asarray(act.axon_delay))):
         if value.ndim or value.any():

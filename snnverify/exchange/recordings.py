@@ -8,10 +8,11 @@ sent in step t - 1, and biases act from step 0 on.
 
 pilotnet_lif
     ``image.npy`` is the bias mantissa of the input layer (no transform) in every step. Spikes, currents and potentials
-    at index t are those after step t. Where a layer spikes the recorded potential is 128, which stands for 0 (42,842
-    others are 128 in earnest). Three recordings lie in the folder: *A* (input, conv-0 ... 4, fc-0 ... 2) with a reset every
-    17 steps, in layer l (the input is 0) before step l; *B* (input-s) with one every 16; *C* (fc-3-s, -u, -v) every 16 and
-    one step earlier, before step l - 1 mod 16. The inputs of C were not recorded: it is compared end to end alone.
+    at index t are those after step t. Where a layer spikes the recorded potential is 128, which stands for 0 and is read
+    as 0 (42,842 others are 128 in earnest). Three recordings lie in the folder: *A* (input, conv-0 ... 4, fc-0 ... 2) with
+    a reset every 17 steps, in layer l (the input is 0) before step l; *B* (input-s) with one every 16; *C* (fc-3-s, -u, -v)
+    every 16 and one step earlier, before step l - 1 mod 16. The inputs of C were not recorded: it is compared end to end
+    alone.
 tinynet
     ``input_bias.npy`` is the bias mantissa of the input layer. Index 0 is empty and the layers are aligned: index i >= 1
     of layer l is step i - 1 + l. Each layer is reset before its first recorded step. Recorded currents are u / 64.
@@ -70,6 +71,8 @@ class Recorded:
     values : int32 array [T', N, *shape]
     first : int
         Step of ``values[0]``.
+    stood_in : int
+        How many of the values are not what the file holds, which stands for something else.
     """
 
     file: str
@@ -77,6 +80,7 @@ class Recorded:
     quantity: Quantity
     values: Array
     first: int = 0
+    stood_in: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -162,10 +166,12 @@ def _pilotnet_lif() -> Iterator[Recording]:
         return Recording(f"pilotnet_lif {part}", net, _in_every_step("gts/pilotnet_lif/image.npy", steps), recorded)
 
     def layer(number: int, file: str) -> Iterator[Recorded]:
-        path, spikes = f"gts/pilotnet_lif/{file}", _whole(f"gts/pilotnet_lif/{file}.npy")
+        path = f"gts/pilotnet_lif/{file}"
+        spikes, v = _whole(f"{path}.npy"), _whole(f"{path}-v.npy")
+        marked = (spikes > 0) & (v == 128)
         yield Recorded(f"{file}.npy", str(number), "spikes", spikes)
         yield Recorded(f"{file}-u.npy", str(number), "current", _whole(f"{path}-u.npy"))
-        yield Recorded(f"{file}-v.npy", str(number), "voltage", np.where(spikes > 0, 0, _whole(f"{path}-v.npy")))
+        yield Recorded(f"{file}-v.npy", str(number), "voltage", np.where(marked, 0, v), stood_in=int(marked.sum()))
 
     numbers = {1: "conv-0", 2: "conv-1", 3: "conv-2", 4: "conv-3", 5: "conv-4", 7: "fc-0", 8: "fc-1", 9: "fc-2"}
     image = Recorded("input.npy", "0", "spikes", _whole("gts/pilotnet_lif/input.npy"))

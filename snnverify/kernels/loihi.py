@@ -20,8 +20,9 @@ def advance(
     act: Cuba | SigmaDelta, drive: Array, steps: int, state: State, resolve: Resolve, keep: Keep | None = None
 ) -> Array:
     """`advance_cuba` or `advance_sigma_delta`."""
-    run = advance_cuba if isinstance(act, Cuba) else advance_sigma_delta
-    return run(act, drive, steps, state, resolve, keep)  # type: ignore[arg-type]
+    if isinstance(act, Cuba):
+        return advance_cuba(act, drive, steps, state, resolve, keep)
+    return advance_sigma_delta(act, drive, steps, state, resolve, keep)
 
 
 def advance_cuba(
@@ -88,7 +89,7 @@ def advance_sigma_delta(
     ``v`` in the state, and the first of `keep`, is the activation; the second the sum before it (the same but for
     ``role="sigma-delta"``).
     """
-    places = act.spike_exponent + act.state_exponent
+    places, t0 = act.spike_exponent + act.state_exponent, int(state.get("t", np.zeros((), int)))
     sigma, value, residue, error = (
         state.setdefault(k, np.zeros(drive.shape[1:], np.int64)) for k in ("sigma", "v", "residue", "error")
     )
@@ -101,11 +102,13 @@ def advance_sigma_delta(
             sigma[...] = arriving[t] << places
         else:
             sigma += arriving[t]
-        if max(int(sigma.max()), -int(sigma.min()) - 1) >= EDGE:
-            raise Unsupported("SigmaDelta", f"sigma leaves 24 bits in step {t}", "scale weights or input down")
         value[...] = sigma + bias if act.role == "sigma-delta" else sigma
         if act.role == "sigma-delta" and act.activation == "relu":
             np.maximum(value, 0, out=value)
+        for name, array in (("sigma", sigma), ("act", value)):
+            if max(int(array.max()), -int(array.min()) - 1) >= EDGE:
+                what = f"{name} leaves 24 bits in step {t0 + t}"
+                raise Unsupported("SigmaDelta", what, "scale weights, bias or input down")
         if keep is not None:
             keep[0][t], keep[1][t] = value, sigma
         if act.role == "sigma":
@@ -119,6 +122,7 @@ def advance_sigma_delta(
         residue[...] = np.where(sends, 0, change)
         if act.cum_error:
             error[sends & (change != 0)] = 0
+    state["t"] = np.asarray(t0 + steps)
     return sent
 
 

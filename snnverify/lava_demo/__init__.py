@@ -2,8 +2,8 @@
 
 The path is that of ``spikingjelly/activation_based/examples/lava_mnist.py`` (0.0.0.0.14): two times a 3x3 convolution and
 one of 2x2 with stride 2, two dense layers, IF neurons, weights on the 8-bit grid, Poisson spikes in, firing rates out.
-Training runs in lava's interpreter; the evaluations see the very same spikes, so that their outputs may be compared one by
-one and not by accuracy alone.
+Training runs in lava's interpreter; the evaluations see the very same spikes (NetX those of the first images), so that
+their outputs may be compared one by one and not by accuracy alone.
 """
 
 from __future__ import annotations
@@ -36,7 +36,6 @@ def demo(settings: Settings, command: str, progress: Progress, say: Callable[[st
     """
     exchange, netx = get("lava-exchange"), get("lava-netx")
     train_set, test_set = read_data(settings.data_dir, settings.seed, settings.limit)
-    settings.out_dir.mkdir(parents=True, exist_ok=True)
     try:
         state, history = train(settings, exchange, train_set, progress)
     except OracleError as e:
@@ -47,9 +46,9 @@ def demo(settings: Settings, command: str, progress: Progress, say: Callable[[st
     for name, content in files.items():
         write_atomic(settings.out_dir / name, np.asarray(content, np.uint8).tobytes())
     network = exchange.operator("csnn_network")(state, settings.training)
-    found = evaluate(settings, exchange, network, state, test_set, progress)
+    found, spikes = evaluate(settings, exchange, network, state, test_set, progress)
     chip, same = read_back(settings.out_dir / "net_la.net", network)
-    through_netx(settings, exchange, netx, chip, files["net_la.net"], test_set, progress, found)
+    through_netx(netx, chip, files["net_la.net"], spikes, test_set.y, progress, found)
     results = {
         "command": command,
         "options": {**asdict(settings), "out_dir": str(settings.out_dir)},

@@ -56,18 +56,21 @@ class Outcome:
 
 def evaluate(
     settings: Settings, exchange: Oracle, network: Network, state: State, data: Dataset, progress: Progress
-) -> Outcome:
+) -> tuple[Outcome, Array]:
     """Run all evaluation images as SpikingJelly net, as lava-dl net and in integers; compare the spike counts of outputs.
+
+    Returns what was found, and the spikes [T, n, C, H, W] of the first images, which are to run through NetX too.
 
     SpikingJelly cuts weights at 255 / 64, off the grid, where lava-dl cuts them at 254 / 64. Where a network has such
     weights, that is held to be the reason only if integers with 255 in their place give SpikingJelly's outputs.
     """
-    found, fired = Outcome(), 0
+    found, fired, first = Outcome(), 0, []
     csnn_run = exchange.operator("csnn_run")
     above, beyond = cut_at_255(network, state)
     names = {k: f"outputs of the {v}" for k, v in KINDS.items()}
     again = f"{names['spikingjelly']}, against weights cut at 255/64"
     for rows, spikes in encoded(settings, exchange, data, progress):
+        first.append(spikes[:, : max(0, settings.samples - rows.start)])
         ours = outputs(network, spikes)
         found.count(OURS, ours, data.y[rows])
         fired += int(ours.sum())
@@ -85,7 +88,7 @@ def evaluate(
         found.remarks.append("no output ever fired, so that equal outputs say nothing: raise -lr or -epochs")
     wrong = found.differing[names["lava-dl"]][0] + found.differing[again if above else names["spikingjelly"]][0]
     found.sound = bool(fired) and not wrong
-    return found
+    return found, np.concatenate(first, 1)
 
 
 def encoded(settings: Settings, exchange: Oracle, data: Dataset, progress: Progress) -> Iterator[tuple[slice, Array]]:
@@ -93,7 +96,8 @@ def encoded(settings: Settings, exchange: Oracle, data: Dataset, progress: Progr
     for i in range(0, len(data), TILE):
         progress("evaluation", i, len(data))
         rows = slice(i, min(i + TILE, len(data)))
-        yield rows, exchange.operator("csnn_encode")(data.x[rows], {**settings.training, "seed": settings.seed + i})
+        options = {**settings.training, "seed": settings.seed + i}
+        yield rows, np.asarray(exchange.operator("csnn_encode")(data.x[rows], options))
     progress("evaluation", len(data), len(data))
 
 
@@ -150,21 +154,19 @@ def _equal(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
 
 
 def through_netx(
-    settings: Settings, exchange: Oracle, netx: Oracle, chip: Network, file: Array, data: Dataset, progress: Progress,
-    found: Outcome,
-) -> None:  # fmt: skip
-    """Run a few images through lava-nc from the exported file; compare every spike of every layer with ours.
+    netx: Oracle, chip: Network, file: Array, spikes: Array, labels: Array, progress: Progress, found: Outcome
+) -> None:
+    """Run spikes [T, n, C, H, W] through lava-nc from the exported file; compare every spike of every layer with ours.
 
     Each of L layers takes a step, so the run is L steps longer than the input, and its counts are those of slayer.
     """
-    n = min(settings.samples, len(data))
-    spikes = np.asarray(exchange.operator("csnn_encode")(data.x[:n], settings.training))
+    n = spikes.shape[1]
     padded = np.concatenate([spikes, np.zeros((len(chip.spiking), *spikes.shape[1:]), spikes.dtype)]).astype(float)
     for i in range(n):
         progress("NetX in lava-nc", i, n)
         theirs = netx.operator("netx_run")(file, padded[:, i : i + 1], len(padded), None, 0)
         for name, s in integers(chip, padded[:, i : i + 1], "spikes").spikes.items():
             found.compare("spikes of all layers in NetX", theirs[name], s)
-        found.count("NetX in lava-nc", np.asarray(theirs[chip.output.name]).sum(0), data.y[i : i + 1])
+        found.count("NetX in lava-nc", np.asarray(theirs[chip.output.name]).sum(0), labels[i : i + 1])
     progress("NetX in lava-nc", n, n)
     found.sound &= not found.differing["spikes of all layers in NetX"][0]

@@ -113,7 +113,8 @@ def train(
     settings: Settings, exchange: Oracle, data: Dataset, progress: Progress
 ) -> tuple[State, list[dict[str, float]]]:
     """Train, and save the state after every epoch; Ctrl-C costs the epoch that it falls into."""
-    state, history = load_state(settings) if settings.resume else (awake(settings, exchange, data), [])
+    state, history = load_state(settings, data) if settings.resume else (awake(settings, exchange, data), [])
+    settings.out_dir.mkdir(parents=True, exist_ok=True)  # a folder that cannot be made is told before the first epoch
     step = exchange.operator("csnn_train")
     for epoch in range(len(history), settings.epochs):
         order = np.random.default_rng([settings.seed, epoch]).permutation(len(data))
@@ -126,7 +127,7 @@ def train(
         if not np.isfinite(total):
             raise DataError(f"epoch {epoch + 1}: the loss is {total}; lower -lr = {settings.lr}")
         history.append({"epoch": epoch + 1, "loss": round(total / done, 6), "accuracy": round(right / done, 6)})
-        save_state(settings, state, history)
+        save_state(settings, data, state, history)
     return state, history
 
 
@@ -160,22 +161,22 @@ def awake(settings: Settings, exchange: Oracle, data: Dataset) -> State:
     return state
 
 
-def save_state(settings: Settings, state: Mapping[str, Array], history: list[dict[str, float]]) -> None:
-    """Weights and momenta, what was learned so far, and the options: whole or not at all."""
+def save_state(settings: Settings, data: Dataset, state: Mapping[str, Array], history: list[dict[str, float]]) -> None:
+    """Weights and momenta, what was learned so far, the options and the digest of the images: whole or not at all."""
     buffer = io.BytesIO()
-    told = json.dumps({"options": settings.training, "history": history})
+    told = json.dumps({"options": settings.training, "images": data.digest, "history": history})
     np.savez(buffer, **state, told=np.array(told))  # type: ignore[arg-type]
     write_atomic(settings.out_dir / STATE, buffer.getvalue())
 
 
-def load_state(settings: Settings) -> tuple[State, list[dict[str, float]]]:
-    """What `save_state` wrote for the same options."""
+def load_state(settings: Settings, data: Dataset) -> tuple[State, list[dict[str, float]]]:
+    """What `save_state` wrote for the same options and images."""
     path = settings.out_dir / STATE
     try:
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as npz:
             state = {name: npz[name] for name in npz.files}
         told = json.loads(str(state.pop("told")))
-        was, history = told["options"], told["history"]
+        was, images, history = told["options"], told["images"], told["history"]
     except FileNotFoundError:
         raise ConfigError(f"--resume: {path} is not there; train without it first") from None
     except Exception as e:  # damage shows in many ways
@@ -185,4 +186,9 @@ def load_state(settings: Settings) -> tuple[State, list[dict[str, float]]]:
     for name, value in settings.training.items():
         if was.get(name) != value and name not in ("lr", "device"):
             raise ConfigError(f"--resume: {path} was trained with {name} = {was.get(name)!r}, not {value!r}; give that")
+    if images != data.digest:
+        raise ConfigError(
+            f"--resume: {path} was trained on other images (sha256 {images[:12]}) than these {len(data)} of {data.source} "
+            f"({data.digest[:12]}); give the same -data-dir and --limit"
+        )
     return state, history

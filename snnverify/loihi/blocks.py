@@ -94,7 +94,7 @@ def affine(
 
 def average(inputs: int, num_outputs: int) -> Block:
     """Mean of `num_outputs` groups of neighbours: a read-out without neurons."""
-    if num_outputs < 1 or inputs % num_outputs:
+    if num_outputs < 1 or inputs < num_outputs or inputs % num_outputs:
         raise NetworkError(f"average: num_outputs = {num_outputs} does not divide {inputs} inputs; choose a divisor")
     size = inputs // num_outputs
     return (_layer("average", Dense(np.kron(np.eye(num_outputs), np.full((1, size), 1 / size))), None),)

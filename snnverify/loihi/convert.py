@@ -12,14 +12,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from ..activation import Cuba, Neuron
 from ..content import Array
-from ..errors import DataError, Unsupported
+from ..errors import ConfigError, DataError, Unsupported
 from ..network import INPUT, Branch, Conv, Dense, Flatten, Layer, Network, Op, Pool, Scale
 from .quantise import SCALE, decay_mantissa, threshold_mantissa, weight_mantissa
 
@@ -66,6 +66,8 @@ def lava_cuba(
     Unsupported
         What Loihi's neuron does not have, by the name of its field.
     """
+    if ties not in get_args(Ties):
+        raise ConfigError(f"ties = {ties!r}: one of {', '.join(get_args(Ties))}")
     for axis, (legal, remedy) in HELD.items():
         value = getattr(neuron, axis)
         if not (np.all(np.asarray(value == legal)) or _idle(neuron, axis)):
@@ -79,8 +81,9 @@ def lava_cuba(
     else:
         mantissa = threshold_mantissa(neuron.theta, scale)
     if np.max(mantissa) > GREATEST:
-        raise Unsupported(f"{where}.theta", f"{np.max(mantissa)} mantissas do not fit into 17 bits ({GREATEST})",
-                          f"scale = {int(scale * GREATEST // np.max(mantissa))} or less")  # fmt: skip
+        most = int(scale * GREATEST // np.max(mantissa))
+        way = f"scale = {most} or less" if most else "divide weights and threshold by a common factor"
+        raise Unsupported(f"{where}.theta", f"{np.max(mantissa)} mantissas do not fit into 17 bits ({GREATEST})", way)
     current = 4096 if neuron.syn_decay is None else decay_mantissa(1 - neuron.syn_decay)
     return Cuba(mantissa, current, decay_mantissa(1 - neuron.leak), delay=delay)
 
@@ -136,7 +139,7 @@ def lava_blocks(
     fires at ``v > theta``, and so does ``w k v <- leak (w k v) + w sum(s)`` at ``w k v > w k theta``. Where ``scale / k`` is
     an even integer, so on the grid, it is w and the threshold stays ``theta scale``; else w is the even number nearest
     below the scale, at most 254. Pooling whose neurons stand in a `Scale` of their own (`convert` with pool_neurons) is one
-    block too, its threshold divided by the factor.
+    block too, its threshold divided by the factor, which rounds once, to float64.
 
     Parameters
     ----------

@@ -16,8 +16,10 @@ from ..errors import NetworkError, Unsupported
 
 SCALE = 64  # mantissas to 1.0, where nothing else is said
 SignMode = Literal["mixed", "excitatory", "inhibitory"]
-LIMITS = {"mixed": (-256, 255), "excitatory": (0, 255), "inhibitory": (-255, 0)}
-"""Smallest and greatest 8-bit weight of each sign mode; a mixed one has steps of 2."""
+GRID: dict[SignMode, tuple[int, int, int]] = {
+    "excitatory": (0, 255, 1), "inhibitory": (-255, 0, 1), "mixed": (-256, 254, 2)
+}  # fmt: skip
+"""Least and greatest 8-bit weight of each sign mode, and the step between them."""
 
 
 def weight_mantissa(weight: npt.ArrayLike, scale: int = SCALE) -> Array:
@@ -105,12 +107,12 @@ def loihi_weights(mantissa: npt.ArrayLike, bits: int = 8, sign_mode: SignMode | 
     array of int64
     """
     w = _integers(mantissa)
-    if sign_mode is not None and sign_mode not in LIMITS:
-        raise NetworkError(f"sign_mode = {sign_mode!r}: one of {', '.join(LIMITS)}")
+    if sign_mode is not None and sign_mode not in GRID:
+        raise NetworkError(f"sign_mode = {sign_mode!r}: one of {', '.join(GRID)}")
     if not 0 <= bits <= 8:
         raise NetworkError(f"bits = {bits}: a weight has 0 ... 8 bits")
     mode = sign_mode or sign_mode_of(w)
-    low, high = LIMITS[mode]
+    low, high, _ = GRID[mode]
     sign = -1 if mode == "inhibitory" else 1
     cleared = 8 - bits + (mode == "mixed")
     return np.asarray(sign * (sign * np.clip(w, low, high) >> cleared << cleared))
@@ -146,9 +148,9 @@ def optimize_weights(weight: npt.ArrayLike) -> tuple[Array, int, int, SignMode]:
         return w, 0, 0, mode
     magnitude = int(np.bitwise_or.reduce(np.abs(w), axis=None))
     zeros = (magnitude & -magnitude).bit_length() - 1  # places that every weight has free
-    low, high = LIMITS[mode]
-    fitting = [s for s in range(7, -8, -1) if _fits(w, s, zeros, low, high - (mode == "mixed"))]
-    bits = 8 + (mode == "mixed") - zeros - fitting[0] if fitting else 9  # 9: there are none
+    low, high, step = GRID[mode]
+    fitting = [s for s in range(7, -8, -1) if _fits(w, s, zeros, low, high)]
+    bits = 7 + step - zeros - fitting[0] if fitting else 9  # 9: there are none
     if bits > 8:
         raise Unsupported("weight", f"{int(w.min())} ... {int(w.max())} in steps of {1 << zeros} are no 8-bit weights",
                           "quantise them to even numbers in -256 ... 254 first")  # fmt: skip

@@ -123,10 +123,11 @@ def home() -> Path:
 
 
 def find(name: str) -> Path:
-    """Interpreter of an oracle; `Unavailable` with the command that installs it."""
+    """Interpreter of an oracle; `Unavailable` with the command that installs it, and what shares its environment."""
     environment = _row(name).environment
     if not environment.whole:
-        raise Unavailable(f"{name}: not installed; run `snnverify oracle install {name}`")
+        what = name if oracles_of(environment.name) == (name,) else environment.name
+        raise Unavailable(f"{name}: not installed; run `snnverify oracle install {what}`")
     return environment.interpreter
 
 

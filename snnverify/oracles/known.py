@@ -26,7 +26,8 @@ class Defect:
         What is wrong; the minimal case; what came out against what the law says; where in the library's source; the
         library's own issue, if one is known.
     laws : tuple of str
-        Other checks that fail because of it, ``check`` or ``check: pattern`` of `Measure.where`.
+        Other checks that fail because of it, ``check`` or ``check: pattern`` of `Measure.where`. A check without a
+        pattern is broken in every place; but where there is `raises`, by that exception alone.
     raises : str
         Part of the message where it breaks those checks by an exception; any other exception is an error.
     """
@@ -41,15 +42,16 @@ class Defect:
     laws: tuple[str, ...] = ()
     raises: str = ""
 
-    def breaks(self, check: str) -> str | None:
-        """Pattern of the places where this defect breaks a check; None where it does not."""
-        places = {REPRODUCED: self.id} | {law.partition(": ")[0]: law.partition(": ")[2] or "*" for law in self.laws}
-        return places.get(check)
+    def breaks(self, check: str) -> bool:
+        """Whether a check fails because of this defect, somewhere or by an exception."""
+        return check == REPRODUCED or any(law.partition(": ")[0] == check for law in self.laws)
 
     def covers(self, check: str, where: str) -> bool:
         """Whether a measure at this place is expected to break the check."""
-        pattern = self.breaks(check)
-        return pattern is not None and fnmatchcase(where, pattern)
+        if check == REPRODUCED:
+            return where == self.id
+        places = [law.partition(": ")[2] for law in self.laws if law.partition(": ")[0] == check]
+        return any(fnmatchcase(where, place) if place else not self.raises for place in places)
 
 
 @cache

@@ -48,7 +48,7 @@ def oracle() -> Oracle:
         found,
         simulator=partial(simulate, Provenance("lava-exchange", found)),
         operators={
-            "quantize_8bit": quantize_8bit,
+            "weights_8bit": quantize_8bit,
             "block": block,
             "lava_cuba": lava_cuba,
             "lava_synapse": lava_synapse,

@@ -14,11 +14,10 @@ import numpy as np
 
 from ..content import Array
 from ..errors import Unsupported
+from ..loihi.quantise import GRID
 from ..network import INPUT, Branch, Conv, Dense, Flatten, Network, Op, Pool, Scale, Shape
 from .lava_nc_run import Port, lava_shape
 
-# sign mode -> least and greatest mantissa of 8 bits, and the step between them
-GRID = {"EXCITATORY": (0, 255, 1), "INHIBITORY": (-255, 0, 1), "MIXED": (-256, 254, 2)}
 BITS = 8
 
 
@@ -165,6 +164,6 @@ def mantissas(where: str, weight: Array, exponent: int) -> tuple[Array, int, Any
         scaled = weight * 2.0**shift
         for name, (low, high, step) in GRID.items():
             if low <= scaled.min() and scaled.max() <= high and not np.any(scaled % step):
-                return scaled.astype(np.int64), exponent - shift, SignMode[name]
+                return scaled.astype(np.int64), exponent - shift, SignMode[name.upper()]
     raise Unsupported(where, f"weights from {weight.min():g} to {weight.max():g} are not on the grid of 8 bits",
                       "quantise them: 0 ... 255, -255 ... 0, or even numbers from -256 to 254")  # fmt: skip

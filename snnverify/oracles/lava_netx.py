@@ -20,10 +20,9 @@ import numpy as np
 from ..activation import Cuba
 from ..content import Array
 from ..errors import Unsupported
-from ..network import INPUT, Dense, Integer, Network
+from ..network import INPUT, Integer, Network
 from ..trace import Case, Provenance, Record, Trace
 from . import ANY, ONE, Families, Oracle, reproduced
-from .lava_nc import loihi_weights
 from .lava_nc_neurons import VARIABLES, drive_by_bias, keeps_to_24_bits, mantissas
 from .lava_nc_run import lava_shape, lay, lay_train, run, unlay
 from .lava_nc_synapses import path, reach
@@ -72,9 +71,6 @@ def simulate(provenance: Provenance, case: Case, record: Record = "full") -> Tra
             raise Unsupported(layer.name, "axon_delay: netx delays what enters the neuron", "use operator netx_run")
         if isinstance(layer.act, Cuba):
             _bounded(case.network, layer.name, layer.act, x)
-        for b in layer.branches:
-            if isinstance(b.op, Dense):
-                _kept(layer.name, b.op.weight, getattr(layer.act, "recurrent", None))
     interval, offset = _reset(case.network)
     names = [layer.name for layer in case.network.spiking]
     first = getattr(case.network.layers[0].act, "delay", 1)
@@ -96,17 +92,6 @@ def _bounded(network: Network, name: str, act: Cuba, x: Array) -> None:
         own = own + np.abs(x * np.max(np.abs(scale.factor))).max() + np.max(np.abs(scale.bias or 0))  # type: ignore[union-attr]
     paths = [path(network, name, b) for b in branches] if act.drive == "current" else []
     keeps_to_24_bits(name, act, reach(act, paths, x), float(own) * 2.0**act.bias_exponent, len(x))
-
-
-def _kept(name: str, weight: Array, recurrent: Array | None) -> None:
-    """Refuse weights of which netx makes others (NC-7, NC-8); those of a recurrent layer get one exponent."""
-    parts = [weight] if recurrent is None else [weight, recurrent]
-    if not np.any(weight):
-        raise Unsupported(name, "netx cannot load weights that are all 0")
-    mantissa, bits, exponent, _ = optimize_weights(np.hstack(parts).astype(int))
-    made = np.hsplit(mantissa, [weight.shape[1]])[: len(parts)]
-    if any(np.any(loihi_weights(m, bits, None) * 2.0**exponent != w) for m, w in zip(made, parts, strict=True)):
-        raise Unsupported(name, "netx makes other weights of these", "give them both signs")
 
 
 def _reset(network: Network) -> tuple[int | None, int]:
@@ -174,6 +159,7 @@ def _described(file: Array, shape: tuple[int, ...] | None) -> list[tuple[str, st
 @contextmanager
 def _read(file: Array, shape: tuple[int, ...] | None, **options: Any) -> Iterator[Any]:
     """Network of netx from the content of a file."""
+    import h5py
     from lava.lib.dl.netx.hdf5 import Network as NetxNetwork
 
     with TemporaryDirectory() as folder:
@@ -181,11 +167,13 @@ def _read(file: Array, shape: tuple[int, ...] | None, **options: Any) -> Iterato
         with open(path, "wb") as f:
             f.write(np.asarray(file, np.uint8).tobytes())
         try:
-            net = NetxNetwork(path, input_shape=None if shape is None else lava_shape(shape, 1), **options)
+            yield NetxNetwork(path, input_shape=None if shape is None else lava_shape(shape, 1), **options)
         except NotImplementedError as e:
             raise Unsupported("netx", str(e) or "a layer that it does not implement") from e
-        yield net
-        net.net_config.f.close()
+        finally:  # netx closes it nowhere
+            for handle in h5py.h5f.get_obj_ids(types=h5py.h5f.OBJ_FILE):
+                if handle.name == path.encode():
+                    h5py.File(handle).close()
 
 
 def _run(

@@ -154,6 +154,7 @@ def fire(case: Case, layer: Layer, arriving: Callable[[str], Tensor]) -> Any:
     if layer.act is None:
         return summed
     assert isinstance(layer.act, Cuba)
+    summed[: layer.act.delay] = 0  # before the first arrival what a branch adds counts as silent, too
     return cells(layer.name, layer.act, summed)
 
 

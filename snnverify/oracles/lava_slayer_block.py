@@ -43,7 +43,7 @@ def oracle() -> Oracle:
         simulator=partial(simulate, Provenance("lava-block", found)),
         operators={
             "block": block,
-            "quantize_8bit": quantize_8bit,
+            "weights_8bit": quantize_8bit,
             "slayer_export": slayer_export,
             **reproduced.operators("lava_slayer_block"),
         },

@@ -17,7 +17,7 @@ def operators() -> dict[str, Callable[..., Any]]:
     from .. import loihi
 
     return {
-        "quantize_8bit": loihi.quantize_8bit,
+        "weights_8bit": loihi.quantize_8bit,
         "lava_cuba": loihi.lava_cuba,
         "lava_blocks": loihi.lava_blocks,
         "lava_synapse": lava_synapse,

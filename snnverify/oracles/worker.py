@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 from typing import Any
 
 
@@ -27,7 +28,8 @@ def main(target: str, root: str) -> None:
     if sys.version_info < (3, 10):  # noqa: UP036 - any interpreter may be named
         sys.exit(f"Python {sys.version.split()[0]} is too old: an oracle's interpreter needs 3.10 or later")
     _die_with_parent()
-    os.register_at_fork(after_in_child=lambda: _forked(incoming, outgoing))
+    streams = [incoming, outgoing]
+    os.register_at_fork(after_in_child=lambda: _forked(streams))
     _load_package()
     from snnverify.oracles import wire
 
@@ -56,14 +58,18 @@ def _die_with_parent() -> None:
         except (ImportError, OSError):  # a Python without ctypes: the end of stdin must do
             return
     if os.getppid() != parent:
-        sys.exit("the host is gone")
+        os._exit(1)  # after a fork, an exception would be printed and forgotten
 
 
-def _forked(*streams: int) -> None:
-    """What a library forks dies with this process, too, and keeps no end of its streams open."""
-    for stream in streams:
-        os.close(stream)
+def _forked(streams: list[int]) -> None:
+    """What a library forks dies with this process, too, and keeps no end of its streams open.
+
+    A fork of a fork comes here as well: it has nothing to close any more, and the numbers may be those of its own files.
+    """
     _die_with_parent()
+    while streams:
+        with suppress(OSError):
+            os.close(streams.pop())
 
 
 def _load_package() -> None:

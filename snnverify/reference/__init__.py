@@ -47,7 +47,7 @@ def drives(layer: Layer, terms: Sequence[Term], values: Mapping[str, Sequence[Va
     """Return the summed input of one unit in each step; `values` maps each source to what it emits in each step."""
     lag = 0
     if isinstance(layer.act, Integer):
-        lag = layer.act.delay  # before the first arrival every source counts as silent, and no branch has a bias
+        lag = layer.act.delay  # before the first arrival every source counts as silent, and what a branch adds too
         _integers(layer, terms, values)
     lag = min(lag, steps)
     arriving = [series(term, values[term[0].source][: steps - lag]) for term in terms]
@@ -56,14 +56,15 @@ def drives(layer: Layer, terms: Sequence[Term], values: Mapping[str, Sequence[Va
 
 def _integers(layer: Layer, terms: Sequence[Term], values: Mapping[str, Sequence[Values]]) -> None:
     """Refuse an input that integer dynamics cannot take; that the weights are integers, the network sees to."""
-    places = layer.act.bias_exponent if isinstance(layer.act, Cuba) and layer.act.drive == "bias" else 0
+    biased = isinstance(layer.act, Cuba) and layer.act.drive == "bias"
+    places = layer.act.bias_exponent if isinstance(layer.act, Cuba) and biased else 0
     for term in terms:
         branch, fan, _ = term
         for step in values[branch.source]:
-            for x in [apply(term, step)] if places else [step[i] for i, _ in fan]:
+            for x in [apply(term, step)] if biased else [step[i] for i, _ in fan]:
                 if (x * 2**places).denominator != 1:
                     unit = f" times 2^-{places}" if places else ""
-                    what = f"layer {layer.name!r}: {branch.source!r} hands on {float(x)}"
+                    what = f"layer {layer.name!r}: {branch.source!r} {'makes' if biased else 'hands on'} {float(x)}"
                     raise DataError(
                         f"{what}; {type(layer.act).__name__} takes integers{unit}, scale and round it first"
                     )

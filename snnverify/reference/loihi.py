@@ -63,12 +63,13 @@ def sigma_delta(act: SigmaDelta, index: Index, drive: Sequence[Fraction]) -> Dyn
     for t, arriving in enumerate(drive):
         x = int(arriving)
         sigma = x * unit if act.role == "delta" else sigma + x
-        if not -HALF <= sigma < HALF:
-            raise Unsupported(f"SigmaDelta unit {index}", f"sigma = {sigma} in step {t} is outside 24 bits",
-                              "scale weights or input down")  # fmt: skip
         value = sigma
         if act.role == "sigma-delta":
             value = sigma + bias if act.activation == "unit" else max(0, sigma + bias)
+        for name, state in (("sigma", sigma), ("act", value)):
+            if not -HALF <= state < HALF:
+                raise Unsupported(f"SigmaDelta unit {index}", f"{name} = {state} in step {t} is outside 24 bits",
+                                  "scale weights, bias or input down")  # fmt: skip
         sums.append(Fraction(sigma))
         acts.append(Fraction(value))
         if act.role == "sigma":

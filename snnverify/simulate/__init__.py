@@ -117,6 +117,8 @@ def plan(network: Network, samples: int, steps: int, itemsize: int, memory: int)
             if isinstance(b.op, Conv):  # im2col holds every input channel under the kernel, at every output position
                 columns = out // b.op.channels[1] * b.op.channels[0] * math.prod(b.op.weight.shape[2:])
             widest = max(widest, columns + math.prod(network.shapes[b.source]))
+    if any(isinstance(layer.act, Integer) for layer in network.layers):
+        itemsize = 16  # int64, beside what it is made of
     per_entry = itemsize * (widest + total)
     block = max(1, min(steps, memory // per_entry))
     return max(1, min(samples, memory // (per_entry * block))), block
@@ -156,7 +158,10 @@ def _stimulus(case: Case, rows: slice, ts: slice) -> Array:
         x = encode.poisson(case.x[rows], ts.start, ts.stop, case.seed, case.first_sample + rows.start)
     else:
         x = case.x[None, rows]
-    return x.astype(case.dtype)
+    if not any(isinstance(layer.act, Integer) for layer in case.network.layers):
+        return x.astype(case.dtype)
+    whole = x.dtype.kind in "iub" or bool(np.all(x == np.rint(x)))  # integers are never rounded on their way
+    return x.astype(np.int64 if whole else np.float64)
 
 
 def _resolver(z: Array) -> neuron.Resolve:

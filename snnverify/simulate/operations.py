@@ -15,6 +15,7 @@ from ..kernels import synapse
 from ..network import (
     INPUT,
     Array,
+    Branch,
     Conv,
     Dense,
     Flatten,
@@ -33,6 +34,7 @@ from ..network import (
 
 Gates = dict[tuple[str, int], Array]
 FLOAT32 = 2.0**24  # float32 holds every integer up to here
+LARGEST = 2.0**45  # of a sum: times 2^13 by its neuron's exponents, and with other branches, it stays inside 64 bits
 
 
 def forward(network: Network, x: npt.ArrayLike, dtype: str = "float64") -> dict[str, Array]:
@@ -94,8 +96,9 @@ def exactly(op: Op, x: Array) -> Array:
     bias = getattr(op, "bias", None)
     reach = fan_in(op)[0] * float(np.abs(x, dtype=np.float64).max(initial=0))
     reach += 0.0 if bias is None else float(np.abs(bias).max())
-    if reach >= 2.0**62:
-        raise NetworkError(f"{type(op).__name__}: sums of up to {reach:g} leave 64 bits; scale weights or input down")
+    if reach >= LARGEST:
+        raise NetworkError(f"{type(op).__name__}: sums of up to {reach:g} are beyond any integer neuron; scale weights or "
+                           "input down")  # fmt: skip
     return _applied(op, x.astype(np.float32 if reach < FLOAT32 else np.int64)).astype(np.int64)
 
 
@@ -119,17 +122,28 @@ def _applied(op: Op, x: Array) -> Array:
 def mantissas(layer: Layer, values: Mapping[str, Array]) -> Array:
     """Sum of the branches of a layer of integer dynamics: int64, with ``drive="bias"`` times ``2^bias_exponent``."""
     act = layer.act
-    parts = []
-    for b in layer.branches:
-        x = values[b.source]
-        if isinstance(act, Cuba) and act.drive == "bias":
-            y = np.ldexp(_applied(b.op, x.astype(np.float64)), act.bias_exponent)
-            parts.append(
-                _whole(layer, b.source, y, f"bias mantissas that are no integers times 2^-{act.bias_exponent}")
-            )
-        else:
-            parts.append(apply(b.op, _whole(layer, b.source, x, "no integers")))
-    return np.asarray(sum(parts))
+    if isinstance(act, Cuba) and act.drive == "bias":
+        return np.asarray(sum(_bias_mantissas(layer, act.bias_exponent, b, values[b.source]) for b in layer.branches))
+    return np.asarray(
+        sum(apply(b.op, _whole(layer, b.source, values[b.source], "no integers")) for b in layer.branches)
+    )
+
+
+def _bias_mantissas(layer: Layer, exponent: int, branch: Branch, x: Array) -> Array:
+    """One branch of an input layer times ``2^exponent``, exactly: fractions count in units of 2^-24."""
+    where = f"layer {layer.name!r}: {branch.source!r}"
+    places = 0 if x.dtype.kind in "iu" else 24
+    units = np.ldexp(x.astype(np.float64), places)
+    if not np.array_equal(units, np.rint(units)) or np.abs(units).max(initial=0) >= 2.0**44:
+        raise DataError(f"{where} hands on numbers that are no multiples of 2^-24 below 2^20; round the input first")
+    op = branch.op
+    scaled = {k: np.ldexp(np.asarray(getattr(op, k)), exponent) for k in ("weight", "factor") if hasattr(op, k)}
+    if (bias := getattr(op, "bias", None)) is not None:
+        scaled["bias"] = np.ldexp(np.asarray(bias), exponent + places)
+    found = exactly(replace(op, **scaled), units.astype(np.int64))
+    if np.any(found & ((1 << places) - 1)):
+        raise DataError(f"{where} makes bias mantissas that are no integers times 2^-{exponent}; round the input first")
+    return found >> places
 
 
 def _whole(layer: Layer, source: str, x: Array, what: str) -> Array:

@@ -154,21 +154,27 @@ def integer_cases(draw: st.DrawFn, /, depth: int = 2, steps: int = 10, read_out:
         layers.append(Layer("out", (Branch(Scale(factor, bias), source),)))
     T, N = draw(st.integers(1, steps)), draw(st.integers(1, 2))
     x = draw(integers((T, N, *input_shape), 0, 1))
-    return Case(Network(input_shape, tuple(layers)), x.astype(float), T, "spikes", kind="integer")
+    return Case(Network(input_shape, tuple(layers)), x.astype(float), T, "spikes", kind="integer",
+                dtype=draw(st.sampled_from(["float32", "float64"])))  # fmt: skip
 
 
 @st.composite
 def biased_inputs(draw: st.DrawFn, /, steps: int = 10) -> Case:
     """An input layer whose drive is its bias mantissa, with affine map, and a layer on its spikes."""
-    n = draw(st.integers(1, 3))
+    n, exponent = draw(st.integers(1, 3)), draw(st.sampled_from([6, 6, 3, 0]))
     scale = Scale(float(draw(st.integers(1, 40))), float(draw(st.integers(-20, 40))))
-    first = Layer("input0", (Branch(scale),), draw(integer_acts(Cuba, (n,), drive="bias", delay=0, bias=0, recurrent=None,
-                                                                bias_exponent=6, overflow="refuse")))  # fmt: skip
-    dense = Layer("dense", (Branch(draw(integer_ops((n,))), "input0"),), None)
-    m = output_shape(dense.branches[0].op, (n,))
-    dense = Layer("dense", dense.branches, draw(integer_acts(Cuba, m)))
-    x = draw(integers((draw(st.integers(1, 2)), n), 0, 8)) / 8  # times a mantissa an integer in Loihi's units of 1/64
-    return Case(Network((n,), (first, dense)), x, draw(st.integers(1, steps)), kind="integer")
+    act = integer_acts(Cuba, (n,), drive="bias", delay=st.sampled_from([0, 0, 1]), bias=0, recurrent=None,
+                       bias_exponent=exponent, overflow="refuse")  # fmt: skip
+    op = draw(integer_ops((n,)))
+    m = output_shape(op, (n,))
+    layers = (
+        Layer("input0", (Branch(scale),), draw(act)),
+        Layer("dense", (Branch(op, "input0"),), draw(integer_acts(Cuba, m))),
+    )
+    places = draw(st.integers(0, min(exponent, 3)))  # times a mantissa an integer in Loihi's units of 2^-exponent
+    x = draw(integers((draw(st.integers(1, 2)), n), 0, 8)) / 2.0**places
+    return Case(Network((n,), layers), x, draw(st.integers(1, steps)), dtype=draw(st.sampled_from(["float32", "float64"])),
+                kind="integer")  # fmt: skip
 
 
 @st.composite

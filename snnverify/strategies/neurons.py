@@ -14,6 +14,7 @@ from hypothesis.extra import numpy as hnp
 
 from ..activation import Neuron
 from ..content import Array
+from ..errors import Unsupported
 from ..network import Shape
 from ..oracles import ANY, Families
 
@@ -46,9 +47,20 @@ def restricted() -> bool:
 
 
 def families_of(kind: str) -> list[Mapping[str, Any]] | None:
-    """Classes of the subject that express activations of this type; None where nothing bounds what is drawn."""
+    """Classes of the subject that express activations of this type; None where nothing bounds what is drawn.
+
+    Raises
+    ------
+    Unsupported
+        The subject has none of this type: no draw would ever fit.
+    """
     families = _FAMILIES.get()
-    return [f for f in families.values() if f.get("type", "Neuron") == kind] if families else None
+    if not families:
+        return None
+    found = [f for f in families.values() if f.get("type", "Neuron") == kind]
+    if not found:
+        raise Unsupported(kind, "none of the subject's neuron classes is one")
+    return found
 
 
 def dyadic(shape: Shape, low: int = -8, high: int = 8, grid: int = GRID) -> st.SearchStrategy[Array]:
@@ -64,7 +76,7 @@ def neurons(draw: st.DrawFn, /, **fixed: Any) -> Neuron:
     Inside `within`, neurons of the subject's own classes alone.
     """
     families = families_of("Neuron")
-    family = None if families is None else draw(st.sampled_from(families) if families else st.nothing())
+    family = None if families is None else draw(st.sampled_from(families))
     axes: dict[str, Any] = {
         "theta": st.integers(1, 12).map(lambda k: k / 2.0**GRID),
         "amplitude": st.sampled_from([1.0, 0.5, 2.0]),

@@ -93,7 +93,7 @@ def axonal_delay() -> Pair:
 def linear_activation() -> Pair:
     """The activation of a sigma-delta neuron counts: "unit" hands a negative one on, 64 times -2 as -2."""
     sdnn = {"neuron/type": b"SDNN", "neuron/vThMant": 0, "neuron/activation": b"unit"}
-    dense = {"type": b"dense", "weight": [[-2]], "shape": [1], **sdnn}
+    dense = {"type": b"dense", "weight": [[-2], [6]], "shape": [2], **sdnn}
     return _run([64, 0], dense)[0], np.array([0, -2])
 
 
@@ -111,6 +111,39 @@ def delay_bits() -> Pair:
     return tuple(int(num_delay_bits(np.array([0, m]))) for m in (1, 4)), (1, 3)
 
 
+@unless_refused
+def beyond_8_bits() -> Pair:
+    """Positive weights beyond 8 bits are refused, or cut to the greatest one as those of both signs are."""
+    return _effective([[512, 2]]), np.array([[255.0, 2]])
+
+
+CONV = {"type": b"conv", "stride": [1, 1], "padding": [0, 0], "dilation": [1, 1], "groups": 1, **CUBA}
+
+
+def one_bias() -> Pair:
+    """A bias of one number is that of every neuron, in a convolution as in a dense layer: 2 over threshold 1 fires."""
+    conv = {**CONV, "weight": [[[[2]]], [[[4]]]], "shape": [2, 1, 1], "bias": 2}
+    return _run(np.zeros((2, 1, 1, 1)), conv)[0], np.array([1, 1])
+
+
+def message_bits() -> Pair:
+    """A file may state the width of its messages: 0, which is what a neuron has by default, changes nothing."""
+    return _run([1] * 3, {**DENSE, "neuron/messageBits": 0})[0], np.array([0, 1, 1])
+
+
+@unless_refused
+def exponent_of_norm() -> Pair:
+    """Dataset weight_exp of a file counts: weight 2 in a layer that halves is 1 and no more than threshold 1."""
+    return _run([1] * 3, {**DENSE, "neuron/weight_exp": 1})[0], np.array([0, 0, 0])
+
+
+@unless_refused
+def no_sigma_output() -> Pair:
+    """A layer of sigma_output False hands on changes, as one that does not state it: 64 times 2 as 2, once."""
+    sdnn = {"type": b"dense", "weight": [[2]], "shape": [1], "neuron/type": b"SDNN", "neuron/vThMant": 0}
+    return _run([64, 0, 0], {**sdnn, "neuron/sigma_output": False})[0], np.array([0, 2, 0])
+
+
 CASES: Mapping[str, Callable[[], Pair]] = {
     "NC-7": negative_power_of_two,
     "NC-8": negative_beside_zero,
@@ -123,4 +156,9 @@ CASES: Mapping[str, Callable[[], Pair]] = {
     "NC-15": linear_activation,
     "NC-16": recurrent_delay,
     "NC-17": delay_bits,
+    "NC-18": beyond_8_bits,
+    "NC-19": one_bias,
+    "NC-20": message_bits,
+    "NC-21": exponent_of_norm,
+    "NC-22": no_sigma_output,
 }
