@@ -83,7 +83,7 @@ def matrix(patterns: Sequence[str], *, examples: int, jobs: int, out: Callable[[
     chosen = mutants(patterns)
     _preload()
     with multiprocessing.get_context("fork").Pool(jobs, maxtasksperchild=1) as pool:
-        everything = tuple(dict.fromkeys(room for rooms in ROOMS.values() for room in rooms))
+        everything = tuple(dict.fromkeys(room for m in chosen for room in ROOMS[m.family]))
         tasks = [(everything, {}, examples), *((ROOMS[m.family], m.sources(), examples) for m in chosen)]
         results = pool.imap(_outcomes, tasks, chunksize=1)
         baseline = next(results)

@@ -120,7 +120,7 @@ def test_the_four_runs_agree_and_everything_is_kept(run, tmp_path, capsys):
         "net.pt", "net_ladl.pt", "net_la.net", "results.json", "state.npz",
     }  # fmt: skip
     assert found["options"]["seed"] == 0
-    assert found["command"].startswith("snnverify ")
+    assert found["command"].startswith("snnverify")
     assert found["versions"]["lava-netx"] == "1"
     assert len(found["data"]["training"]["sha256"]) == 64
     assert [h["epoch"] for h in found["history"]] == [1, 2]
