@@ -19,7 +19,7 @@ from ..errors import Unsupported
 from ..network import INPUT, Layer, per_channel
 from ..trace import Case, Provenance, Record, Trace
 from . import ANY, Families, Oracle, family_of, reproduced
-from .torch_cells import apply
+from .torch_cells import apply, trace_of
 
 Tensor = Any
 Node = Any
@@ -104,14 +104,7 @@ def run_layers(
             _without_ties(layer.name, act, peak)
             kept["v"][layer.name] = np.where(kept["spikes"][layer.name], 0, peak)
         readout = values[network.output.name].sum(0, keepdim=True)
-    return Trace(
-        readout.numpy(), (T,),
-        counts={k: s.sum(0, dtype=np.int64) for k, s in kept["spikes"].items()},
-        v_end={k: a[-1] for k, a in kept["v"].items()},
-        spikes=kept["spikes"] if record != "counts" else {},
-        v=kept["v"] if record == "full" else {}, v_peak=kept["v_peak"] if record == "full" else {},
-        provenance=provenance,
-    )  # fmt: skip
+    return trace_of(kept, readout.numpy(), T, record, provenance)
 
 
 def _without_ties(where: str, act: Cuba, peak: Array) -> None:

@@ -6,7 +6,7 @@ step does with it is the library's business alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any, Union
 
@@ -66,8 +66,15 @@ def run_cells(case: Case, record: Record, make: Make, provenance: Provenance, mu
                     kept[name][layer.name] = out.detach().numpy().astype(np.int32 if name == "spikes" else case.dtype)
             values[layer.name] = outs[0] * along(layer.act.amplitude, network.shapes[layer.name], dtype)
         readout = values[network.output.name].sum(0, keepdim=True)
+    return trace_of(kept, readout.numpy(), T, record, provenance)
+
+
+def trace_of(
+    kept: Mapping[str, Mapping[str, Array]], readout: Array, steps: int, record: Record, provenance: Provenance
+) -> Trace:
+    """Trace of the ``spikes``, ``v_peak`` and ``v`` that were kept of each layer, of which `record` asks for some."""
     return Trace(
-        readout.numpy(), (T,),
+        readout, (steps,),
         counts={k: s.sum(0, dtype=np.int64) for k, s in kept["spikes"].items()},
         v_end={k: a[-1] for k, a in kept["v"].items()},
         spikes=kept["spikes"] if record != "counts" else {},
