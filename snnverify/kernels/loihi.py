@@ -58,7 +58,7 @@ def advance_cuba(
             u[...] = v[...] = 0
         x = arriving[t]
         if act.recurrent is not None:
-            x = x + last @ act.recurrent.T.astype(np.int64)
+            x = x + last @ act.recurrent.T
         u[...] = toward_zero(u * u_left)
         if act.drive == "current":
             u += 64 * (x << act.weight_exponent if act.weight_exponent >= 0 else x >> -act.weight_exponent)
