@@ -344,3 +344,9 @@ def test_a_frame_is_known_by_every_part_of_it():
     for bad in (b"s\n", b"\n" + frame, frame + b"\n"):
         with pytest.raises(CodecError):
             wire.payload(bytearray(bad))
+
+
+def test_what_lost_its_parent_before_it_could_ask_to_die_with_it_ends():
+    code = "import os; from snnverify.oracles.worker import _die_with_parent as ask; ask(os.getppid() {}); os._exit(7)"
+    ends = [subprocess.run([sys.executable, "-c", code.format(more)]).returncode for more in ("", "+ 1")]
+    assert ends == [7, 1]

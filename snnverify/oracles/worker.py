@@ -27,9 +27,12 @@ def main(target: str, root: str) -> None:
     os.dup2(2, 1)
     if sys.version_info < (3, 10):  # noqa: UP036 - any interpreter may be named
         sys.exit(f"Python {sys.version.split()[0]} is too old: an oracle's interpreter needs 3.10 or later")
-    _die_with_parent()
+    _die_with_parent(os.getppid())
     streams = [incoming, outgoing]
-    os.register_at_fork(after_in_child=lambda: _forked(streams))
+    parents = [os.getpid()]
+    os.register_at_fork(  # who forks is asked before: afterwards it may be dead, and getppid() names its heir
+        before=lambda: parents.__setitem__(0, os.getpid()), after_in_child=lambda: _forked(parents[0], streams)
+    )
     _load_package()
     from snnverify.oracles import wire
 
@@ -45,11 +48,10 @@ def main(target: str, root: str) -> None:
             answer = answer[os.write(outgoing, answer) :]
 
 
-def _die_with_parent() -> None:
+def _die_with_parent(parent: int) -> None:
     """Let Linux kill this process when its parent dies, also where C code holds the interpreter for good."""
     import signal
 
-    parent = os.getppid()
     if sys.platform == "linux":
         try:
             import ctypes
@@ -61,12 +63,12 @@ def _die_with_parent() -> None:
         os._exit(1)  # after a fork, an exception would be printed and forgotten
 
 
-def _forked(streams: list[int]) -> None:
+def _forked(parent: int, streams: list[int]) -> None:
     """What a library forks dies with this process, too, and keeps no end of its streams open.
 
     A fork of a fork comes here as well: it has nothing to close any more, and the numbers may be those of its own files.
     """
-    _die_with_parent()
+    _die_with_parent(parent)
     while streams:
         with suppress(OSError):
             os.close(streams.pop())
