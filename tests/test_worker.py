@@ -1,6 +1,5 @@
 """Oracles in another interpreter: what crosses the wire, the planted faults of `faulty_oracle`, and who dies when."""
 
-import io
 import os
 import shutil
 import signal
@@ -18,9 +17,9 @@ from interpreters import gone, make_environment, script
 import snnverify
 from snnverify.activation import Neuron
 from snnverify.checks import select
-from snnverify.errors import CodecError, OracleError, Unsupported
+from snnverify.errors import OracleError, Unsupported
 from snnverify.network import Branch, Dense, Layer, Network, Scale
-from snnverify.oracles import ANY, hosts, wire
+from snnverify.oracles import ANY, hosts
 from snnverify.run import run
 from snnverify.trace import Case, Trace
 
@@ -319,31 +318,6 @@ def test_the_judge_takes_a_remote_oracle(foreign):
     (check,) = select("parity.exact")
     finding = run(check, hosts.remote("elsewhere", foreign, "reference"), examples=10)
     assert (finding.outcome, finding.subject) == ("pass", "elsewhere")
-
-
-@pytest.mark.parametrize("damage", ["cut", "flipped", "pickle", "tree"])
-def test_a_damaged_frame_is_refused(damage):
-    frame = wire.pack((np.arange(1000), "text"))
-    carried = bytearray(wire.payload(bytearray(frame)))
-    if damage == "cut":
-        carried = carried[: len(carried) // 2]
-    elif damage == "flipped":
-        carried[len(carried) // 3] ^= 0xFF
-    else:
-        buffer = io.BytesIO()
-        np.savez(buffer, tree=np.array([{}], dtype=object) if damage == "pickle" else np.array('{"type": "Oracle"}'))
-        carried = buffer.getvalue()
-    with pytest.raises(CodecError):
-        wire.unpack(bytes(carried))
-
-
-def test_a_frame_is_known_by_every_part_of_it():
-    frame = wire.pack(1)
-    assert [wire.payload(bytearray(frame[:n])) for n in range(len(frame))] == [None] * len(frame)
-    assert wire.unpack(wire.payload(bytearray(frame))) == 1
-    for bad in (b"s\n", b"\n" + frame, frame + b"\n"):
-        with pytest.raises(CodecError):
-            wire.payload(bytearray(bad))
 
 
 def test_what_lost_its_parent_before_it_could_ask_to_die_with_it_ends():
