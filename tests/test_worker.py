@@ -19,7 +19,7 @@ from snnverify.activation import Neuron
 from snnverify.checks import select
 from snnverify.errors import OracleError, Unsupported
 from snnverify.network import Branch, Dense, Layer, Network, Scale
-from snnverify.oracles import ANY, hosts
+from snnverify.oracles import ANY, hosts, wire
 from snnverify.run import run
 from snnverify.trace import Case, Trace
 
