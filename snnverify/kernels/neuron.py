@@ -39,15 +39,16 @@ def advance(
     Returns
     -------
     array [steps, N, *shape], uint8 or int32
-        Number of spikes in each step.
+        Number of spikes in each step; axes lie in memory as those of `currents`.
     """
     dtype = currents.dtype
-    theta, v_rest, leak = resolve(act.theta), dtype.type(act.v_rest), dtype.type(act.leak)
+    theta, v_rest, leak = full(resolve(act.theta), currents[0]), dtype.type(act.v_rest), dtype.type(act.leak)
     gain = dtype.type(1 - act.leak) if act.input_scaled else None
     if not state:
-        state["v"] = np.zeros(currents.shape[1:], dtype) + resolve(act.v_init)
+        state["v"] = np.zeros_like(currents[0]) + resolve(act.v_init)
     v = state["v"]
-    spikes = np.empty((steps, *v.shape), np.uint8 if act.max_spikes and act.max_spikes < 256 else np.int32)
+    scratch = np.empty_like(v)
+    spikes = stacked(steps, v, np.uint8 if act.max_spikes and act.max_spikes < 256 else np.int32)
     for t in range(steps):
         i = currents[t if len(currents) > 1 else 0]
         if act.syn_decay is not None:
@@ -70,7 +71,7 @@ def advance(
             v *= leak
             v += v_rest
         if act.reset_delay and "last" in state:
-            _reset(act, v, state["last"], theta)
+            _reset(act, v, state["last"], theta, scratch)
         if act.v_floor is not None:
             np.maximum(v, dtype.type(act.v_floor), out=v)
         if keep is not None:
@@ -79,7 +80,7 @@ def advance(
         if act.reset_delay:
             state["last"] = spikes[t]
         else:
-            _reset(act, v, spikes[t], theta)
+            _reset(act, v, spikes[t], theta, scratch)
         if keep is not None:
             keep[0][t] = v
     return spikes
@@ -96,8 +97,27 @@ def fire(v: Array, theta: Array, fires: str, max_spikes: int | None) -> Array:
     return np.clip(n, 0, max_spikes).astype(np.int32)
 
 
-def _reset(act: Neuron, v: Array, spikes: Array, theta: Array) -> None:
+def _reset(act: Neuron, v: Array, spikes: Array, theta: Array, scratch: Array) -> None:
     if act.reset == "subtract":
-        v -= spikes.astype(v.dtype) * theta
+        np.copyto(scratch, spikes, casting="unsafe")
+        if theta.ndim or theta != 1:
+            scratch *= theta
+        v -= scratch
     elif act.reset == "value":
         np.copyto(v, v.dtype.type(act.v_reset), where=spikes > 0)
+
+
+def stacked(steps: int, like: Array, dtype: npt.DTypeLike) -> Array:
+    """Empty array [steps, *like.shape] whose axes lie in memory as those of `like`, one step after the other."""
+    order = sorted(range(like.ndim), key=lambda axis: -like.strides[axis])
+    made = np.empty((steps, *(like.shape[axis] for axis in order)), dtype)
+    return np.moveaxis(made, range(1, made.ndim), [1 + axis for axis in order])
+
+
+def full(parameter: Array, like: Array) -> Array:
+    """A parameter per channel written out for every unit, or one number: numpy is slow at anything between."""
+    if parameter.ndim == 0:
+        return parameter
+    made = np.empty_like(like)
+    made[...] = parameter
+    return made

@@ -5,6 +5,7 @@ The functions take plain arrays and numbers, so that a batch may be samples, tim
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import product
 from typing import Any
@@ -14,6 +15,7 @@ import numpy.typing as npt
 
 Array = npt.NDArray[Any]
 Pads = Sequence[tuple[int, int]]
+COLUMNS = 2**20  # bytes of an im2col matrix
 
 
 def dense(x: Array, weight: Array) -> Array:
@@ -22,21 +24,30 @@ def dense(x: Array, weight: Array) -> Array:
 
 
 def conv(x: Array, weight: Array, stride: Sequence[int], padding: Pads, dilation: Sequence[int], groups: int) -> Array:
-    """Cross-correlation of ``x`` [B, C, *spatial] with ``weight`` [O, C / groups, *kernel], one product per group."""
+    """Cross-correlation of ``x`` [B, C, *spatial] with ``weight`` [O, C / groups, *kernel], one product per group.
+
+    In memory channels come last, in the result too: a row of a window is then one run. The im2col matrix is made part by
+    part, so that it stays in a cache.
+    """
     axes = weight.ndim - 2
-    x = _pad(x, padding)
+    x = _channels_last(x, padding)
     reach = [d * (k - 1) + 1 for d, k in zip(dilation, weight.shape[2:], strict=True)]
-    windows = np.lib.stride_tricks.sliding_window_view(x, reach, axis=tuple(range(2, 2 + axes)))
-    windows = _at(windows, [*(slice(None, None, s) for s in stride), *(slice(None, None, d) for d in dilation)])
-    batch, channels, *out = windows.shape[: 2 + axes]
-    # [B, C, *out, *kernel] -> [g, B * out, C / g * kernel]; the copy that this makes is the im2col matrix.
-    split = windows.reshape(batch, groups, channels // groups, *windows.shape[2:])
-    columns = np.moveaxis(split, (1, 0, *range(3, 3 + axes), 2), range(3 + axes)).reshape(
-        groups, batch * int(np.prod(out)), -1
-    )
-    kernel = weight.reshape(groups, len(weight) // groups, -1)
-    y = columns @ kernel.transpose(0, 2, 1)  # [g, B * out, O / g]
-    return np.moveaxis(y.reshape(groups, batch, *out, -1), (1, 0, -1), (0, 1, 2)).reshape(batch, len(weight), *out)
+    out = [(n - r) // s + 1 for n, r, s in zip(x.shape[1:-1], reach, stride, strict=True)]
+    batch, *inner, each = x.strides
+    steps = [s * k for s, k in zip(inner, stride, strict=True)], [s * k for s, k in zip(inner, dilation, strict=True)]
+    shape = (len(x), *out, *weight.shape[2:], groups, x.shape[-1] // groups)
+    windows = np.lib.stride_tricks.as_strided(x, shape, (batch, *steps[0], *steps[1], each * shape[-1], each))
+    windows = windows.transpose(2 * axes + 1, *range(2 * axes + 1), 2 * axes + 2)  # [g, B, *out, *kernel, C / g]
+    per_group = weight.reshape(groups, len(weight) // groups, -1, math.prod(weight.shape[2:]))
+    kernel = per_group.transpose(0, 3, 2, 1).reshape(groups, -1, len(weight) // groups)  # [g, kernel * C / g, O / g]
+    y = np.empty((len(x), *out, groups, kernel.shape[2]), x.dtype)
+    by_group = y.transpose(1 + axes, *range(1 + axes), 2 + axes)
+    rows = max(1, COLUMNS // max(1, math.prod(out[1:]) * math.prod(kernel.shape[:2]) * x.itemsize))  # of outputs
+    for b, r in product(_slices(len(x), max(1, rows // out[0])), _slices(out[0], rows)):
+        columns = windows[:, b, r].reshape(groups, -1, kernel.shape[1])  # the copy is the im2col matrix
+        part = by_group[:, b, r]
+        part[...] = (columns @ kernel).reshape(part.shape)
+    return y.reshape(len(x), *out, len(weight)).transpose(0, 1 + axes, *range(1, 1 + axes))
 
 
 def conv_transposed(
@@ -104,23 +115,45 @@ def gate(
     return y.reshape(*x.shape[:3], *shape), total[-1]
 
 
+def _slices(n: int, size: int) -> list[slice]:
+    return [slice(start, start + size) for start in range(0, n, size)]
+
+
 def _windows(x: Array, kernel: Sequence[int], stride: Sequence[int], combine: np.ufunc) -> Array:
-    """Combine the entries of every window: one strided slice per place in the kernel, which numpy does fastest."""
-    out = [(n - k) // s + 1 for n, k, s in zip(x.shape[2:], kernel, stride, strict=True)]
-    y: Array | None = None
-    for place in product(*(range(k) for k in kernel)):
-        part = _at(x, [slice(o, o + (m - 1) * s + 1, s) for o, m, s in zip(place, out, stride, strict=True)])
-        y = part.copy() if y is None else combine(y, part, out=y)
-    assert y is not None
+    """Combine the entries of every window, axis after axis: one strided slice per place, which numpy does fastest."""
+    for axis, (k, s) in enumerate(zip(kernel, stride, strict=True), 2):
+        last = (x.shape[axis] - k) // s * s
+        places = [(*(slice(None),) * axis, slice(o, o + last + 1, s)) for o in range(k)]
+        y = x[places[0]] if k == 1 else combine(x[places[0]], x[places[1]])
+        for place in places[2:]:
+            combine(y, x[place], out=y)
+        x = y
+    return x
+
+
+def _channels_last(x: Array, padding: Pads) -> Array:
+    """``x`` [B, C, *spatial] as [B, *spatial, C] in memory, padded by zeros; a negative amount crops."""
+    x = _cropped(x, padding)
+    x = x.transpose(0, *range(2, x.ndim), 1)
+    pads = [(max(lo, 0), max(hi, 0)) for lo, hi in padding]
+    if not any(map(any, pads)):
+        return np.ascontiguousarray(x)
+    sizes = [n + lo + hi for n, (lo, hi) in zip(x.shape[1:-1], pads, strict=True)]
+    y = np.zeros((len(x), *sizes, x.shape[-1]), x.dtype)
+    y[(slice(None), *(slice(lo, lo + n) for n, (lo, _) in zip(x.shape[1:-1], pads, strict=True)))] = x
     return y
 
 
 def _pad(x: Array, padding: Pads, value: float = 0) -> Array:
     """Pad the trailing axes; a negative amount crops."""
-    x = _at(x, [slice(max(-lo, 0), n - max(-hi, 0)) for n, (lo, hi) in zip(x.shape[2:], padding, strict=True)])
+    x = _cropped(x, padding)
     if all(lo <= 0 and hi <= 0 for lo, hi in padding):
         return x
     return np.pad(x, ((0, 0), (0, 0), *((max(lo, 0), max(hi, 0)) for lo, hi in padding)), constant_values=value)
+
+
+def _cropped(x: Array, padding: Pads) -> Array:
+    return _at(x, [slice(max(-lo, 0), n - max(-hi, 0)) for n, (lo, hi) in zip(x.shape[2:], padding, strict=True)])
 
 
 def _at(x: Array, index: Sequence[slice]) -> Array:

@@ -16,11 +16,11 @@ from ..errors import ConfigError, Unsupported
 from ..network import Array, Network, Pool
 from ..trace import Case, Encoding, Record, Trace
 from . import folded
-from .folded import plan
+from .folded import TILE, plan
 from .operations import apply, exactly, fan_out, forward, over_time, summed
 from .recorder import Recorder
 
-__all__ = ["MEMORY", "apply", "exactly", "fan_out", "forward", "over_time", "plan", "run", "simulate", "summed"]
+__all__ = ["MEMORY", "TILE", "apply", "exactly", "fan_out", "forward", "over_time", "plan", "run", "simulate", "summed"]
 MEMORY = 64 * 2**20
 Progress = Callable[[int], None]
 Engine = Literal["auto", "numpy", "fused"]
@@ -98,5 +98,29 @@ def run(
             raise Unsupported(layer.name, f"{what} does not spike", "convert the network first")
     samples = case.x.shape[1 if case.encoding == "spikes" else 0]
     out = Recorder(network, case, samples, marks, record)
-    folded.run(case, out, samples, memory, progress, head_start)
+    if engine != "numpy" and _fused(case, engine, head_start):
+        from . import fused
+
+        fused.run(case, out, samples, memory, threads, progress)
+    else:
+        folded.run(case, out, samples, memory, progress, head_start, threads)
     return out.trace()
+
+
+def _fused(case: Case, engine: Engine, head_start: Mapping[str, Array] | None) -> bool:
+    """Whether the fused engine runs a case; `Unsupported` where it was asked for and cannot."""
+    try:
+        from .stages import stages
+    except ImportError as e:  # numba is a dependency, but not for every machine
+        if engine == "fused":
+            raise ConfigError(f"engine = 'fused': {e}; pip install numba, or use engine = 'numpy'") from None
+        return False
+    try:
+        if head_start:
+            raise Unsupported("head_start", "the fused engine takes none", "use engine='numpy'")
+        stages(case.network, case.encoding, case.dtype)
+    except Unsupported:
+        if engine == "fused":
+            raise
+        return False
+    return True

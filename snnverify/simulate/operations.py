@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -179,14 +179,18 @@ def fan_out(op: Op, shape: Shape) -> Array:
     return np.asarray(np.rint(y[0][inside]), np.int64)
 
 
-def over_time(layer: Layer, values: Mapping[str, Array], steps: int, gates: Gates) -> Array:
+def over_time(
+    layer: Layer, values: Mapping[str, Array], steps: int, gates: Gates, chosen: Collection[int] | None = None
+) -> Array:
     """Sum of the branches over a block of steps, with time folded into the batch; constant branches are computed once.
 
-    Values are [steps, n, *shape], or [1, n, *shape] where constant; `gates` is what the inputs of every gate have
-    accumulated, by layer and number of branch, and is brought up to date.
+    Only the branches of the `chosen` numbers, where given. Values are [steps, n, *shape], or [1, n, *shape] where
+    constant; `gates` is what the inputs of every gate have accumulated, by layer and number of branch, and is brought up
+    to date.
     """
     total: Array | None = None
-    for i, b in enumerate(layer.branches):
+    branches = [(i, b) for i, b in enumerate(layer.branches) if chosen is None or i in chosen]
+    for i, b in branches:
         if gated(b):
             x = np.broadcast_to(values[b.source], (steps, *values[b.source].shape[1:]))
             before = gates.get((layer.name, i), np.zeros(x.shape[1:]))
@@ -194,7 +198,7 @@ def over_time(layer: Layer, values: Mapping[str, Array], steps: int, gates: Gate
             y, gates[layer.name, i] = synapse.gate(x, before, b.op.kernel, b.op.stride, b.op.padding)
             total = y if total is None else total + y
     for constant in (True, False):
-        part = [b for b in layer.branches if (len(values[b.source]) == 1) == constant and not gated(b)]
+        part = [b for _, b in branches if (len(values[b.source]) == 1) == constant and not gated(b)]
         if part:
             folded = {b.source: values[b.source].reshape(-1, *values[b.source].shape[2:]) for b in part}
             part_sum = mantissas if isinstance(layer.act, Integer) else summed

@@ -35,8 +35,10 @@ class Recorder:
 
     def spikes_of(self, name: str, s: Array, ts: slice, rows: slice) -> None:
         """Take the spikes of a block."""
-        graded = isinstance(self.network[name].act, SigmaDelta)
-        self.counts[name][rows] += np.count_nonzero(s, axis=0) if graded else s.sum(0, dtype=np.int32)
+        act = self.network[name].act
+        few = s.dtype == np.uint8 and len(s) * (getattr(act, "max_spikes", 1) or 256) < 256  # numpy adds bytes fastest
+        total = s.sum(0, dtype=np.uint8 if few else np.int32)
+        self.counts[name][rows] += np.count_nonzero(s, axis=0) if isinstance(act, SigmaDelta) else total
         if name in self.spikes:
             self.spikes[name][ts, rows] = s
 

@@ -1,0 +1,122 @@
+"""Synapses of one sample for the fused engine: weight rows of the active units, added into the currents of a step.
+
+A frame is what one layer hands on in one step, pixel by pixel with the channels side by side, [P, C], C padded to whole
+vectors. Spikes are its bits. An output gets its terms by the input's pixels in order, and within a pixel by its channels:
+those of one pixel are summed in registers before they join the rest. The numpy form of all of it is `kernels.synapse`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numba
+
+from .vectors import append, scatter, tally
+
+NONE, BITS, WINDOWS, VALUES = range(4)  # what a source is: nothing, spikes, sums over windows of spikes, numbers
+BLOCKS = ((9, 2), (9, 1), (5, 4), (5, 1), (3, 4), (3, 1), (1, 16), (1, 4), (1, 1))  # taps x vectors that `spread` can add
+
+
+@numba.njit(nogil=True, cache=True, _nrt=False, forceinline=True)  # type: ignore[untyped-decorator]
+def spread(out: Any, pieces: Any, ranges: Any, targets: Any, weight: Any, index: Any, factor: Any, n: int, p: int) -> None:
+    """Add the weight rows of n active inputs of pixel p into the currents.
+
+    Parameters
+    ----------
+    out : array [(P' + 1) C']
+        Currents; the pixel after the last takes what lies outside.
+    pieces : int64 array [pieces, 5]
+        Number in `BLOCKS`, first tap, first channel, where the weights of the piece begin, and the size of its rows.
+    ranges : int64 array [P, 2]
+        Which pieces a pixel needs.
+    targets : int32 array [P, taps]
+        Where in `out` the pixel begins that an input pixel reaches by each tap.
+    weight : array
+    index : int32 array
+        Rows of the active inputs.
+    factor : array or None
+        What each active input hands on; None for 1.
+    """
+    for i in range(ranges[p, 0], ranges[p, 1]):
+        block, tap, column, at, stride = pieces[i]
+        to = p * targets.shape[1] + tap
+        if block == 0:
+            scatter(out, targets, to, column, weight, at, stride, index, factor, n, 9, 2)
+        elif block == 1:
+            scatter(out, targets, to, column, weight, at, stride, index, factor, n, 9, 1)
+        elif block == 2:
+            scatter(out, targets, to, column, weight, at, stride, index, factor, n, 5, 4)
+        elif block == 3:
+            scatter(out, targets, to, column, weight, at, stride, index, factor, n, 5, 1)
+        elif block == 4:
+            scatter(out, targets, to, column, weight, at, stride, index, factor, n, 3, 4)
+        elif block == 5:
+            scatter(out, targets, to, column, weight, at, stride, index, factor, n, 3, 1)
+        elif block == 6:
+            scatter(out, targets, to, column, weight, at, stride, index, factor, n, 1, 16)
+        elif block == 7:
+            scatter(out, targets, to, column, weight, at, stride, index, factor, n, 1, 4)
+        else:
+            scatter(out, targets, to, column, weight, at, stride, index, factor, n, 1, 1)
+
+
+@numba.njit(nogil=True, cache=True, _nrt=False)  # type: ignore[untyped-decorator]
+def from_bits(bits: Any, at: int, width: int, rows: int, out: Any, pieces: Any, ranges: Any, targets: Any, weight: Any, index: Any) -> None:
+    """Currents of spikes, bits of `width` bytes a pixel; the rows of a pixel begin `rows` after those of the one before."""
+    for p in range(len(targets)):
+        n = 0
+        for b in range(width):
+            n = append(index, n, p * rows + 8 * b, bits[at + p * width + b])
+        if n:
+            spread(out, pieces, ranges, targets, weight, index, None, n, p)
+
+
+@numba.njit(nogil=True, cache=True, _nrt=False)  # type: ignore[untyped-decorator]
+def from_windows(bits: Any, at: int, width: int, rows: int, windows: Any, out: Any, pieces: Any, ranges: Any, targets: Any, weight: Any,
+                 index: Any, factor: Any, counts: Any) -> None:  # fmt: skip
+    """Currents of the numbers of spikes in windows of pixels [P, M] (-1: outside); as `from_bits`."""
+    for p in range(len(targets)):
+        n = 0
+        for b in range(0, width, 2):
+            for c in range(8 * b, 8 * b + 16):
+                counts[c] = 0
+            some = 0
+            for m in range(windows.shape[1]):
+                if windows[p, m] >= 0:
+                    some |= tally(counts, 8 * b, bits, at + windows[p, m] * width + b, 16)
+            n = append(index, n, 8 * b, some & 255)
+            n = append(index, n, 8 * b + 8, some >> 8)
+        for j in range(n):
+            factor[j] = counts[index[j]]
+            index[j] += p * rows
+        if n:
+            spread(out, pieces, ranges, targets, weight, index, factor, n, p)
+
+
+@numba.njit(nogil=True, cache=True, _nrt=False)  # type: ignore[untyped-decorator]
+def from_values(values: Any, at: int, width: int, rows: int, out: Any, pieces: Any, ranges: Any, targets: Any, weight: Any, index: Any,
+                factor: Any) -> None:  # fmt: skip
+    """Currents of numbers, 8 `width` a pixel, of which zeros cost next to nothing; as `from_bits`."""
+    for p in range(len(targets)):
+        n = 0
+        for c in range(8 * width):
+            x = values[at + p * 8 * width + c]
+            index[n] = p * rows + c
+            factor[n] = x
+            n += x != 0
+        if n:
+            spread(out, pieces, ranges, targets, weight, index, factor, n, p)
+
+
+@numba.njit(nogil=True, cache=True, _nrt=False)  # type: ignore[untyped-decorator]
+def add_windows(bits: Any, at: int, width: int, windows: Any, factor: Any, x: Any, to: int, counts: Any) -> None:
+    """Add, at every unit, its channel's factor times the number of spikes of that channel in its window of pixels."""
+    for p in range(len(windows)):
+        for c in range(8 * width):
+            counts[c] = 0
+        for m in range(windows.shape[1]):
+            if windows[p, m] >= 0:
+                for b in range(0, width, 2):
+                    tally(counts, 8 * b, bits, at + windows[p, m] * width + b, 16)
+        for c in range(8 * width):
+            x[to + p * 8 * width + c] += factor[c] * counts[c]

@@ -1,0 +1,235 @@
+"""How the fused engine lays a network out in memory: frames of units, weight rows, and which input reaches which output.
+
+A frame holds the units of one layer pixel by pixel, the channels side by side and padded to whole vectors. The weights of an
+input unit lie together, tap by tap, so that a spike adds one row of them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from llvmlite import binding
+
+from ..kernels.fused_synapse import BLOCKS
+from ..network import Array, Conv, Dense, Op, Pool, Scale, Shape
+
+LINE = 64  # bytes of a cache line and of a vector
+EXACT_IN_16 = 2**15 - 1
+REGISTERS = 18 if binding.get_host_cpu_features().get("avx512f") else 9  # vectors that a block may keep
+
+
+@dataclass(frozen=True)
+class Frame:
+    """Units of a layer: channels (padded), pixels, and all of them, a multiple of 64."""
+
+    shape: Shape
+
+    @property
+    def channels(self) -> int:
+        """Channels of a pixel with their padding."""
+        return 16 if self.shape[0] <= 16 else -(-self.shape[0] // 32) * 32
+
+    @property
+    def pixels(self) -> int:
+        """Pixels."""
+        return math.prod(self.shape[1:])
+
+    @property
+    def units(self) -> int:
+        """Entries of a frame."""
+        return -(-self.pixels * self.channels // 64) * 64
+
+    def of(self, value: Array | float, rest: float, dtype: Any) -> Array:
+        """Frame of a parameter of shape () or (C,); `rest` where it pads."""
+        frame = aligned((self.units,), dtype)
+        frame[:] = rest
+        body = frame[: self.pixels * self.channels].reshape(self.pixels, self.channels)
+        body[:, : self.shape[0]] = value
+        return frame
+
+
+@dataclass(frozen=True)
+class Synapses:
+    """Weights of one branch as `kernels.fused_synapse.spread` takes them.
+
+    Parameters
+    ----------
+    pieces, ranges, targets, weight : arrays
+    rows : int
+        Weight rows between one pixel of the source and the next.
+    channels : int
+        Of an output's pixel.
+    scale : float
+        What the sums count in.
+    """
+
+    pieces: Array
+    ranges: Array
+    targets: Array
+    weight: Array
+    rows: int
+    channels: int
+    scale: Any
+
+
+def aligned(shape: tuple[int, ...], dtype: Any) -> Array:
+    """Zeros that begin at a cache line: a vector that straddles two costs up to 1.6 times as much, and numpy's do."""
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    raw = np.zeros(size + LINE, np.uint8)
+    start = -raw.ctypes.data % LINE
+    return raw[start : start + size].view(dtype).reshape(shape)
+
+
+def windows(op: Op, source: Frame) -> Array:
+    """Pixels [P, M] that each pixel of a pooling (or, itself alone, of a Scale) sees, int32; -1 outside."""
+    if not isinstance(op, Pool):
+        return np.arange(source.pixels, dtype=np.int32)[:, None]
+    sizes = source.shape[1:]
+    axes = []
+    for n, k, s, p in zip(sizes, op.kernel, op.stride, op.padding, strict=True):
+        at = np.arange((n + 2 * p - k) // s + 1)[:, None] * s - p + np.arange(k)
+        axes.append(np.where((at >= 0) & (at < n), at, -1))
+    found = np.zeros((1, 1), np.int64)
+    for at, n in zip(axes, sizes, strict=True):
+        both = found[:, None, :, None] * n + at[None, :, None, :]
+        outside = (found < 0)[:, None, :, None] | (at < 0)[None, :, None, :]
+        found = np.where(outside, -1, both).reshape(len(found) * len(at), -1)
+    return np.ascontiguousarray(found, np.int32)
+
+
+def as_weights(op: Op, source: Frame) -> Conv | Dense:
+    """Pooling or Scale with its weights, a diagonal kernel, for sources that are numbers."""
+    channels, axes = source.shape[0], len(source.shape) - 1
+    if isinstance(op, Pool):
+        size = math.prod(op.kernel) if op.kind == "average" else 1
+        kernel = np.full((channels, 1, *op.kernel), 1.0 / size)
+        return Conv(kernel, None, op.stride, tuple((p, p) for p in op.padding), groups=channels)
+    assert isinstance(op, Scale)
+    factor = np.broadcast_to(np.asarray(op.factor, float), (channels,))
+    return Conv(factor.reshape(-1, 1, *(1,) * axes), groups=channels) if axes else Dense(np.diag(factor))
+
+
+def synapses(op: Op, source: Frame, out: Frame, worth: Array, single: bool, most: float, dtype: Any) -> Synapses:
+    """Lay out the weights of a branch.
+
+    Parameters
+    ----------
+    op : Dense or Conv
+    source, out : Frame
+        For a Dense, the frame before any flattening.
+    worth : array [C]
+        Factor of every channel of the source.
+    single : bool
+        Whether a Dense takes its source as one pixel of many channels.
+    most : float
+        The greatest factor that an active input comes with, infinite where it is no integer.
+    dtype : float dtype
+        Of sums, where they are not exact in 16 bits.
+    """
+    if isinstance(op, Dense):
+        C, P = source.shape[0], source.pixels
+        taps = op.weight.reshape(-1, C, P).transpose(2, 1, 0) * worth[None, :, None]  # [P, C, O]
+        full = np.zeros((P, source.channels, len(op.weight)))
+        full[:, :C] = taps
+        weight = full.reshape(P * source.channels, 1, -1)
+        targets = np.zeros((1 if single else P, 1), np.int32)
+        groups, group_of = [(0, 1)], np.zeros(len(targets), np.int64)
+        rows = 0 if single else source.channels
+    else:
+        assert isinstance(op, Conv)
+        weight = _expanded(op) * worth[:, None, None]
+        targets, groups, group_of, order = _geometry(op, source, out)
+        weight, targets, rows = weight[:, order], targets[:, order], 0
+    scaled, scale = _in_16_bits(weight, most) if out.channels % 32 == 0 and dtype == np.float32 else (None, 1.0)
+    kind = dtype if scaled is None else np.int16
+    padded = np.zeros((*weight.shape[:2], out.channels), kind)
+    padded[:, :, : weight.shape[2]] = weight if scaled is None else scaled
+    pieces, ranges, flat = _pieces(padded, groups)
+    return Synapses(pieces, ranges[group_of], np.ascontiguousarray(targets, np.int32), flat, rows, out.channels, dtype.type(scale))
+
+
+def _expanded(op: Conv) -> Array:
+    """Kernel of a convolution as [in, taps, out], zeros between its groups."""
+    taps = math.prod(op.weight.shape[2:])
+    inputs, outputs = op.channels
+    w = op.weight.reshape(*op.weight.shape[:2], taps)
+    full = np.zeros((inputs, taps, outputs))
+    i, o = inputs // op.groups, outputs // op.groups
+    for g in range(op.groups):
+        rows, columns = slice(g * i, (g + 1) * i), slice(g * o, (g + 1) * o)
+        part = w[rows] if op.transposed else w[columns].swapaxes(0, 1)
+        full[rows, :, columns] = part.swapaxes(1, 2)
+    return full
+
+
+def _geometry(op: Conv, source: Frame, out: Frame) -> tuple[Array, list[tuple[int, int]], Array, Array]:
+    """Targets [P, taps] in the natural order of taps, groups of taps (first, number) in `order`, group of each pixel, order.
+
+    With a stride, a pixel reaches outputs by those taps alone whose place has its own remainder; they are laid side by side.
+    """
+    sizes, outs, kernel = source.shape[1:], out.shape[1:], op.weight.shape[2:]
+    targets = np.zeros((1, 1), np.int64)
+    group_of, tap_group, steps = np.zeros(1, np.int64), np.zeros(1, np.int64), 1
+    for n, m, k, s, (lo, _), d in zip(sizes, outs, kernel, op.stride, op.padding, op.dilation, strict=True):
+        at, tap = np.arange(n)[:, None], np.arange(k)[None] * d
+        if op.transposed:
+            place, fits, s = at * s - lo + tap, True, 1
+        else:
+            place, fits = (at + lo - tap) // s, (at + lo - tap) % s == 0
+        place = np.where(fits & (place >= 0) & (place < m), place, -1)
+        both = targets[:, None, :, None] * m + place[None, :, None, :]
+        outside = (targets < 0)[:, None, :, None] | (place < 0)[None, :, None, :]
+        targets = np.where(outside, -1, both).reshape(len(targets) * n, -1)
+        group_of = (group_of[:, None] * s + (at.T + lo) % s).ravel()
+        tap_group = (tap_group[:, None] * s + tap % s).ravel()
+        steps *= s
+    order = np.argsort(tap_group, kind="stable")
+    starts = np.searchsorted(tap_group[order], np.arange(steps + 1))
+    groups = [(int(a), int(b - a)) for a, b in zip(starts, starts[1:], strict=False)]
+    return np.where(targets < 0, out.units, targets * out.channels), groups, group_of, order
+
+
+def _in_16_bits(weight: Array, most: float) -> tuple[Array | None, float]:
+    """Weights [in, taps, out] as integers times a power of two, where every sum of theirs fits into 16 bits; else None.
+
+    Each partial sum of an output is at most the sum of its absolute weights times the greatest factor. Where that is at
+    most 2^15 - 1 units no sum wraps, in whatever order, and every one is exact: what float32 could only round alike.
+    """
+    for places in range(15):
+        units = np.ldexp(weight, places)
+        if np.array_equal(units, np.rint(units)):
+            reach = np.abs(units).sum((0, 1)).max(initial=0) * most
+            return (units, 2.0**-places) if reach <= EXACT_IN_16 else (None, 1.0)
+    return None, 1.0
+
+
+def _pieces(weight: Array, groups: list[tuple[int, int]]) -> tuple[Array, Array, Array]:
+    """Cut weights [in, taps, out] into the blocks that the kernel adds: pieces, the range of each group's, flat weights."""
+    lanes = LINE // weight.itemsize
+    pieces, ranges, parts, size = [], [], [], 0
+    for first, number in groups:
+        begin = len(pieces)
+        for tap, taps in _cut(number, [5] if number % 5 == 0 else sorted({k for k, _ in BLOCKS}, reverse=True)):
+            for vector, width in _cut(weight.shape[2] // lanes, [v for k, v in BLOCKS if k == taps and k * v <= REGISTERS]):
+                part = weight[:, first + tap : first + tap + taps, vector * lanes : (vector + width) * lanes]
+                stride = taps * width * lanes
+                pieces.append((BLOCKS.index((taps, width)), first + tap, vector * lanes, size, stride))
+                parts.append(part.ravel())
+                size += part.size
+        ranges.append((begin, len(pieces)))
+    flat = aligned((size,), weight.dtype)
+    np.concatenate(parts, out=flat)
+    return np.asarray(pieces, np.int64), np.asarray(ranges, np.int64), flat
+
+
+def _cut(length: int, sizes: list[int]) -> Iterator[tuple[int, int]]:
+    """Cut a length into (start, size), the greatest sizes first; the last of `sizes` is 1."""
+    start = 0
+    for size in sizes:
+        while length - start >= size:
+            yield start, size
+            start += size

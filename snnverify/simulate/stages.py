@@ -1,0 +1,158 @@
+"""A network as the fused engine runs it: which layers are computed, which are views of others, and their weights laid out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from ..activation import Neuron
+from ..errors import Unsupported
+from ..kernels.fused_neuron import settings
+from ..kernels.fused_synapse import BITS, VALUES, WINDOWS
+from ..network import INPUT, Array, Branch, Dense, Flatten, Layer, Network, Op, Pool, Scale, gated, output_shape
+from .layout import Frame, Synapses, as_weights, synapses, windows
+
+
+@dataclass(frozen=True)
+class View:
+    """What a layer hands on, in terms of what is stored: spikes or numbers of `source`, perhaps summed over windows.
+
+    Parameters
+    ----------
+    source : str
+        A layer that is computed, or the input.
+    kind : int
+        BITS, WINDOWS or VALUES.
+    stored, frame : Frame
+        Of the source, and of what is handed on, before flattening.
+    worth : array [C]
+        What a spike, or a value of 1, is worth.
+    varies : bool
+        Whether it differs from step to step.
+    windows : array [P, M] or None
+    flat : bool
+        Whether all units count as channels.
+    """
+
+    source: str
+    kind: int
+    stored: Frame
+    frame: Frame
+    worth: Array
+    varies: bool = True
+    windows: Array | None = None
+    flat: bool = False
+
+
+@dataclass(frozen=True)
+class Part:
+    """A branch: synapses of a view, or the spikes in its windows times a factor per channel, [C] with padding."""
+
+    view: View
+    dtype: np.dtype[Any]
+    synapses: Synapses | None = None
+    factor: Array | None = None
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A layer that is computed: its biases as a frame, its branches, its neurons (None where it is analog)."""
+
+    name: str
+    frame: Frame
+    bias: Array
+    constant: tuple[Part, ...]
+    varying: tuple[Part, ...]
+    neuron: tuple[Array, Array, Array] | None
+    worth: Array  # of a spike
+    v_init: Array
+    currents: int  # synaptic currents that a unit keeps: 2 or none
+
+
+@lru_cache(maxsize=8)
+def stages(network: Network, encoding: str, dtype: str) -> tuple[Stage, ...]:
+    """Plan a network; the last stage is its output.
+
+    Raises
+    ------
+    Unsupported
+        What the kernels do not hold, by layer.
+    """
+    frame = Frame(network.input_shape)
+    spikes, once = encoding == "poisson", np.ones(network.input_shape[0])
+    views = {INPUT: View(INPUT, BITS if spikes else VALUES, frame, frame, once, encoding != "constant")}
+    found = []
+    for layer in network.layers:
+        view = None if layer is network.output else _view(layer, views)
+        if view is None:
+            stage, view = _stage(layer, Frame(network.shapes[layer.name]), views, np.dtype(dtype))
+            found.append(stage)
+        views[layer.name] = view
+    return tuple(found)
+
+
+def _view(layer: Layer, views: dict[str, View]) -> View | None:
+    """What an analog layer hands on as a view of its source, where it is one."""
+    if layer.act is not None or len(layer.branches) > 1:
+        return None
+    op, of = layer.branches[0].op, views[layer.branches[0].source]
+    if isinstance(op, Flatten):
+        return replace(of, flat=True)
+    if isinstance(op, Scale) and op.bias is None and not of.flat:
+        return replace(of, worth=of.worth * op.factor)
+    if _sums(op) and of.kind == BITS and not of.flat:
+        assert isinstance(op, Pool)
+        seen = windows(op, of.frame)
+        frame = Frame(output_shape(op, of.frame.shape))
+        return replace(of, kind=WINDOWS, frame=frame, worth=of.worth * _share(op), windows=seen)
+    return None
+
+
+def _sums(op: Op) -> bool:
+    """Whether an operation is a pooling whose every output is one factor times a sum."""
+    return isinstance(op, Pool) and (op.kind == "sum" or op.kind == "average" and (op.count_include_pad or not any(op.padding)))
+
+
+def _share(op: Op) -> float:
+    return 1.0 / float(np.prod(op.kernel)) if isinstance(op, Pool) and op.kind == "average" else 1.0
+
+
+def _stage(layer: Layer, frame: Frame, views: dict[str, View], dtype: np.dtype[Any]) -> tuple[Stage, View]:
+    act = layer.act
+    if act is not None and not isinstance(act, Neuron):
+        raise Unsupported(layer.name, f"the fused engine has no {type(act).__name__}", "use engine='numpy'")
+    if act is not None and act.max_spikes != 1:
+        raise Unsupported(layer.name, f"the fused engine has no max_spikes = {act.max_spikes}", "use engine='numpy'")
+    parts = [_part(layer, b, views[b.source], frame, dtype) for b in layer.branches]
+    bias = sum((np.asarray(p) for b in layer.branches if (p := getattr(b.op, "bias", None)) is not None), np.zeros(()))
+    constant, varying = (tuple(p for p in parts if p.view.varies == varies) for varies in (False, True))
+    kind, worth, neuron, v_init, currents = VALUES, np.ones(frame.shape[0]), None, frame.of(0.0, 0.0, dtype), 0
+    if act is not None:
+        neuron = (*settings(act, dtype), frame.of(act.theta, np.inf, dtype))
+        kind, worth = BITS, worth * act.amplitude
+        v_init = frame.of(act.v_init, 0.0, dtype)
+        currents = 2 if act.syn_decay is not None or act.delay else 0
+    stage = Stage(layer.name, frame, frame.of(bias, 0.0, dtype), constant, varying, neuron, worth, v_init, currents)
+    return stage, View(layer.name, kind, frame, frame, worth, act is not None or bool(varying))
+
+
+def _part(layer: Layer, branch: Branch, view: View, frame: Frame, dtype: np.dtype[Any]) -> Part:
+    op = branch.op
+    if isinstance(op, Flatten) and view.frame.pixels == 1:
+        op = Scale()
+    if gated(branch) or isinstance(op, Flatten) or isinstance(op, Pool) and not _sums(op) or view.flat and not isinstance(op, Dense):
+        what = f"a {op.kind} Pool" if isinstance(op, Pool) else f"a {type(op).__name__}"
+        raise Unsupported(layer.name, f"the fused engine has no {what} here", "use engine='numpy'")
+    if isinstance(op, (Pool, Scale)):
+        if view.kind == BITS or view.kind == WINDOWS and isinstance(op, Scale):
+            seen = windows(op, view.frame) if view.windows is None else view.windows
+            factor = np.zeros(frame.channels, dtype)
+            factor[: frame.shape[0]] = view.worth * getattr(op, "factor", 1.0) * _share(op)
+            return Part(replace(view, windows=seen), dtype, None, factor)
+        op = as_weights(op, view.frame)
+    most = {BITS: 1.0, VALUES: np.inf}.get(view.kind, 0.0 if view.windows is None else float(view.windows.shape[1]))
+    single = isinstance(op, Dense) and view.kind != WINDOWS
+    return Part(view, dtype, synapses(op, view.frame, frame, view.worth, single, most, dtype))
