@@ -10,20 +10,19 @@ from typing import Any
 
 import numba
 
-from .fused_neuron import DELAYED, SCALED, SYNAPSE, step
+from .fused_neuron import STRICT, plain, step
 from .fused_synapse import BITS, VALUES, WINDOWS, add_windows, from_bits, from_values, from_windows
+from .vectors import drain, integrate, scatter
 
 
 @numba.njit(nogil=True, cache=True, _nrt=False, forceinline=True)  # type: ignore[untyped-decorator]
 def currents(kind: int, bits: Any, values: Any, at: int, width: int, rows: int, windows: Any, out: Any, pieces: Any,
-             ranges: Any, targets: Any, weight: Any, index: Any, factor: Any, counts: Any) -> None:  # fmt: skip
-    """Currents of one synaptic branch in one step of one sample, whose bytes or numbers begin at `at`."""
-    for u in range(len(out)):
-        out[u] = 0
+             ranges: Any, targets: Any, weight: Any, index: Any, factor: Any, counts: Any, active: Any) -> None:  # fmt: skip
+    """Add, to `out`, the currents of one branch in one step of one sample, whose bytes or numbers begin at `at`."""
     if kind == BITS:
         from_bits(bits, at, width, rows, out, pieces, ranges, targets, weight, index)
     elif kind == WINDOWS:
-        from_windows(bits, at, width, rows, windows, out, pieces, ranges, targets, weight, index, factor, counts)
+        from_windows(bits, at, width, rows, windows, out, pieces, ranges, targets, weight, index, counts, active)
     elif kind == VALUES:
         from_values(values, at, width, rows, out, pieces, ranges, targets, weight, index, factor)
 
@@ -33,25 +32,55 @@ def accumulate(source: Any, weights: Any, scale: Any, out: Any, base: Any, frame
     """Add the currents of one branch, times `scale`, to base [frames, units]."""
     kind, bits, values, size, width, rows, windows = source
     pieces, ranges, targets, weight = weights
-    index, factor, counts = scratch
+    index, factor, counts, active = scratch
     for f in range(frames):
         currents(kind, bits, values, f * size, width, rows, windows, out, pieces, ranges, targets, weight, index, factor,
-                 counts)  # fmt: skip
-        for u in range(units):
-            base[f * units + u] += out[u] * scale
+                 counts, active)  # fmt: skip
+        for u in range(0, units, 64):
+            drain(base, f * units + u, base, f * units + u, out, u, scale)
 
 
 @numba.njit(nogil=True, cache=True, _nrt=False)  # type: ignore[untyped-decorator]
-def accumulate_windows(source: Any, factor: Any, base: Any, frames: int, units: int, counts: Any) -> None:
+def accumulate_matrix(source: Any, weights: Any, at: Any, base: Any, frames: int, units: int, scratch: Any) -> None:
+    """`accumulate` for a Dense on numbers: some rows for all frames, then the next, for the matrix outgrows the cache.
+
+    ``at[f]`` is where frame f begins in base. An output gets its terms in groups of 16 inputs, summed in registers.
+    """
+    _, _, values, size, _, _, _ = source
+    pieces, _, _, weight = weights
+    index, factor, _, _ = scratch
+    for start in range(0, size, 16):
+        for f in range(frames):
+            n = 0
+            for i in range(start, start + 16):
+                x = values[f * size + i]
+                index[n] = i
+                factor[n] = x
+                n += x != 0
+            for i in range(len(pieces)):
+                block, _, column, first, stride = pieces[i]
+                if block == 6:
+                    scatter(base, at, f, column, weight, first, stride, index, factor, n, 1, 16)
+                elif block == 7:
+                    scatter(base, at, f, column, weight, first, stride, index, factor, n, 1, 8)
+                elif block == 8:
+                    scatter(base, at, f, column, weight, first, stride, index, factor, n, 1, 4)
+                else:
+                    scatter(base, at, f, column, weight, first, stride, index, factor, n, 1, 1)
+
+
+@numba.njit(nogil=True, cache=True, _nrt=False)  # type: ignore[untyped-decorator]
+def accumulate_windows(source: Any, factor: Any, base: Any, frames: int, units: int, scratch: Any) -> None:
     """Add the spikes in windows, times a factor per channel, to base [frames, units]: skips, and pooling into neurons."""
     _, bits, _, size, width, _, windows = source
+    counts, active = scratch
     for f in range(frames):
-        add_windows(bits, f * size, width, windows, factor, base, f * units, counts)
+        add_windows(bits, f * size, width, windows, factor, base, f * units, counts, active)
 
 
 @numba.njit(nogil=True, cache=True, _nrt=False)  # type: ignore[untyped-decorator]
-def spiking(source: Any, weights: Any, scale: Any, out: Any, base: Any, strides: Any, neuron: Any, state: Any, bits: Any,
-            steps: int, keep: Any, scratch: Any) -> None:  # fmt: skip
+def spiking(source: Any, weights: Any, scale: Any, out: Any, skip: Any, base: Any, strides: Any, neuron: Any, state: Any,
+            bits: Any, steps: int, keep: Any, scratch: Any) -> None:  # fmt: skip
     """Run a layer of neurons.
 
     Parameters
@@ -62,20 +91,23 @@ def spiking(source: Any, weights: Any, scale: Any, out: Any, base: Any, strides:
     scale : float
         Of the currents' unit.
     out : array
-        Room for the currents.
+        Zeros, before and after: room for the currents.
+    skip : (source, factor, room)
+        Spikes that act on the unit in their own place, a factor per channel (none where that is empty), and room for a frame.
     base, strides : array, (of samples, of steps)
-        What every unit gets beside the source.
+        What every unit gets beside these.
     neuron : (flags, numbers, theta)
-    state : (v [N, U], synaptic currents, last bits [N, U / 64], x [U]), flat
+    state : (v [N, U], synaptic currents, last bits [N, U / 64], x [64]), flat
     bits : uint64 array [N, T, U / 64], flat
         Filled.
     steps : int
     keep : (v, v_peak), each [N, T, U], flat, or empty
-    scratch : (index, factor, counts)
+    scratch : (index, factor, counts, active)
     """
     kind, sent, values, size, width, rows, windows = source
     pieces, ranges, targets, weight = weights
-    index, factor, counts = scratch
+    index, factor, counts, active = scratch
+    (_, leaps, _, stride, bytes_, _, places), worth, room = skip
     flags, numbers, theta = neuron
     v, more, last, x = state
     after, peak = keep
@@ -85,12 +117,18 @@ def spiking(source: Any, weights: Any, scale: Any, out: Any, base: Any, strides:
         for t in range(steps):
             f = n * steps + t
             currents(kind, sent, values, f * size, width, rows, windows, out, pieces, ranges, targets, weight, index, factor,
-                     counts)  # fmt: skip
+                     counts, active)  # fmt: skip
             b = n * strides[0] + t * strides[1]
-            for u in range(U):
-                x[u] = base[b + u] + out[u] * scale
+            if len(worth):
+                for u in range(U):
+                    room[u] = base[b + u]
+                add_windows(leaps, f * stride, bytes_, places, worth, room, 0, counts, active)
             for w in range(W):
-                word = step(flags, numbers, theta, 64 * w, x, 64 * w, v, n * U + 64 * w, more, extra * (n * U + 64 * w),
+                if len(worth):
+                    drain(x, 0, room, 64 * w, out, 64 * w, scale)
+                else:
+                    drain(x, 0, base, b + 64 * w, out, 64 * w, scale)
+                word = step(flags, numbers, theta, 64 * w, x, 0, v, n * U + 64 * w, more, extra * (n * U + 64 * w),
                             last[n * W + w], peak, f * U + 64 * w)  # fmt: skip
                 bits[f * W + w] = last[n * W + w] = word
             if len(after):
@@ -106,19 +144,24 @@ def driven(base: Any, strides: Any, neuron: Any, state: Any, bits: Any, steps: i
     after, peak = keep
     U = len(theta)
     W, extra = U // 64, len(more) // max(len(v), 1)
+    constant = plain(flags) and strides[1] == 0 and not len(after)
     for n in range(len(v) // U):
         for w in range(W):
             o, word = n * U + 64 * w, last[n * W + w]
+            b, f = n * strides[0] + 64 * w, n * steps
+            if constant:
+                if flags[STRICT]:
+                    integrate(v, o, base, b, theta, 64 * w, bits, f * W + w, W, steps, True)
+                else:
+                    integrate(v, o, base, b, theta, 64 * w, bits, f * W + w, W, steps, False)
+                continue
             for t in range(steps):
-                f, b = n * steps + t, n * strides[0] + t * strides[1] + 64 * w
-                if flags[SYNAPSE] or flags[DELAYED] or flags[SCALED]:
-                    for j in range(64):
-                        x[j] = base[b + j]
-                    word = step(flags, numbers, theta, 64 * w, x, 0, v, o, more, extra * o, word, peak, f * U + 64 * w)
-                else:  # the input stays as it is
-                    word = step(flags, numbers, theta, 64 * w, base, b, v, o, more, 0, word, peak, f * U + 64 * w)
-                bits[f * W + w] = word
+                for j in range(64):
+                    x[j] = base[b + t * strides[1] + j]
+                at = (f + t) * U + 64 * w
+                word = step(flags, numbers, theta, 64 * w, x, 0, v, o, more, extra * o, word, peak, at)
+                bits[(f + t) * W + w] = word
                 if len(after):
                     for j in range(64):
-                        after[f * U + 64 * w + j] = v[o + j]
+                        after[at + j] = v[o + j]
             last[n * W + w] = word

@@ -29,6 +29,13 @@ def settings(act: Neuron, dtype: Any) -> tuple[Any, Any]:
 
 
 @numba.njit(nogil=True, cache=True, _nrt=False, forceinline=True)  # type: ignore[untyped-decorator]
+def plain(flags: Any) -> bool:
+    """Whether it is IF with immediate soft reset and nothing else."""
+    others = flags[LATE] + flags[LEAKY] + flags[SCALED] + flags[FLOORED] + flags[SYNAPSE] + flags[DELAYED]
+    return flags[RESET] == 1 and others == 0
+
+
+@numba.njit(nogil=True, cache=True, _nrt=False, forceinline=True)  # type: ignore[untyped-decorator]
 def step(flags: Any, numbers: Any, theta: Any, u: int, x: Any, a: int, v: Any, o: int, more: Any, i: int, last: int,
          peak: Any, k: int) -> int:  # fmt: skip
     """Run one step of 64 units; the bits of those that fire.

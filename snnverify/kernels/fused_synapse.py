@@ -11,10 +11,10 @@ from typing import Any
 
 import numba
 
-from .vectors import append, scatter, tally
+from .vectors import append, scatter, tally, weigh
 
 NONE, BITS, WINDOWS, VALUES = range(4)  # what a source is: nothing, spikes, sums over windows of spikes, numbers
-BLOCKS = ((9, 2), (9, 1), (5, 4), (5, 1), (3, 4), (3, 1), (1, 16), (1, 4), (1, 1))  # taps x vectors that `spread` can add
+BLOCKS = ((9, 2), (9, 1), (5, 4), (5, 1), (3, 4), (3, 1), (1, 16), (1, 8), (1, 4), (1, 1))  # taps x vectors that `spread` can add
 
 
 @numba.njit(nogil=True, cache=True, _nrt=False, forceinline=True)  # type: ignore[untyped-decorator]
@@ -55,6 +55,8 @@ def spread(out: Any, pieces: Any, ranges: Any, targets: Any, weight: Any, index:
         elif block == 6:
             scatter(out, targets, to, column, weight, at, stride, index, factor, n, 1, 16)
         elif block == 7:
+            scatter(out, targets, to, column, weight, at, stride, index, factor, n, 1, 8)
+        elif block == 8:
             scatter(out, targets, to, column, weight, at, stride, index, factor, n, 1, 4)
         else:
             scatter(out, targets, to, column, weight, at, stride, index, factor, n, 1, 1)
@@ -65,32 +67,25 @@ def from_bits(bits: Any, at: int, width: int, rows: int, out: Any, pieces: Any, 
     """Currents of spikes, bits of `width` bytes a pixel; the rows of a pixel begin `rows` after those of the one before."""
     for p in range(len(targets)):
         n = 0
-        for b in range(width):
-            n = append(index, n, p * rows + 8 * b, bits[at + p * width + b])
+        for b in range(0, width, 2):
+            n = append(index, n, p * rows + 8 * b, bits, at + p * width + b)
         if n:
             spread(out, pieces, ranges, targets, weight, index, None, n, p)
 
 
 @numba.njit(nogil=True, cache=True, _nrt=False)  # type: ignore[untyped-decorator]
 def from_windows(bits: Any, at: int, width: int, rows: int, windows: Any, out: Any, pieces: Any, ranges: Any, targets: Any, weight: Any,
-                 index: Any, factor: Any, counts: Any) -> None:  # fmt: skip
+                 index: Any, counts: Any, active: Any) -> None:  # fmt: skip
     """Currents of the numbers of spikes in windows of pixels [P, M] (-1: outside); as `from_bits`."""
     for p in range(len(targets)):
+        some = tallied(bits, at, width, windows, p, counts, active)
         n = 0
         for b in range(0, width, 2):
-            for c in range(8 * b, 8 * b + 16):
-                counts[c] = 0
-            some = 0
-            for m in range(windows.shape[1]):
-                if windows[p, m] >= 0:
-                    some |= tally(counts, 8 * b, bits, at + windows[p, m] * width + b, 16)
-            n = append(index, n, 8 * b, some & 255)
-            n = append(index, n, 8 * b + 8, some >> 8)
-        for j in range(n):
-            factor[j] = counts[index[j]]
-            index[j] += p * rows
-        if n:
-            spread(out, pieces, ranges, targets, weight, index, factor, n, p)
+            n = append(index, n, 8 * b, active, b)
+        for j in range(n):  # the rows of a pixel stand there once for every number of spikes
+            index[j] += (counts[index[j]] - 1) * 8 * width + p * rows
+        if some:
+            spread(out, pieces, ranges, targets, weight, index, None, n, p)
 
 
 @numba.njit(nogil=True, cache=True, _nrt=False)  # type: ignore[untyped-decorator]
@@ -109,14 +104,21 @@ def from_values(values: Any, at: int, width: int, rows: int, out: Any, pieces: A
 
 
 @numba.njit(nogil=True, cache=True, _nrt=False)  # type: ignore[untyped-decorator]
-def add_windows(bits: Any, at: int, width: int, windows: Any, factor: Any, x: Any, to: int, counts: Any) -> None:
+def add_windows(bits: Any, at: int, width: int, windows: Any, factor: Any, x: Any, to: int, counts: Any,
+                active: Any) -> None:
     """Add, at every unit, its channel's factor times the number of spikes of that channel in its window of pixels."""
     for p in range(len(windows)):
-        for c in range(8 * width):
-            counts[c] = 0
-        for m in range(windows.shape[1]):
-            if windows[p, m] >= 0:
-                for b in range(0, width, 2):
-                    tally(counts, 8 * b, bits, at + windows[p, m] * width + b, 16)
-        for c in range(8 * width):
-            x[to + p * 8 * width + c] += factor[c] * counts[c]
+        if tallied(bits, at, width, windows, p, counts, active):
+            for c in range(0, 8 * width, 16):
+                weigh(x, to + p * 8 * width + c, factor, c, counts)
+
+
+@numba.njit(nogil=True, cache=True, _nrt=False, forceinline=True)  # type: ignore[untyped-decorator]
+def tallied(bits: Any, at: int, width: int, windows: Any, p: int, counts: Any, active: Any) -> int:
+    """Count the spikes of every channel in window p; `active` gets the bits of those that have any. 0 where none has."""
+    some, M = 0, windows.shape[1]
+    for b in range(0, width, 2):
+        word = tally(counts, 8 * b, bits, at + b, windows, p * M, M, width, 16)
+        active[b], active[b + 1] = word & 255, word >> 8
+        some |= word
+    return some

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from llvmlite import ir
+from llvmlite import binding, ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+# One instruction where the processor has it; a table of positions elsewhere. Compiled code is kept by processor.
+COMPRESSES = binding.get_host_cpu_features().get("avx512f", False)
 _I8, _I32, _I64 = ir.IntType(8), ir.IntType(32), ir.IntType(64)
 _POSITIONS = [[b for b in range(8) if v >> b & 1] + [0] * (8 - v.bit_count()) for v in range(256)]
 
@@ -97,27 +99,48 @@ def scatter(typing: Any, out: Any, targets: Any, to: Any, column: Any, weight: A
 
 
 @intrinsic  # type: ignore[untyped-decorator]
-def append(typing: Any, index: Any, n: Any, first: Any, byte: Any) -> Any:
-    """Write ``first + b`` for every bit b that is set in `byte` to ``index[n ...]`` (8 entries in all); the new n."""
-    signature = types.int64(index, types.int64, types.int64, types.int64)
+def append(typing: Any, index: Any, n: Any, first: Any, bits: Any, at: Any) -> Any:
+    """Write ``first + b`` for each bit b that is set in two bytes ``bits[at ...]`` to ``index[n ...]``; n and their number.
+
+    Up to 16 entries from n on are overwritten.
+    """
+    i = types.int64
+    signature = types.int64(index, i, i, bits, i)
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        module = builder.module
-        name = "snnverify.positions"
-        table_type = ir.ArrayType(ir.ArrayType(_I8, 8), 256)
-        table = module.globals.get(name) or cgutils.global_constant(module, name, ir.Constant(table_type, _POSITIONS))
-        i = args[3]
-        narrow = ir.VectorType(_I8, 8)
-        places = _load(builder, builder.gep(table, [_I64(0), i]), narrow, 1)
-        wide = builder.zext(places, ir.VectorType(_I32, 8))
-        first32 = builder.trunc(args[2], _I32)
-        found = builder.add(wide, _splat(builder, first32, 8))
-        p = _pointer(context, builder, index, args[0], args[1])
-        builder.store(found, builder.bitcast(p, found.type.as_pointer()), align=4)
-        count = builder.call(module.declare_intrinsic("llvm.ctpop", [_I64]), [i])
-        return builder.add(args[1], count)
+        word = _load(builder, _pointer(context, builder, bits, args[3], args[4]), ir.IntType(16), 1)
+        first32, n = builder.trunc(args[2], _I32), args[1]
+        if COMPRESSES:
+            vector = ir.VectorType(_I32, 16)
+            places = builder.add(ir.Constant(vector, list(range(16))), _splat(builder, first32, 16))
+            mask = builder.bitcast(word, ir.VectorType(ir.IntType(1), 16))
+            kind = ir.FunctionType(vector, [vector, vector, mask.type])
+            compress = cgutils.get_or_insert_function(builder.module, kind, "llvm.x86.avx512.mask.compress.v16i32")
+            found = builder.call(compress, [places, ir.Constant(vector, ir.Undefined), mask])
+            p = _pointer(context, builder, index, args[0], n)
+            builder.store(found, builder.bitcast(p, vector.as_pointer()), align=4)
+            return builder.add(n, _bits_set(builder, word))
+        kind = ir.ArrayType(ir.ArrayType(_I8, 8), 256)
+        table = builder.module.globals.get("snnverify.positions") or cgutils.global_constant(
+            builder.module, "snnverify.positions", ir.Constant(kind, _POSITIONS)
+        )
+        for byte in range(2):
+            part = builder.and_(builder.lshr(word, ir.IntType(16)(8 * byte)), ir.IntType(16)(255))
+            row = builder.gep(table, [_I64(0), builder.zext(part, _I64)])
+            places = builder.zext(_load(builder, row, ir.VectorType(_I8, 8), 1), ir.VectorType(_I32, 8))
+            found = builder.add(places, _splat(builder, builder.add(first32, _I32(8 * byte)), 8))
+            p = _pointer(context, builder, index, args[0], n)
+            builder.store(found, builder.bitcast(p, found.type.as_pointer()), align=4)
+            n = builder.add(n, _bits_set(builder, part))
+        return n
 
     return signature, codegen
+
+
+def _bits_set(builder: Any, word: Any) -> Any:
+    """How many bits of an integer are set, as 64 bits."""
+    wide = builder.zext(word, _I64)
+    return builder.call(builder.module.declare_intrinsic("llvm.ctpop", [_I64]), [wide])
 
 
 def _word(context: Any, builder: Any, array: Any, value: Any, at: Any) -> tuple[Any, Any, Any]:
@@ -136,6 +159,79 @@ def plus(typing: Any, v: Any, at: Any, x: Any, of: Any) -> Any:
         pointer, _, old = _word(context, builder, v, args[0], args[1])
         _, _, more = _word(context, builder, x, args[2], args[3])
         builder.store(builder.fadd(old, more), pointer, align=v.dtype.bitwidth // 8)
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def drain(typing: Any, x: Any, at: Any, base: Any, of: Any, sums: Any, u: Any, scale: Any) -> Any:
+    """``x[at + u] = base[of + u] + sums[u] * scale`` for 64 units, and ``sums[u] = 0``."""
+    i = types.int64
+    signature = types.void(x, i, base, i, sums, i, scale)
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        to, vector, _ = _word(context, builder, x, args[0], args[1])
+        _, _, y = _word(context, builder, base, args[2], args[3])
+        room, kind, found = _word(context, builder, sums, args[4], args[5])
+        if isinstance(sums.dtype, types.Integer):
+            found = builder.sitofp(found, vector)
+        found = builder.fmul(found, _splat(builder, args[6], 64))
+        builder.store(builder.fadd(y, found), to, align=x.dtype.bitwidth // 8)
+        builder.store(ir.Constant(kind, None), room, align=sums.dtype.bitwidth // 8)
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def weigh(typing: Any, x: Any, at: Any, factor: Any, of: Any, counts: Any) -> Any:
+    """``x[at + c] += factor[of + c] * counts[of + c]`` for 16 channels; counts are uint8."""
+    signature = types.void(x, types.int64, factor, types.int64, counts)
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        size = x.dtype.bitwidth // 8
+        vector = ir.VectorType(context.get_value_type(x.dtype), 16)
+        p = builder.bitcast(_pointer(context, builder, x, args[0], args[1]), vector.as_pointer())
+        f = _load(builder, _pointer(context, builder, factor, args[2], args[3]), vector, size)
+        c = _load(builder, _pointer(context, builder, counts, args[4], args[3]), ir.VectorType(_I8, 16), 1)
+        product = builder.fmul(f, builder.uitofp(c, vector))
+        builder.store(builder.fadd(builder.load(p, align=size), product), p, align=size)
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+@intrinsic(prefer_literal=True)  # type: ignore[untyped-decorator]
+def integrate(typing: Any, v: Any, at: Any, x: Any, of: Any, theta: Any, u: Any, bits: Any, to: Any, stride: Any, steps: Any,
+              strict: Any) -> Any:  # fmt: skip
+    """All steps of 64 IF neurons with soft reset under the constant input ``x[of + u]``; bits go to ``bits[to + t stride]``.
+
+    Potentials, inputs and thresholds stay in registers; each step is `plus`, `over` and `lower`.
+    """
+    i = types.int64
+    signature = types.void(v, i, x, i, theta, i, bits, i, i, i, strict)
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        pointer, vector, start = _word(context, builder, v, args[0], args[1])
+        _, _, current = _word(context, builder, x, args[2], args[3])
+        _, _, limit = _word(context, builder, theta, args[4], args[5])
+        into = _pointer(context, builder, bits, args[6], args[7])
+        before, loop, done = builder.block, builder.append_basic_block("steps"), builder.append_basic_block("run")
+        builder.branch(loop)  # a run has a step
+        builder.position_at_end(loop)
+        t, potential = builder.phi(_I64), builder.phi(vector)
+        raised = builder.fadd(potential, current)
+        fires = builder.fcmp_ordered(">" if strict.literal_value else ">=", raised, limit)
+        left = builder.select(fires, builder.fsub(raised, limit), raised)
+        builder.store(builder.bitcast(fires, _I64), builder.gep(into, [builder.mul(t, args[8])]))
+        step = builder.add(t, _I64(1))
+        for phi, first, after in ((t, _I64(0), step), (potential, start, left)):
+            phi.add_incoming(first, before)
+            phi.add_incoming(after, loop)
+        builder.cbranch(builder.icmp_signed("<", step, args[9]), loop, done)
+        builder.position_at_end(done)
+        builder.store(left, pointer, align=v.dtype.bitwidth // 8)
         return context.get_dummy_value()
 
     return signature, codegen
@@ -186,17 +282,50 @@ def put(typing: Any, v: Any, at: Any, to: Any, bits: Any) -> Any:
 
 
 @intrinsic(prefer_literal=True)  # type: ignore[untyped-decorator]
-def tally(typing: Any, counts: Any, at: Any, bits: Any, byte: Any, lanes: Any) -> Any:
-    """Add 1 to those entries of ``counts[at : at + lanes]`` (uint8) whose bit is set in ``bits[byte ...]``; those bits."""
+def tally(typing: Any, counts: Any, at: Any, bits: Any, start: Any, offsets: Any, of: Any, number: Any, unit: Any,
+          lanes: Any) -> Any:  # fmt: skip
+    """Count, for each of `lanes` units, in how many of `number` places its bit is set; the bits set in any of them.
+
+    Place m begins at byte ``start + offsets[of + m] * unit`` of bits, and is left out where the offset is negative. The counts
+    go to ``counts[at ...]``, uint8.
+    """
     L = lanes.literal_value
-    signature = types.int64(counts, types.int64, bits, types.int64, lanes)
+    i = types.int64
+    signature = types.int64(counts, i, bits, i, offsets, i, i, i, lanes)
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        word = _load(builder, _pointer(context, builder, bits, args[2], args[3]), ir.IntType(L), 1)
-        vector = ir.VectorType(_I8, L)
+        integer, vector = ir.IntType(L), ir.VectorType(_I8, L)
+        begin = _pointer(context, builder, bits, args[2], args[3])
+        table = _pointer(context, builder, offsets, args[4], args[5])
+        before, loop = builder.block, builder.append_basic_block("places")
+        inside, following, done = (builder.append_basic_block(name) for name in ("inside", "next", "counted"))
+        builder.cbranch(builder.icmp_signed(">", args[6], _I64(0)), loop, done)
+        builder.position_at_end(loop)
+        m, some, total = builder.phi(_I64), builder.phi(integer), builder.phi(vector)
+        offset = builder.sext(builder.load(builder.gep(table, [m])), _I64)
+        builder.cbranch(builder.icmp_signed("<", offset, _I64(0)), following, inside)
+        builder.position_at_end(inside)
+        word = _load(builder, builder.gep(begin, [builder.mul(offset, args[7])]), integer, 1)
         ones = builder.zext(builder.bitcast(word, ir.VectorType(ir.IntType(1), L)), vector)
-        p = builder.bitcast(_pointer(context, builder, counts, args[0], args[1]), vector.as_pointer())
-        builder.store(builder.add(builder.load(p, align=1), ones), p, align=1)
-        return word if L == 64 else builder.zext(word, _I64)
+        more, larger = builder.or_(some, word), builder.add(total, ones)
+        builder.branch(following)
+        builder.position_at_end(following)
+        any_bits, counted = builder.phi(integer), builder.phi(vector)
+        for phi, skipped, added in ((any_bits, some, more), (counted, total, larger)):
+            phi.add_incoming(skipped, loop)
+            phi.add_incoming(added, inside)
+        step = builder.add(m, _I64(1))
+        for phi, first, after in ((m, _I64(0), step), (some, integer(0), any_bits), (total, ir.Constant(vector, None), counted)):
+            phi.add_incoming(first, before)
+            phi.add_incoming(after, following)
+        builder.cbranch(builder.icmp_signed("<", step, args[6]), loop, done)
+        builder.position_at_end(done)
+        found, sums = builder.phi(integer), builder.phi(vector)
+        for phi, none, all_of in ((found, integer(0), any_bits), (sums, ir.Constant(vector, None), counted)):
+            phi.add_incoming(none, before)
+            phi.add_incoming(all_of, following)
+        p = _pointer(context, builder, counts, args[0], args[1])
+        builder.store(sums, builder.bitcast(p, vector.as_pointer()), align=1)
+        return found if L == 64 else builder.zext(found, _I64)
 
     return signature, codegen

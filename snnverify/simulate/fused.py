@@ -1,16 +1,19 @@
-"""The fused engine: a block of samples goes through all layers, a layer at a time, and hands on its spikes as bits.
+"""The fused engine: a few samples go through all layers, a layer at a time, and hand on their spikes as bits.
 
 Every sample is computed alone, in an order that the network alone fixes: its bits depend neither on the samples beside it nor
-on threads, tiles or budget. A unit's current is its layer's biases, then the constant branches and then the others, as the
-layer has them, but the last synapses at the end; each summed by input pixel, in a pixel by channel, by fused multiply-adds. Where a branch's
-weights are multiples of a power of two and small, its sums are integers of 16 bits, and exact.
+on threads, chunks or budget. A unit's current is its layer's biases, the constant branches, then the others in the order of
+the layer, but the last synapses at the end; each is summed by input pixel and in a pixel by channel (a Dense on numbers: in
+groups of 16 inputs), by fused multiply-adds. Where a branch's weights are small multiples of a power of two, its sums are
+integers of 16 bits, and exact.
 """
 
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -25,7 +28,7 @@ from .recorder import Recorder
 from .stages import Part, Stage, stages
 
 STEPS = 64  # of a block at most: what a byte counts, and bits that stay in the second cache
-SHARE = 512 * 1024  # bytes of a chunk's arrays: half of a second cache, that they stay in it
+SHARE = 2 * 2**20  # bytes of a chunk's arrays: more of them leave the cache, fewer cost more calls
 NO_BITS, NO_WINDOWS = np.zeros(0, np.uint8), np.zeros((1, 1), np.int32)
 
 
@@ -37,7 +40,15 @@ def run(
     threads = threads or len(os.sched_getaffinity(0))
     size = _chunk_size(plan, case, samples, memory, threads)
     chunks = [slice(n, min(n + size, samples)) for n in range(0, samples, size)]
-    for rows in _each(lambda rows: _chunk(plan, case, rows, out), chunks, threads):
+    own = threading.local()
+
+    def work(rows: slice) -> slice:
+        if not hasattr(own, "worker"):
+            own.worker = _Worker(plan, case, out)
+        own.worker.run(rows)
+        return rows
+
+    for rows in _each(work, chunks, threads):
         if progress is not None:
             progress(rows.stop - rows.start)
 
@@ -47,11 +58,23 @@ def _each(work: Callable[[slice], slice], chunks: list[slice], threads: int) -> 
     if min(threads, len(chunks)) == 1:
         yield from map(work, chunks)
         return
-    pool = ThreadPoolExecutor(threads)
+    waiting = [_pool(threads).submit(work, rows) for rows in chunks]
     try:
-        yield from pool.map(work, chunks)
+        for future in waiting:
+            yield future.result()
     finally:  # Ctrl-C waits for the chunks at work, not for the others
-        pool.shutdown(cancel_futures=True)
+        for future in waiting:
+            future.cancel()
+        wait(waiting)
+
+
+@lru_cache(maxsize=1)
+def _pool(threads: int) -> ThreadPoolExecutor:
+    """Threads that wait from run to run: to start them takes as long as a small run."""
+    return ThreadPoolExecutor(threads, "snnverify")
+
+
+os.register_at_fork(after_in_child=_pool.cache_clear)  # a fork has none of them
 
 
 def _chunk_size(plan: tuple[Stage, ...], case: Case, samples: int, memory: int, threads: int) -> int:
@@ -59,170 +82,176 @@ def _chunk_size(plan: tuple[Stage, ...], case: Case, samples: int, memory: int, 
     steps, size = min(case.steps, STEPS), np.dtype(case.dtype).itemsize
     each = 0
     for stage in plan:
-        kept = 2 + stage.currents + bool(stage.constant) + (steps if len(stage.varying) > 1 or stage.neuron is None else 0)
+        kept = 1 + stage.currents + bool(stage.constant) + steps * bool(stage.others)
         each += stage.frame.units * (kept * size + steps // 8)
-    return max(1, min(-(-samples // threads), max(1, min(memory // threads, SHARE) // each)))
+    return max(1, min(-(-samples // threads), min(memory // threads, SHARE) // each))
 
 
-def _chunk(plan: tuple[Stage, ...], case: Case, rows: slice, out: Recorder) -> slice:
-    """Run one chunk of samples over all steps."""
-    n = rows.stop - rows.start
-    states = {s.name: _state(s, n) for s in plan if s.neuron is not None}
-    constants: dict[str, Array] = {}
-    total = np.zeros((n, *case.network.shapes[plan[-1].name]))
-    ends = sorted({*range(STEPS, case.steps, STEPS), *out.marks})
-    for start, stop in zip([0, *ends[:-1]], ends, strict=True):
-        ts = slice(start, stop)
-        held: dict[str, Array] = {INPUT: _stimulus(case, rows, ts, constants)}
-        for stage in plan:
-            held[stage.name] = _stage(stage, held, constants, states, ts, rows, out)
-        _read(plan[-1], held[plan[-1].name], total, ts, rows, out)
-    for stage in plan:
-        if stage.name in states:
-            _first(states[stage.name][0], stage.frame, out.v_end[stage.name][rows])
-    return rows
+class _Worker:
+    """One thread's part of a run: chunk after chunk, in memory that it keeps, for fresh pages cost as much as the work."""
+
+    def __init__(self, plan: tuple[Stage, ...], case: Case, out: Recorder) -> None:
+        self.plan, self.case, self.out = plan, case, out
+        self.arrays: dict[tuple[str, str], Array] = {}
+        self.held: dict[str, Array] = {}  # bits or values of the layers in this block, [n, T or 1, ...]
+        self.constants: dict[str, Array] = {}  # what is the same in every block
+
+    def room(self, name: str, what: str, shape: tuple[int, ...], dtype: Any) -> Array:
+        """An array of this worker; it holds what it held."""
+        found = self.arrays.get((name, what))
+        if found is None or found.shape != shape:
+            found = self.arrays[name, what] = aligned(shape, dtype)
+        return found
+
+    def run(self, rows: slice) -> None:
+        """Run a chunk of samples over all steps."""
+        self.rows, self.n = rows, rows.stop - rows.start
+        self.constants.clear()
+        states = {s.name: self.state(s) for s in self.plan if s.neuron is not None}
+        last, marks = self.plan[-1], self.out.marks
+        total = np.zeros((self.n, *last.frame.shape))
+        ends = sorted({*range(STEPS, self.case.steps, STEPS), *marks})
+        for start, stop in zip([0, *ends[:-1]], ends, strict=True):
+            self.ts = slice(start, stop)
+            self.held[INPUT] = self.stimulus()
+            for stage in self.plan:
+                self.held[stage.name] = self.stage(stage, states)
+            self.add_output(last, total)
+            if stop in marks:
+                self.out.readout[marks.index(stop), rows] = total
+        for stage in self.plan:
+            if stage.name in states:
+                self.first(states[stage.name][0], stage.frame, self.out.v_end[stage.name][rows])
+
+    def state(self, stage: Stage) -> tuple[Array, Array, Array, Array]:
+        """Potentials, synaptic currents, last spikes and room for inputs, before the first step."""
+        name, units, dtype = stage.name, stage.frame.units, stage.bias.dtype
+        v = self.room(name, "v", (self.n, units), dtype)
+        v[:] = stage.v_init
+        more = np.zeros(self.n * stage.currents * units, dtype)
+        return v.ravel(), more, np.zeros(self.n * units // 64, np.uint64), self.room(name, "x", (64,), dtype)
+
+    def stimulus(self) -> Array:
+        """The input of a block."""
+        case, rows, ts = self.case, self.rows, self.ts
+        frame = Frame(case.network.input_shape)
+        if case.encoding == "constant":
+            if INPUT not in self.constants:
+                self.constants[INPUT] = _frames(case.x[None, rows], frame, case.dtype)
+            return self.constants[INPUT]
+        if case.encoding == "spikes":
+            return _frames(case.x[ts, rows], frame, case.dtype)
+        x = encode.poisson(case.x[rows], ts.start, ts.stop, case.seed, case.first_sample + rows.start)
+        return np.packbits(_frames(x, frame, np.uint8), axis=-1, bitorder="little")
+
+    def stage(self, stage: Stage, states: dict[str, Any]) -> Array:
+        """Run one layer over the block; its bits or its values."""
+        n, steps, units = self.n, self.ts.stop - self.ts.start, stage.frame.units
+        base = stage.bias[None, None]
+        if stage.constant:
+            if stage.name not in self.constants:
+                self.constants[stage.name] = self.room(stage.name, "constant", (n, 1, units), base.dtype)
+                self.constants[stage.name][:] = base
+                self.accumulate(stage.constant, self.constants[stage.name])
+            base = self.constants[stage.name]
+        if stage.others:
+            whole = self.room(stage.name, "base", (n, steps, units), base.dtype)
+            whole[:] = base
+            base = whole
+            self.accumulate(stage.others, base)
+        if stage.neuron is None:
+            return np.broadcast_to(base, (n, *base.shape[1:]))
+        bits = self.room(stage.name, "bits", (n, steps, units // 64), np.uint64)
+        full = self.out.record == "full"
+        kept = tuple(np.empty((n, steps, units) if full else (0, 0, 0), base.dtype) for _ in range(2))
+        strides = (units * base.shape[1] * (len(base) > 1), units * (base.shape[1] > 1))
+        flat = base.ravel(), strides, stage.neuron, states[stage.name], bits.ravel(), steps, tuple(k.ravel() for k in kept)
+        if stage.last is None:
+            kernel.driven(*flat)
+        else:
+            source, weights, scale, sums, scratch = self.gear(stage.name, stage.last, units)
+            skip = self.source(stage.skip or stage.last), _factor(stage), self.room(stage.name, "skip", (units,), base.dtype)
+            kernel.spiking(source, weights, scale, sums, skip, *flat, scratch)
+        self.record(stage, bits.view(np.uint8), kept)
+        return bits.view(np.uint8)
+
+    def accumulate(self, parts: tuple[Part, ...], base: Array) -> None:
+        """Add branches to base [n, T, units]."""
+        frames, units = base.shape[0] * base.shape[1], base.shape[2]
+        for part in parts:
+            if part.synapses is None:
+                scratch = _scratch(part.view.stored.channels, base.dtype)[2:]
+                kernel.accumulate_windows(self.source(part), part.factor, base.ravel(), frames, units, scratch)
+                continue
+            source, weights, scale, sums, scratch = self.gear("", part, units)
+            if part.view.kind == VALUES and part.single:
+                at = np.arange(0, frames * units, units)
+                kernel.accumulate_matrix(source, weights, at, base.ravel(), frames, units, scratch)
+            else:
+                kernel.accumulate(source, weights, scale, sums, base.ravel(), frames, units, scratch)
+
+    def gear(self, name: str, part: Part, units: int) -> tuple[Any, ...]:
+        """What the kernels need of synapses: source, weights, unit of the sums, room for the sums (zeros), and scratch."""
+        laid = part.synapses
+        assert laid is not None
+        dtype = laid.weight.dtype
+        sums = self.room(f"{name} {dtype} {units}", "sums", (units + laid.channels,), dtype)
+        weights = laid.pieces, laid.ranges, laid.targets, laid.weight
+        return self.source(part), weights, laid.scale, sums, _scratch(part.channels, dtype)
+
+    def source(self, part: Part) -> tuple[Any, ...]:
+        """A branch's source as `kernels.fused_layer.spiking` takes it."""
+        view, data = part.view, self.held[part.view.source]
+        bits, values = (NO_BITS, data) if view.kind == VALUES else (data, np.zeros(0, part.dtype))
+        windows = NO_WINDOWS if view.windows is None else view.windows
+        rows = 0 if part.synapses is None else part.synapses.rows
+        return view.kind, bits.ravel(), values.ravel(), data.shape[2], part.channels // 8, rows, windows
+
+    def first(self, frames: Array, frame: Frame, into: Array) -> None:
+        """Write frames [n, units] with the channel first."""
+        fused_record.channels_first(frames.reshape(len(into), -1), frame.channels, into.reshape(len(into), frame.shape[0], -1))
+
+    def record(self, stage: Stage, bits: Array, kept: tuple[Array, ...]) -> None:
+        """Take a layer's spikes, and its potentials, of the block."""
+        frame, name, out = stage.frame, stage.name, self.out
+        width, counts = frame.channels // 8, out.counts[name][self.rows]
+        offsets = np.arange(bits.shape[1], dtype=np.int32)
+        scratch = self.room(name, "counts", (frame.units,), np.uint8)
+        fused_record.count(bits.ravel(), offsets, width, counts.reshape(len(counts), frame.shape[0], -1), scratch)
+        if name in out.spikes:
+            for t, into in enumerate(out.spikes[name][self.ts, self.rows]):
+                fused_record.unpack(bits[:, t], width, into.reshape(len(into), frame.shape[0], -1))
+        for frames, into in zip(kept, out.potentials(name, self.ts, self.rows) or (), strict=False):
+            for t in range(len(into)):
+                self.first(frames[:, t], frame, into[t])
+
+    def add_output(self, stage: Stage, total: Array) -> None:
+        """Bring the sum of the output's values, total [n, *shape], up to date."""
+        if stage.neuron is not None:
+            counts = self.out.counts[stage.name][self.rows]
+            np.multiply(counts, per_channel(stage.worth, counts.shape[1:]), out=total)
+            return
+        values = self.held[stage.name]
+        times = self.ts.stop - self.ts.start if values.shape[1] == 1 else 1
+        part = np.empty(total.shape)
+        self.first(values.sum(1, dtype=np.float64) * times, stage.frame, part)
+        total += part
 
 
-def _state(stage: Stage, n: int) -> tuple[Array, Array, Array, Array]:
-    units, dtype = stage.frame.units, stage.bias.dtype
-    v = aligned((n, units), dtype)
-    v[:] = stage.v_init
-    more = np.zeros(n * stage.currents * units, dtype)
-    return v.ravel(), more, np.zeros(n * units // 64, np.uint64), aligned((units,), dtype)
+def _factor(stage: Stage) -> Array:
+    """Of the stage's skip; empty where it has none."""
+    return np.zeros(0, stage.bias.dtype) if stage.skip is None or stage.skip.factor is None else stage.skip.factor
 
 
-def _stimulus(case: Case, rows: slice, ts: slice, constants: dict[str, Array]) -> Array:
-    """The input of a block as bits or values [n, T or 1, ...]."""
-    frame = Frame(case.network.input_shape)
-    if case.encoding == "constant":
-        if INPUT not in constants:
-            constants[INPUT] = _frames(case.x[None, rows], frame, case.dtype)
-        return constants[INPUT]
-    if case.encoding == "spikes":
-        return _frames(case.x[ts, rows], frame, case.dtype)
-    x = encode.poisson(case.x[rows], ts.start, ts.stop, case.seed, case.first_sample + rows.start)
-    return np.packbits(_frames(x, frame, np.uint8), axis=-1, bitorder="little")
+def _scratch(channels: int, dtype: Any) -> tuple[Array, Array, Array, Array]:
+    """Room for the active inputs of a pixel, what they hand on, counts of spikes, and bits."""
+    return (np.empty(channels + 16, np.int32), np.empty(channels + 16, dtype), np.empty(channels, np.uint8),
+            np.empty(channels // 8, np.uint8))  # fmt: skip
 
 
 def _frames(x: Array, frame: Frame, dtype: Any) -> Array:
     """Frames [n, T, units] of values [T, n, *shape]."""
     found = np.zeros((x.shape[1], x.shape[0], frame.units), dtype)
-    for t, values in enumerate(x):
-        found[:, t, : frame.pixels * frame.channels].reshape(len(values), frame.pixels, -1)[:, :, : frame.shape[0]] = (
-            values.reshape(len(values), frame.shape[0], -1).swapaxes(1, 2)
-        )
+    body = found[:, :, : frame.pixels * frame.channels].reshape(*found.shape[:2], frame.pixels, frame.channels)
+    body[..., : frame.shape[0]] = x.reshape(*x.shape[:2], frame.shape[0], -1).transpose(1, 0, 3, 2)
     return found
-
-
-def _first(frames: Array, frame: Frame, into: Array) -> None:
-    """Write frames [n, units] with the channel first."""
-    fused_record.channels_first(frames.reshape(len(into), -1), frame.channels, into.reshape(len(into), frame.shape[0], -1))
-
-
-def _stage(
-    stage: Stage, held: dict[str, Array], constants: dict[str, Array], states: dict[str, Any], ts: slice, rows: slice,
-    out: Recorder,
-) -> Array:  # fmt: skip
-    """Run one layer over a block; its bits or its values."""
-    n, steps, frame = rows.stop - rows.start, ts.stop - ts.start, stage.frame
-    if stage.name not in constants and stage.constant:
-        constants[stage.name] = _constant(stage, held, n)
-    base = constants.get(stage.name, stage.bias[None, None])
-    last = next((p for p in reversed(stage.varying) if p.synapses is not None), None) if stage.neuron else None
-    others = [p for p in stage.varying if p is not last]
-    if others:
-        base = _repeated(base, n, steps)
-        for part in others:
-            _accumulate(part, held, base)
-    if stage.neuron is None:
-        return base if stage.varying else _repeated(base, n, 1)
-    bits = np.empty((n, steps, frame.units // 64), np.uint64)
-    kept = tuple(np.empty((n, steps, frame.units) if out.record == "full" else (0, 0, 0), base.dtype) for _ in range(2))
-    strides = (frame.units * base.shape[1] * (len(base) > 1), frame.units * (base.shape[1] > 1))
-    flat = stage.neuron, states[stage.name], bits.ravel(), steps, tuple(k.ravel() for k in kept)
-    if last is None:
-        kernel.driven(base.ravel(), strides, *flat)
-    else:
-        source, weights, scale, sums, scratch = _gear(last, held, frame.units)
-        kernel.spiking(source, weights, scale, sums, base.ravel(), strides, *flat, scratch)
-    _record(stage, bits.view(np.uint8), kept, ts, rows, out)
-    return bits.view(np.uint8)
-
-
-def _repeated(base: Array, n: int, steps: int) -> Array:
-    found = aligned((n, steps, base.shape[2]), base.dtype)
-    found[:] = base
-    return found
-
-
-def _constant(stage: Stage, held: dict[str, Array], n: int) -> Array:
-    """Biases and constant branches, [n, 1, units]."""
-    base = _repeated(stage.bias[None, None], n, 1)
-    for part in stage.constant:
-        _accumulate(part, held, base)
-    return base
-
-
-def _accumulate(part: Part, held: dict[str, Array], base: Array) -> None:
-    """Add a branch to base [n, T, units]; of a matrix, some columns for all samples, then the next: it outgrows the cache."""
-    frames, units = base.shape[0] * base.shape[1], base.shape[2]
-    if part.synapses is None:
-        source = _source(part, held, part.view.stored.channels)
-        counts = np.zeros(part.view.stored.channels, np.uint8)
-        kernel.accumulate_windows(source, part.factor, base.ravel(), frames, units, counts)
-        return
-    source, (pieces, ranges, targets, weight), scale, sums, scratch = _gear(part, held, units)
-    cuts = [ranges] if len(targets) > 1 else [np.asarray([[i, i + 1]]) for i in range(len(pieces))]
-    for cut in cuts:
-        kernel.accumulate(source, (pieces, cut, targets, weight), scale, sums, base.ravel(), frames, units, scratch)
-
-
-def _gear(part: Part, held: dict[str, Array], units: int) -> tuple[Any, ...]:
-    """What the kernels need of a branch: source, weights, unit of the sums, room for the sums, and scratch."""
-    view, laid = part.view, part.synapses
-    assert laid is not None
-    dtype = laid.weight.dtype
-    channels = view.stored.units if laid.rows == 0 and len(laid.targets) == 1 else view.stored.channels
-    room = aligned((units + laid.channels,), dtype)
-    scratch = np.empty(channels + 8, np.int32), np.empty(channels + 8, dtype), np.empty(channels, np.uint8)
-    weights = laid.pieces, laid.ranges, laid.targets, laid.weight
-    return _source(part, held, channels), weights, laid.scale, room, scratch
-
-
-def _source(part: Part, held: dict[str, Array], channels: int) -> tuple[Any, ...]:
-    """A branch's source as `kernels.fused_layer.spiking` takes it, `channels` a pixel."""
-    view, data = part.view, held[part.view.source]
-    bits, values = (NO_BITS, data) if view.kind == VALUES else (data, np.zeros(0, part.dtype))
-    windows = NO_WINDOWS if view.windows is None else view.windows
-    rows = 0 if part.synapses is None else part.synapses.rows
-    return view.kind, bits.ravel(), values.ravel(), data.shape[2], channels // 8, rows, windows
-
-
-def _record(stage: Stage, bits: Array, kept: tuple[Array, ...], ts: slice, rows: slice, out: Recorder) -> None:
-    """Take a layer's spikes, and its potentials, of a block."""
-    frame, name = stage.frame, stage.name
-    width = frame.channels // 8
-    counts = out.counts[name][rows]
-    fused_record.count(bits.ravel(), bits.shape[1], width, counts.reshape(len(counts), frame.shape[0], -1), np.empty(frame.units, np.uint8))
-    if name in out.spikes:
-        into = out.spikes[name][ts, rows]
-        fused_record.unpack(bits, width, into.reshape(*into.shape[:2], frame.shape[0], -1))
-    keep = out.potentials(name, ts, rows)
-    for frames, into in zip(kept, keep or (), strict=False):
-        for t in range(len(into)):
-            _first(frames[:, t], frame, into[t])
-
-
-def _read(stage: Stage, handed_on: Array, total: Array, ts: slice, rows: slice, out: Recorder) -> None:
-    """Bring the sum of the output's values up to date; a mark ends its block."""
-    if stage.neuron is not None:
-        counts = out.counts[stage.name][rows]
-        np.multiply(counts, per_channel(stage.worth, counts.shape[1:]), out=total)
-    else:
-        steps = ts.stop - ts.start
-        values = handed_on.sum(1, dtype=np.float64) * (steps if handed_on.shape[1] == 1 else 1)
-        part = np.empty(total.shape)
-        _first(values, stage.frame, part)
-        total += part
-    if ts.stop in out.marks:
-        out.readout[out.marks.index(ts.stop), rows] = total

@@ -113,7 +113,7 @@ def as_weights(op: Op, source: Frame) -> Conv | Dense:
     return Conv(factor.reshape(-1, 1, *(1,) * axes), groups=channels) if axes else Dense(np.diag(factor))
 
 
-def synapses(op: Op, source: Frame, out: Frame, worth: Array, single: bool, most: float, dtype: Any) -> Synapses:
+def synapses(op: Op, source: Frame, out: Frame, worth: Array, single: bool, most: int | None, dtype: Any) -> Synapses:
     """Lay out the weights of a branch.
 
     Parameters
@@ -125,8 +125,9 @@ def synapses(op: Op, source: Frame, out: Frame, worth: Array, single: bool, most
         Factor of every channel of the source.
     single : bool
         Whether a Dense takes its source as one pixel of many channels.
-    most : float
-        The greatest factor that an active input comes with, infinite where it is no integer.
+    most : int or None
+        The greatest number of spikes that an active input stands for: its weights are laid out for each of 1 ... most. None where it
+        is any number.
     dtype : float dtype
         Of sums, where they are not exact in 16 bits.
     """
@@ -135,16 +136,20 @@ def synapses(op: Op, source: Frame, out: Frame, worth: Array, single: bool, most
         taps = op.weight.reshape(-1, C, P).transpose(2, 1, 0) * worth[None, :, None]  # [P, C, O]
         full = np.zeros((P, source.channels, len(op.weight)))
         full[:, :C] = taps
-        weight = full.reshape(P * source.channels, 1, -1)
+        weight = _multiples(full, most).reshape(-1, 1, len(op.weight))
         targets = np.zeros((1 if single else P, 1), np.int32)
         groups, group_of = [(0, 1)], np.zeros(len(targets), np.int64)
-        rows = 0 if single else source.channels
+        rows = 0 if single else source.channels * (most or 1)
     else:
         assert isinstance(op, Conv)
         weight = _expanded(op) * worth[:, None, None]
         targets, groups, group_of, order = _geometry(op, source, out)
+        padded = np.zeros((source.channels, *weight.shape[1:]))
+        padded[: len(weight)] = weight
+        weight = _multiples(padded[None], most).reshape(-1, *weight.shape[1:])
         weight, targets, rows = weight[:, order], targets[:, order], 0
-    scaled, scale = _in_16_bits(weight, most) if out.channels % 32 == 0 and dtype == np.float32 else (None, 1.0)
+    narrow = most is not None and out.channels % 32 == 0 and dtype == np.float32
+    scaled, scale = _in_16_bits(weight) if narrow else (None, 1.0)
     kind = dtype if scaled is None else np.int16
     padded = np.zeros((*weight.shape[:2], out.channels), kind)
     padded[:, :, : weight.shape[2]] = weight if scaled is None else scaled
@@ -193,17 +198,22 @@ def _geometry(op: Conv, source: Frame, out: Frame) -> tuple[Array, list[tuple[in
     return np.where(targets < 0, out.units, targets * out.channels), groups, group_of, order
 
 
-def _in_16_bits(weight: Array, most: float) -> tuple[Array | None, float]:
+def _multiples(weight: Array, most: int | None) -> Array:
+    """Weights [P, C, ...] times 1 ... most: [P, most, C, ...]."""
+    times = np.arange(1, (most or 1) + 1).reshape(1, -1, *(1,) * (weight.ndim - 1))
+    return np.asarray(weight[:, None] * times)
+
+
+def _in_16_bits(weight: Array) -> tuple[Array | None, float]:
     """Weights [in, taps, out] as integers times a power of two, where every sum of theirs fits into 16 bits; else None.
 
-    Each partial sum of an output is at most the sum of its absolute weights times the greatest factor. Where that is at
-    most 2^15 - 1 units no sum wraps, in whatever order, and every one is exact: what float32 could only round alike.
+    Each partial sum of an output is at most the sum of its absolute weights, of all multiples here. Where that is at most
+    2^15 - 1 units no sum wraps, in whatever order, and every one is exact: what float32 could only round alike.
     """
     for places in range(15):
         units = np.ldexp(weight, places)
         if np.array_equal(units, np.rint(units)):
-            reach = np.abs(units).sum((0, 1)).max(initial=0) * most
-            return (units, 2.0**-places) if reach <= EXACT_IN_16 else (None, 1.0)
+            return (units, 2.0**-places) if np.abs(units).sum((0, 1)).max(initial=0) <= EXACT_IN_16 else (None, 1.0)
     return None, 1.0
 
 

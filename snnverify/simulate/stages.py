@@ -49,27 +49,45 @@ class View:
 
 @dataclass(frozen=True)
 class Part:
-    """A branch: synapses of a view, or the spikes in its windows times a factor per channel, [C] with padding."""
+    """A branch: synapses of a view, or the spikes in its windows times a factor per channel, [C] with padding.
+
+    `single`: all units of the source count as one pixel.
+    """
 
     view: View
     dtype: np.dtype[Any]
     synapses: Synapses | None = None
     factor: Array | None = None
+    single: bool = False
+
+    @property
+    def channels(self) -> int:
+        """Of a pixel of the source."""
+        return self.view.stored.units if self.single else self.view.stored.channels
 
 
 @dataclass(frozen=True)
 class Stage:
-    """A layer that is computed: its biases as a frame, its branches, its neurons (None where it is analog)."""
+    """A layer that is computed: its biases as a frame, its branches, its neurons (None where it is analog).
+
+    Of the branches that vary, the last synapses act in the step in which their neurons do, and one skip does with them; the
+    others are added up before.
+    """
 
     name: str
     frame: Frame
     bias: Array
     constant: tuple[Part, ...]
-    varying: tuple[Part, ...]
+    others: tuple[Part, ...]
+    skip: Part | None
+    last: Part | None
     neuron: tuple[Array, Array, Array] | None
     worth: Array  # of a spike
     v_init: Array
     currents: int  # synaptic currents that a unit keeps: 2 or none
+
+
+MULTIPLES = 4  # pixels of a window at most whose weights are laid out for every number of spikes
 
 
 @lru_cache(maxsize=8)
@@ -106,6 +124,8 @@ def _view(layer: Layer, views: dict[str, View]) -> View | None:
     if _sums(op) and of.kind == BITS and not of.flat:
         assert isinstance(op, Pool)
         seen = windows(op, of.frame)
+        if seen.shape[1] > MULTIPLES:
+            return None
         frame = Frame(output_shape(op, of.frame.shape))
         return replace(of, kind=WINDOWS, frame=frame, worth=of.worth * _share(op), windows=seen)
     return None
@@ -135,8 +155,16 @@ def _stage(layer: Layer, frame: Frame, views: dict[str, View], dtype: np.dtype[A
         kind, worth = BITS, worth * act.amplitude
         v_init = frame.of(act.v_init, 0.0, dtype)
         currents = 2 if act.syn_decay is not None or act.delay else 0
-    stage = Stage(layer.name, frame, frame.of(bias, 0.0, dtype), constant, varying, neuron, worth, v_init, currents)
+    stage = Stage(layer.name, frame, frame.of(bias, 0.0, dtype), constant, *_roles(varying, act is not None), neuron, worth,
+                  v_init, currents)  # fmt: skip
     return stage, View(layer.name, kind, frame, frame, worth, act is not None or bool(varying))
+
+
+def _roles(varying: tuple[Part, ...], spiking: bool) -> tuple[tuple[Part, ...], Part | None, Part | None]:
+    """The branches that are added up before, the skip, and the last synapses."""
+    last = next((p for p in reversed(varying) if spiking and p.synapses is not None), None)
+    skip = next((p for p in varying if last is not None and p.synapses is None), None)
+    return tuple(p for p in varying if p is not last and p is not skip), skip, last
 
 
 def _part(layer: Layer, branch: Branch, view: View, frame: Frame, dtype: np.dtype[Any]) -> Part:
@@ -153,6 +181,6 @@ def _part(layer: Layer, branch: Branch, view: View, frame: Frame, dtype: np.dtyp
             factor[: frame.shape[0]] = view.worth * getattr(op, "factor", 1.0) * _share(op)
             return Part(replace(view, windows=seen), dtype, None, factor)
         op = as_weights(op, view.frame)
-    most = {BITS: 1.0, VALUES: np.inf}.get(view.kind, 0.0 if view.windows is None else float(view.windows.shape[1]))
+    most = 1 if view.kind == BITS else None if view.windows is None else view.windows.shape[1]
     single = isinstance(op, Dense) and view.kind != WINDOWS
-    return Part(view, dtype, synapses(op, view.frame, frame, view.worth, single, most, dtype))
+    return Part(view, dtype, synapses(op, view.frame, frame, view.worth, single, most, dtype), single=single)
