@@ -30,6 +30,15 @@ def reach(network: Network, name: str, x_max: float) -> tuple[float, int]:
     return total, depth(network, name)
 
 
+def potential_error(network: Network, name: str, steps: int, x_max: float) -> float:
+    """Bound of a potential's error in float32: depth + 1 roundings of each step's input, 2 of each step's potential."""
+    act = network[name].act
+    assert isinstance(act, Neuron)
+    size, depth = reach(network, name, x_max)
+    v_max = float(np.max(np.abs(act.v_init))) + steps * size + float(np.max(act.theta))
+    return 2.0**-24 * steps * ((depth + 1) * size + 2 * v_max) * 1.01  # 1 %: second order
+
+
 def depth(network: Network, name: str) -> int:
     """Additions and products on the way of a layer's input, from the spikes or the network's input that it is made of.
 

@@ -9,7 +9,8 @@ import argparse
 import os
 import sys
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -43,8 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 2
-    except KeyboardInterrupt:
-        print("\nsnnverify: interrupted; nothing half-written is left", file=sys.stderr)
+    except KeyboardInterrupt as e:
+        print(f"\nsnnverify: interrupted; {str(e) or 'nothing half-written is left'}", file=sys.stderr)
         return 130
 
 
@@ -77,6 +78,8 @@ def _parser() -> _Parser:
     report.add_argument("--max-drop", help="greatest accuracy drop let through, percentage points (1.0)")
     report.add_argument("--max-disagreement", help="greatest share classified differently, percent (5.0)")
     report.add_argument("--seed", type=int, help="of everything random (0)")
+    report.add_argument("--scheduler", help="where the data set is evaluated: tcp://host:port of a Dask scheduler, or local "
+                        "for a worker for each processor; without it, in this process")  # fmt: skip
     report.add_argument("--out", help="folder of this report; default reports/<time>")
     report.add_argument("--gate", action="store_true", help="make the verdict the exit code")
     report.add_argument("--quick", action="store_true", help="a first look: few samples, T up to 16")
@@ -126,19 +129,40 @@ def _report(*, gate: bool, quick: bool, out: str | None, command: str, **options
     from . import report
     from .config import merge, read_config
     from .pipeline import assess
+    from .shards import Journal, Shards
 
     v_init = options.pop("v_init")
     settings = merge({**options, "v_init": v_init, "out": out}, read_config())
     target = Path(settings.out) if out else Path(settings.out) / _now()
     report.check_target(target)
-    with Progress() as progress:
-        run = assess(settings, quick=quick, progress=progress)
-        written = report.write(run, target)  # before anything is printed: a closed pipe must not cost the report
+    journal = Journal(target.parent / ".unfinished")  # the report's own folder may be named by the time
+    try:
+        with _workers(settings.scheduler) as execute, Progress() as progress:
+            run = assess(settings, quick=quick, progress=progress, shards=Shards(execute, journal, progress.line))
+            written = report.write(run, target)  # before anything is printed: a closed pipe must not cost the report
+    except KeyboardInterrupt:
+        kept = f"tiles kept: {len(journal)}; run the same command again to go on" if journal else ""
+        raise KeyboardInterrupt(kept) from None
+    journal.clear()
     print(report.render_text(run))
     print(f"\nreport: {written / 'index.html'}")
     verdicts = [(a.model.name, a.verdict) for a in run.assessments]
     code = _verdicts(verdicts)
     return code if gate else 0
+
+
+@contextmanager
+def _workers(scheduler: str | None) -> Iterator[Any]:
+    """Give what computes the tiles of a report."""
+    from .shards import here
+
+    if scheduler is None:
+        yield here
+    else:
+        from .shards.cluster import connected
+
+        with connected(scheduler) as execute:
+            yield execute
 
 
 def _gate(*, report: Path, gate_t: int | None, max_drop: str | None, command: str) -> int:
@@ -264,6 +288,13 @@ class Progress:
         if self.bar is not None:
             self.bar.update(done - self.done)
         self.done = done
+
+    def line(self, text: str) -> None:
+        """Say something beside the bar."""
+        if self.bar is None:
+            print(text, file=sys.stderr, flush=True)
+        else:
+            self.bar.write(text, file=sys.stderr)
 
     def _close(self) -> None:
         if self.bar is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
@@ -60,6 +61,8 @@ class Settings:
         The implementation under test.
     seed : int
         >= 0.
+    scheduler : str or None
+        ``local``, or the address of a Dask scheduler, on whose workers the data set is evaluated; None for this process.
     root : Path or None
         Folder of the ``pyproject.toml`` that was read.
     """
@@ -82,6 +85,7 @@ class Settings:
     examples: int = 50
     oracle: str = "snnverify"
     seed: int = 0
+    scheduler: str | None = None
     root: Path | None = None
 
 
@@ -223,6 +227,13 @@ def _switch(value: Any) -> bool:
     return value
 
 
+def _scheduler(value: Any) -> str:
+    address = _text(value)
+    if address != "local" and not re.fullmatch(r"\w+://\S+", address):
+        raise ValueError("local, or the address of a Dask scheduler such as tcp://host:8786")
+    return address
+
+
 _KEYS: dict[str, Callable[[Any], Any]] = {
     "model": _text,
     "weights": _text,
@@ -242,6 +253,7 @@ _KEYS: dict[str, Callable[[Any], Any]] = {
     "examples": _whole(1),
     "oracle": _text,
     "seed": _whole(0),
+    "scheduler": _scheduler,
 }
 
 

@@ -13,7 +13,7 @@ ORDER = (
     ("errors", "content", "objects", "schema"),
     ("activation", "stats", "idx"),
     ("kernels", "network", "findings"),
-    ("trace", "bounds", "loihi"),
+    ("trace", "bounds", "loihi", "shards"),
     ("simulate", "reference", "oracles", "data", "gate"),
     ("convert", "config"),
     ("fidelity", "zoo", "strategies", "exchange"),
@@ -32,6 +32,7 @@ HOMES = {
     "hypothesis": {"strategies", "run", "checks", "mutation"}, "pytest": {"plugin"}, "sklearn": {"zoo", "mutation"},
     "torch": {"convert", "zoo", "pipeline", "mutation", "oracles"}, "safetensors": {"convert", "zoo"}, "tqdm": {"cli"},
     "scipy": {"stats", "checks"}, "nir": {"exchange", "oracles"}, "h5py": {"exchange", "oracles", "checks"},
+    "distributed": {"shards"}, "dask": {"shards"},
 }  # fmt: skip
 PORTABLE = {"__init__", "errors", "content", "objects", "activation", "network", "trace", "oracles", "loihi"}
 # The adapter of our own package reaches everything, inside its function and in this interpreter alone; that of netx writes

@@ -19,7 +19,7 @@ def last_line(text):
     return text.strip().splitlines()[-1]
 
 
-@pytest.mark.parametrize("where", ["measure", "judge", "convert"])
+@pytest.mark.parametrize("where", ["measure", "convert"])
 def test_an_interrupt_leaves_nothing(project, cli, monkeypatch, where):
     def interrupted(*args, **kwargs):
         raise KeyboardInterrupt
@@ -40,9 +40,14 @@ def test_an_interrupt_while_writing_keeps_the_report_before(project, cli, monkey
     def interrupted(*args, **kwargs):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("snnverify.report.store.render_html", interrupted)
-    assert cli(*common).code == 130
+    with monkeypatch.context() as m:
+        m.setattr("snnverify.report.store.render_html", interrupted)
+        done = cli(*common)
+    kept = "snnverify: interrupted; tiles kept: 1; run the same command again to go on"
+    assert (done.code, last_line(done.err)) == (130, kept)
     assert {p: p.read_bytes() for p in (project / "r").rglob("*") if p.is_file()} == before
+    assert [p.name for p in project.iterdir() if p.name.startswith(".")] == [".unfinished"]
+    assert "resuming: 1 of 1 tiles are done" in cli(*common).err
     assert [p.name for p in project.iterdir() if p.name.startswith(".")] == []
 
 

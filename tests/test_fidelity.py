@@ -12,11 +12,10 @@ import pytest
 import torch
 from torch import nn
 
-from snnverify import fidelity
 from snnverify.activation import Relu
 from snnverify.convert import QCFS, ConvertedNetwork, convert
 from snnverify.errors import DataError
-from snnverify.fidelity import Fidelity, measure
+from snnverify.fidelity import Fidelity, measure, tiles
 from snnverify.network import Branch, Dense, Layer, Network
 from snnverify.stats import Paired
 
@@ -157,13 +156,13 @@ def test_the_layer_identity_holds_within_its_bound(shape: tuple[int, ...], form:
 
 def test_a_breach_of_the_identity_shows(monkeypatch: pytest.MonkeyPatch) -> None:
     """A simulator that loses a thousandth of the threshold from every potential, and one that swallows a spike."""
-    honest = fidelity.simulate
+    honest = tiles.simulate
     for spoil in (
         lambda t: replace(t, v_end={k: v - 1e-3 for k, v in t.v_end.items()}),
         lambda t: replace(t, counts={k: np.where(np.arange(v.shape[1]) == 2, v - 1, v) for k, v in t.counts.items()}),
     ):
         with monkeypatch.context() as m:
-            m.setattr(fidelity, "simulate", lambda *a, spoil=spoil, **k: spoil(honest(*a, **k)))
+            m.setattr(tiles, "simulate", lambda *a, spoil=spoil, **k: spoil(honest(*a, **k)))
             _, _, _, f = measured(mlp(), (4,))
         assert all(layer.identity > layer.rounding for layer in f.layers)
 

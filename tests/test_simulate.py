@@ -201,6 +201,7 @@ def test_poisson_rates() -> None:
 
 def peak(network: Network, x: np.ndarray, steps: int, memory: int, encoding: str = "constant") -> tuple[float, float]:
     """Greatest traced memory of a run, and what its result and the case's copy of x take, in bytes."""
+    simulate(network, x[:1], 1, encoding=encoding)  # type: ignore[arg-type] # kernels are loaded, weights laid out
     tracemalloc.start()
     try:
         trace = simulate(network, x, steps, memory=memory, encoding=encoding)  # type: ignore[arg-type]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import product
 
 import numpy as np
 from hypothesis import strategies as st
@@ -105,6 +106,6 @@ def simulated(d: Draw, subject: Oracle) -> Iterator[Measure]:
     first = d.seed % 1000
     case = Case(relay, np.full((d.samples, d.units), d.rate), d.steps, "poisson", d.seed, first)
     train = _spikes(d, subject, first=first)
-    for memory in (1, 2**20):
-        trace = subject.operator("simulate")(case, "spikes", memory=memory)
-        yield Measure("spikes differ", float((trace.spikes["relay"] != train).sum()), where=f"{memory} bytes")
+    for engine, memory in product(("numpy", "auto"), (1, 2**20)):
+        trace = subject.operator("simulate")(case, "spikes", memory=memory, engine=engine)
+        yield Measure("spikes differ", float((trace.spikes["relay"] != train).sum()), where=f"{engine}, {memory} bytes")

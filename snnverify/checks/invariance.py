@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from hypothesis import strategies as st
 
 from ..activation import Neuron
 from ..findings import Measure
-from ..network import Conv, Dense, Scale, per_channel
+from ..network import Branch, Conv, Dense, Flatten, Layer, Network, Pool, Scale, per_channel
 from ..oracles import Oracle
+from ..simulate import MEMORY, TILE
 from ..strategies import exact_cases
-from ..trace import Case
+from ..trace import Case, Trace
 from . import check
 from .common import differences, same
+
+ENGINES = ("numpy", "auto")
 
 
 @check("simulator", exact_cases())
@@ -136,9 +141,65 @@ def readouts(case: Case, subject: Oracle) -> Iterator[Measure]:
 def memory_budget(case: Case, subject: Oracle) -> Iterator[Measure]:
     """Splitting samples and steps to fit a memory budget changes no bit [state is carried, samples are independent]."""
     run = subject.operator("simulate")
-    marks = sorted({1, case.steps // 2 or 1})
-    whole, split = run(case, "full", readout_at=marks), run(case, "full", readout_at=marks, memory=1)
-    yield same(case, whole, split, "spikes differ")
-    for name in whole.v:
-        yield Measure("potentials differ", differences(whole.v[name], split.v[name]), where=name)
-    yield Measure("read-out differs", differences(whole.readout, split.readout))
+    for tried, engine in [(case, engine) for engine in ENGINES] + [(GATED, "numpy")]:
+        marks = sorted({1, tried.steps // 2 or 1})
+        whole, split = (run(tried, "full", readout_at=marks, engine=engine, memory=m) for m in (MEMORY, 1))
+        yield same(tried, whole, split, "spikes differ")
+        for name in whole.v:
+            yield Measure("potentials differ", differences(whole.v[name], split.v[name]), where=f"{engine}, {name}")
+        yield Measure("read-out differs", differences(whole.readout, split.readout), where=engine)
+
+
+# Max pooling of trains: the gate of the first sample has let four spikes through, that of the second starts at none.
+GATED = Case(
+    Network((1, 2), (
+        Layer("in", (Branch(Scale()),), Neuron()),
+        Layer("pool", (Branch(Pool("gate", (2,)), "in"),)),
+        Layer("out", (Branch(Scale(), "pool"),), Neuron()),
+    )),
+    np.array([[[1.0, 0.5]], [[0.25, 0.5]]]),
+    4,
+)  # fmt: skip
+
+
+@st.composite
+def _batches(draw: st.DrawFn) -> Case:
+    """Ordinary floats in more samples than a tile has, through layers wide enough for BLAS to have a choice of kernels."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    shape = draw(st.sampled_from([(50,), (2, 9), (3, 6, 6)]))
+    axes, width, first = len(shape) - 1, draw(st.integers(5, 40)), Neuron(v_init=0.5)
+    kernel = rng.normal(0, 0.3, (width if axes else 8 * width, shape[0], *(3,) * axes))
+    op = Conv(kernel, padding=((1, 1),) * axes) if axes else Dense(kernel, rng.normal(0, 0.1, len(kernel)))
+    units = len(kernel) * math.prod(shape[1:])
+    layers = (
+        Layer("first", (Branch(op),), first),
+        Layer("flat", (Branch(Flatten(), "first"),)),
+        Layer("last", (Branch(Dense(rng.normal(0, 1 / units**0.5, (10, units))), "flat"),), first),
+    )
+    x = rng.uniform(0, 1, (TILE + draw(st.integers(1, TILE + 9)), *shape))
+    return Case(Network(shape, layers), x, draw(st.integers(1, 6)), dtype="float32")
+
+
+@check("operators", exact_cases() | _batches())
+def sharding(case: Case, subject: Oracle) -> Iterator[Measure]:
+    """Shards give the bits of the whole, whatever the number of threads: shards of whole tiles on ordinary floats, and any on exact cases [samples are independent, sums have a fixed order]."""
+    run, axis = subject.operator("simulate"), 1 if case.encoding == "spikes" else 0
+    samples = case.x.shape[axis]
+    at = samples // 2 if case.kind == "exact" else TILE
+    parts = {"head": slice(0, at), "tail": slice(at, samples), "head of tail": slice(at, at + 1)}
+    for engine in ENGINES:
+        whole = run(case, "counts", engine=engine, threads=1)
+        yield from _apart(whole, run(case, "counts", engine=engine, threads=2), slice(None), f"{engine}, 2 threads")
+        for name, rows in parts.items() if at else ():
+            x = case.x[:, rows] if axis else case.x[rows]
+            yield from _apart(whole, run(replace(case, x=x), "counts", engine=engine), rows, f"{engine}, {name}")
+
+
+def _apart(whole: Trace, part: Trace, rows: slice, where: str) -> Iterator[Measure]:
+    """Measure where a run of some rows parts from the run of all."""
+    yield Measure("read-out differs", differences(part.readout, whole.readout[:, rows]), where=where)
+    for name, v in part.v_end.items():
+        yield Measure("potentials differ", differences(v, whole.v_end[name][rows]), where=f"{where}, {name}")
+        yield Measure(
+            "counts differ", differences(part.counts[name], whole.counts[name][rows]), where=f"{where}, {name}"
+        )

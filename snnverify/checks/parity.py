@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 from hypothesis import strategies as st
 
 from .. import reference
 from ..activation import ClipFloor, Neuron
-from ..bounds import reach
+from ..bounds import potential_error
 from ..findings import Measure
 from ..network import INPUT, Branch, Conv, Dense, Layer, Network, Scale
 from ..oracles import Oracle
 from ..strategies import Conversion, conversions, convnets, exact_cases, rough_cases
-from ..trace import Case, compare
+from ..trace import Case, Trace, compare
 from . import check
 from .common import also, differences, same, told
 
@@ -70,21 +71,65 @@ def rough(case: Case, subject: Oracle) -> Iterator[Measure]:
     ours, exactly = subject.run(case), reference.run(case)
     parted = compare(case.network, exactly, ours)
     x_max = float(np.abs(case.x).max())
-    bounds = [_rounding(case.network, layer.name, case.steps, x_max) for layer in case.network.spiking]
+    bounds = [potential_error(case.network, layer.name, case.steps, x_max) for layer in case.network.spiking]
     apart = 0.0 if np.isnan(parted.v_max) else parted.v_max
     yield Measure("potential error while spikes agree", apart, max(bounds), detail=str(parted))
     for p in parted.causal:
-        limit = _rounding(case.network, p.layer, p.t + 1, x_max) / p.theta
+        limit = potential_error(case.network, p.layer, p.t + 1, x_max) / p.theta
         yield Measure("margin", p.margin, limit, where=p.layer, detail=str(p))
 
 
-def _rounding(network: Network, name: str, steps: int, x_max: float) -> float:
-    """Bound of a potential's error in float32: depth + 1 roundings of each step's input, 2 of each step's potential."""
-    act = network[name].act
-    assert isinstance(act, Neuron)
-    size, depth = reach(network, name, x_max)
-    v_max = float(np.max(np.abs(act.v_init))) + steps * size + float(np.max(act.theta))
-    return 2.0**-24 * steps * ((depth + 1) * size + 2 * v_max) * 1.01  # 1 %: second order
+@check("operators", exact_cases())
+def numpy_engine(case: Case, subject: Oracle) -> Iterator[Measure]:
+    """The numpy engine, too, equals the reference bit for bit on exact cases, also where `auto` takes the fused one [DESIGN 4: limit 0]."""
+    run = subject.operator("simulate")
+    for tried, exactly in ((case, reference.run(case)), (BURSTS, _bursts())):
+        yield from _alike(tried, run(tried, "full", engine="numpy"), exactly)
+
+
+@check("operators", exact_cases() | rough_cases())
+def engines(case: Case, subject: Oracle) -> Iterator[Measure]:
+    """The engines give the same bits on exact cases; on ordinary floats a causal divergence lies within twice the rounding bound, one for either [DESIGN 4: limit 0; Higham 2002, eq. 3.5]."""
+    run = subject.operator("simulate")
+    folded, fused = (run(case, "full", engine=engine) for engine in ("numpy", "fused"))
+    if case.kind == "exact":
+        yield from _alike(case, folded, fused)
+        return
+    parted, x_max = compare(case.network, folded, fused), float(np.abs(case.x).max())
+    for p in parted.causal:
+        limit = 2 * potential_error(case.network, p.layer, p.t + 1, x_max) / p.theta
+        yield Measure("margin", p.margin, limit, where=p.layer, detail=str(p))
+    bounds = [potential_error(case.network, layer.name, case.steps, x_max) for layer in case.network.spiking]
+    apart = 0.0 if np.isnan(parted.v_max) else parted.v_max
+    yield Measure("potentials apart while spikes agree", apart, 2 * max(bounds), detail=str(parted))
+
+
+def _alike(case: Case, ours: Trace, other: Trace) -> Iterator[Measure]:
+    """Measure every spike, potential, count and read-out of two full traces that should be the same."""
+    yield same(case, ours, other, "spikes differ")
+    yield Measure("read-out differs", differences(ours.readout, other.readout))
+    for name in other.spikes:
+        for part in ("v", "v_peak", "v_end", "counts"):
+            a, b = getattr(ours, part)[name], getattr(other, part)[name]
+            yield Measure(f"{part} differs", differences(a, b), where=name)
+
+
+# Two groups of two channels each, whose units fire more often than a byte counts.
+BURSTS = Case(
+    Network((4, 3), (
+        Layer("in", (Branch(Conv(np.array([[[1.0], [0.5]], [[0.25], [0.75]]]), groups=2)),), Neuron(max_spikes=2)),
+        Layer("out", (Branch(Conv(np.array([[[1.0, 0.5], [2.0, 0.25]]])), "in"),), Neuron(max_spikes=4)),
+    )),
+    np.arange(12.0).reshape(1, 4, 3) / 8,
+    200,
+    dtype="float32",
+    kind="exact",
+)  # fmt: skip
+
+
+@cache
+def _bursts() -> Trace:
+    return reference.run(BURSTS)
 
 
 QCFS = st.builds(

@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..content import Array, Content
+from ..kernels import blas
 from ..network import gated
+from ..shards import HERE, Shards
+from ..shards import run as run_pieces
 from ..simulate import forward, run
 from ..trace import Case
 
@@ -43,6 +46,13 @@ class Curve(Content):
     samples: int
 
 
+@dataclass(frozen=True, eq=False)
+class CurveTile(Content):
+    """How many of some samples one conversion classifies rightly at each T."""
+
+    right: tuple[int, ...]
+
+
 def side_by_side(
     make: Make,
     converted: ConvertedNetwork,
@@ -51,7 +61,8 @@ def side_by_side(
     steps: Sequence[int],
     *,
     modes: bool = False,
-    tick: Callable[[str, int], Callable[[int], None]] | None = None,
+    tick: Callable[[int], Callable[[int], None]] | None = None,
+    shards: Shards = HERE,
     **how: Any,
 ) -> tuple[Curve, ...]:
     """Measure what a gate and neurons after pooling cost, where there are any, and every mode where that is asked for.
@@ -66,47 +77,71 @@ def side_by_side(
     steps : sequence of int
         T of the report; modes are followed over every step up to 200 at least.
     modes : bool
-    tick : callable (name, samples) -> callable (int), optional
-        Told of a curve, returns what is to be told of samples done.
+    tick : callable (int) -> callable (int), optional
+        Told of the samples of all curves together, returns what is to be told of those that are done.
+    shards : Shards
+        Who computes the tiles of all curves, and where finished ones are kept.
     **how
         ``encoding``, ``seed`` and ``first_sample`` of the runs.
     """
-
-    def measured(compared: str, name: str, other: ConvertedNetwork, at: Sequence[int], ideal: bool = False) -> Curve:
-        done = None if tick is None else tick(name, len(x))
-        right = np.zeros(len(at), np.int64)
-        for rows, predicted in predictions(other, x, at, ideal=ideal, **how):
-            right += (predicted == labels[rows]).sum(1)
-            if done is not None:
-                done(predicted.shape[1])
-        return Curve(compared, name, tuple(at), tuple(right.tolist()), len(x))
-
-    found = []
+    every = range(1, max(MODES_STEPS, *steps) + 1)
+    wanted: list[tuple[str, str, ConvertedNetwork, Sequence[int], bool]] = []
     if any(gated(b) for v in converted.snn.layers for b in v.branches):
-        found.append(measured("maxpool", "ideal max", converted, steps, ideal=True))
+        wanted.append(("maxpool", "ideal max", converted, steps, True))
     if converted.options["pool_neurons"] == "True":
-        found.append(measured("pool_neurons", "without pool neurons", make(pool_neurons=False), steps))
+        wanted.append(("pool_neurons", "without pool neurons", make(pool_neurons=False), steps, False))
     if modes:
-        every = range(1, max(MODES_STEPS, *steps) + 1)
-        found += [measured("mode", mode, make(mode=mode), every) for mode in MODES]
-    return tuple(found)
+        wanted += [("mode", mode, make(mode=mode), every, False) for mode in MODES]
+    first = how.pop("first_sample", 0)
+    tasks = [
+        {"converted": other, "x": part, "labels": labels[rows], "steps": list(at), "ideal": ideal,
+         "first_sample": first + rows.start, **how}
+        for rows, part in _tiles(x) for _, _, other, at, ideal in wanted  # what is sent of the data serves all curves
+    ]  # fmt: skip
+    done = None if tick is None or not tasks else tick(len(x) * len(wanted))
+    found = run_pieces(
+        curve_tile, tasks, CurveTile, shards, None if done is None else lambda number: done(len(tasks[number]["x"]))
+    )
+    curves = []
+    for i, (compared, name, _, at, _) in enumerate(wanted):
+        right = map(sum, zip(*(tile.right for tile in found[i :: len(wanted)]), strict=True))
+        curves.append(Curve(compared, name, tuple(at), tuple(right), len(x)))
+    return tuple(curves)
+
+
+def _tiles(x: Array) -> Iterator[tuple[slice, Array]]:
+    for start in range(0, len(x), TILE):
+        rows = slice(start, min(start + TILE, len(x)))
+        yield rows, x[rows]
+
+
+def curve_tile(labels: Array, **given: Any) -> CurveTile:
+    """Judge one tile of samples; the arguments are those of `tile_predictions`, and its labels [N]."""
+    return CurveTile(tuple((tile_predictions(**given) == labels).sum(1).tolist()))
 
 
 def predictions(
+    converted: ConvertedNetwork, x: Array, steps: Sequence[int], *, first_sample: int = 0, **how: Any
+) -> Iterator[tuple[slice, Array]]:
+    """Yield samples and their classes [len(steps), n], tile by tile; see `tile_predictions`."""
+    for rows, part in _tiles(x):
+        yield rows, tile_predictions(converted, part, steps, first_sample=first_sample + rows.start, **how)
+
+
+def tile_predictions(
     converted: ConvertedNetwork, x: Array, steps: Sequence[int], *, encoding: Any = "constant", seed: int = 0,
-    first_sample: int = 0, ideal: bool = False,
-) -> Iterator[tuple[slice, Array]]:  # fmt: skip
-    """Yield samples and their classes [len(steps), n], tile by tile.
+    first_sample: int = 0, ideal: bool = False, threads: int | None = None,
+) -> Array:  # fmt: skip
+    """Return the classes of one tile of samples at each T, [len(steps), N].
 
     With `ideal` the unit of each window that is greatest in the ANN holds its gate from the first step on: what a gate
     that has to find out costs is the difference.
     """
-    for start in range(0, len(x), TILE):
-        rows = slice(start, min(start + TILE, len(x)))
-        case = Case(converted.snn, x[rows], steps[-1], encoding, seed, first_sample + start, "float32")
-        known = _leaders(converted, x[rows], steps[-1]) if ideal else None
-        trace = run(case, "counts", readout_at=steps, head_start=known)
-        yield rows, converted.outputs(trace).argmax(-1)
+    with blas.one_thread():
+        known = _leaders(converted, x, steps[-1]) if ideal else None
+        case = Case(converted.snn, x, steps[-1], encoding, seed, first_sample, "float32")
+        trace = run(case, "counts", readout_at=steps, head_start=known, threads=threads)
+        return np.asarray(converted.outputs(trace).argmax(-1))
 
 
 def _leaders(converted: ConvertedNetwork, x: Array, steps: int) -> Mapping[str, Array]:

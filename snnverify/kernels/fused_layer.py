@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import numba
-
+from .compiled import inlined, kernel
 from .fused_neuron import STRICT, plain, step
 from .fused_synapse import BITS, VALUES, WINDOWS, add_windows, from_bits, from_values, from_windows
 from .vectors import drain, integrate, scatter
 
 
-@numba.njit(nogil=True, cache=True, _nrt=False, forceinline=True)  # type: ignore[untyped-decorator]
+@inlined
 def currents(kind: int, bits: Any, values: Any, at: int, width: int, rows: int, windows: Any, out: Any, pieces: Any,
              ranges: Any, targets: Any, weight: Any, index: Any, factor: Any, counts: Any, active: Any) -> None:  # fmt: skip
     """Add, to `out`, the currents of one branch in one step of one sample, whose bytes or numbers begin at `at`."""
@@ -27,8 +26,10 @@ def currents(kind: int, bits: Any, values: Any, at: int, width: int, rows: int, 
         from_values(values, at, width, rows, out, pieces, ranges, targets, weight, index, factor)
 
 
-@numba.njit(nogil=True, cache=True, _nrt=False)  # type: ignore[untyped-decorator]
-def accumulate(source: Any, weights: Any, scale: Any, out: Any, base: Any, frames: int, units: int, scratch: Any) -> None:
+@kernel
+def accumulate(
+    source: Any, weights: Any, scale: Any, out: Any, base: Any, frames: int, units: int, scratch: Any
+) -> None:
     """Add the currents of one branch, times `scale`, to base [frames, units]."""
     kind, bits, values, size, width, rows, windows = source
     pieces, ranges, targets, weight = weights
@@ -40,7 +41,7 @@ def accumulate(source: Any, weights: Any, scale: Any, out: Any, base: Any, frame
             drain(base, f * units + u, base, f * units + u, out, u, scale)
 
 
-@numba.njit(nogil=True, cache=True, _nrt=False)  # type: ignore[untyped-decorator]
+@kernel
 def accumulate_matrix(source: Any, weights: Any, at: Any, base: Any, frames: int, units: int, scratch: Any) -> None:
     """`accumulate` for a Dense on numbers: some rows for all frames, then the next, for the matrix outgrows the cache.
 
@@ -69,7 +70,7 @@ def accumulate_matrix(source: Any, weights: Any, at: Any, base: Any, frames: int
                     scatter(base, at, f, column, weight, first, stride, index, factor, n, 1, 1)
 
 
-@numba.njit(nogil=True, cache=True, _nrt=False)  # type: ignore[untyped-decorator]
+@kernel
 def accumulate_windows(source: Any, factor: Any, base: Any, frames: int, units: int, scratch: Any) -> None:
     """Add the spikes in windows, times a factor per channel, to base [frames, units]: skips, and pooling into neurons."""
     _, bits, _, size, width, _, windows = source
@@ -78,7 +79,7 @@ def accumulate_windows(source: Any, factor: Any, base: Any, frames: int, units: 
         add_windows(bits, f * size, width, windows, factor, base, f * units, counts, active)
 
 
-@numba.njit(nogil=True, cache=True, _nrt=False)  # type: ignore[untyped-decorator]
+@kernel
 def spiking(source: Any, weights: Any, scale: Any, out: Any, skip: Any, base: Any, strides: Any, neuron: Any, state: Any,
             bits: Any, steps: int, keep: Any, scratch: Any) -> None:  # fmt: skip
     """Run a layer of neurons.
@@ -93,7 +94,7 @@ def spiking(source: Any, weights: Any, scale: Any, out: Any, skip: Any, base: An
     out : array
         Zeros, before and after: room for the currents.
     skip : (source, factor, room)
-        Spikes that act on the unit in their own place, a factor per channel (none where that is empty), and room for a frame.
+        Spikes that act on the unit in their place, a factor per channel (empty: no skip), and room for a frame.
     base, strides : array, (of samples, of steps)
         What every unit gets beside these.
     neuron : (flags, numbers, theta)
@@ -136,7 +137,7 @@ def spiking(source: Any, weights: Any, scale: Any, out: Any, skip: Any, base: An
                     after[f * U + u] = v[n * U + u]
 
 
-@numba.njit(nogil=True, cache=True, _nrt=False)  # type: ignore[untyped-decorator]
+@kernel
 def driven(base: Any, strides: Any, neuron: Any, state: Any, bits: Any, steps: int, keep: Any) -> None:
     """Run a layer of neurons on `base` alone: all steps of 64 units, then the next; as `spiking`."""
     flags, numbers, theta = neuron

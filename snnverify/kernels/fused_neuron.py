@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import numba
 import numpy as np
 
 from ..activation import Neuron
+from .compiled import inlined
 from .vectors import lower, over, plus, put
 
 # places in the flags and numbers that `settings` makes of a Neuron
@@ -22,22 +22,24 @@ RESETS = ("none", "subtract", "value")
 
 def settings(act: Neuron, dtype: Any) -> tuple[Any, Any]:
     """Flags, int64 [10], and numbers, [6] of `dtype`, of a neuron whose units fire at most once a step."""
-    flags = [act.fires == ">", RESETS.index(act.reset), act.reset_delay, act.leak != 1, act.order == "integrate-leak",
-             act.input_scaled, act.v_floor is not None, act.syn_decay is not None, act.syn_order == "add-decay", act.delay]  # fmt: skip
+    flags = [
+        act.fires == ">", RESETS.index(act.reset), act.reset_delay, act.leak != 1, act.order == "integrate-leak",
+        act.input_scaled, act.v_floor is not None, act.syn_decay is not None, act.syn_order == "add-decay", act.delay,
+    ]  # fmt: skip
     numbers = [act.leak, act.v_rest, 1 - act.leak, act.v_floor or 0.0, act.syn_decay or 0.0, act.v_reset]
     return np.asarray(flags, np.int64), np.asarray(numbers, dtype)
 
 
-@numba.njit(nogil=True, cache=True, _nrt=False, forceinline=True)  # type: ignore[untyped-decorator]
-def plain(flags: Any) -> bool:
+@inlined
+def plain(flags: Any) -> Any:
     """Whether it is IF with immediate soft reset and nothing else."""
     others = flags[LATE] + flags[LEAKY] + flags[SCALED] + flags[FLOORED] + flags[SYNAPSE] + flags[DELAYED]
     return flags[RESET] == 1 and others == 0
 
 
-@numba.njit(nogil=True, cache=True, _nrt=False, forceinline=True)  # type: ignore[untyped-decorator]
+@inlined
 def step(flags: Any, numbers: Any, theta: Any, u: int, x: Any, a: int, v: Any, o: int, more: Any, i: int, last: int,
-         peak: Any, k: int) -> int:  # fmt: skip
+         peak: Any, k: int) -> Any:  # fmt: skip
     """Run one step of 64 units; the bits of those that fire.
 
     Parameters
@@ -45,9 +47,9 @@ def step(flags: Any, numbers: Any, theta: Any, u: int, x: Any, a: int, v: Any, o
     flags, numbers : arrays
         Of `settings`.
     theta, x, v, more, peak : arrays, and u, a, o, i, k : int
-        Thresholds from ``theta[u]`` on; summed input ``x[a]``, overwritten; potentials ``v[o]``; synaptic currents ``more[i]``,
-        and what acts in the next step ``more[i + 64]``; where the potential before the reset goes, ``peak[k]``, if `peak`
-        is not empty.
+        Thresholds from ``theta[u]`` on; summed input ``x[a]``, overwritten; potentials ``v[o]``; synaptic currents
+        ``more[i]``, and what acts in the next step ``more[i + 64]``; where the potential before the reset goes,
+        ``peak[k]``, if `peak` is not empty.
     last : uint64
         Bits of the step before.
     """
@@ -84,7 +86,7 @@ def step(flags: Any, numbers: Any, theta: Any, u: int, x: Any, a: int, v: Any, o
     return bits
 
 
-@numba.njit(nogil=True, cache=True, _nrt=False, forceinline=True)  # type: ignore[untyped-decorator]
+@inlined
 def reset(how: int, to: Any, theta: Any, u: int, v: Any, o: int, bits: int) -> None:
     """Reset the potentials of units that fired, by subtraction (1) or to a value (2)."""
     if how == 1:

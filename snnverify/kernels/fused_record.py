@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import numba
-
+from .compiled import kernel
 from .vectors import tally
 
 TILE = 64  # pixels whose channels stay in the first cache while they are turned
 
 
-@numba.njit(nogil=True, cache=True, _nrt=False)  # type: ignore[untyped-decorator]
+@kernel
 def count(bits: Any, offsets: Any, width: int, total: Any, counts: Any) -> None:
     """Add the spikes of len(offsets) < 256 steps, bits [N, T, U / 8], flat, to total [N, C, P], int32.
 
@@ -28,7 +27,7 @@ def count(bits: Any, offsets: Any, width: int, total: Any, counts: Any) -> None:
                     total[n, c, p] += counts[p * 8 * width + c]
 
 
-@numba.njit(nogil=True, cache=True, _nrt=False)  # type: ignore[untyped-decorator]
+@kernel
 def unpack(bits: Any, width: int, spikes: Any) -> None:
     """Write bits [N, bytes] of one step as spikes [N, C, P], uint8."""
     N, C, P = spikes.shape
@@ -39,7 +38,7 @@ def unpack(bits: Any, width: int, spikes: Any) -> None:
                     spikes[n, c, p] = bits[n, p * width + c // 8] >> (c % 8) & 1
 
 
-@numba.njit(nogil=True, cache=True, _nrt=False)  # type: ignore[untyped-decorator]
+@kernel
 def channels_first(frames: Any, channels: int, out: Any) -> None:
     """Write frames [N, U], `channels` a pixel with their padding, as out [N, C, P]."""
     N, C, P = out.shape

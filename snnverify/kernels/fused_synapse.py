@@ -9,16 +9,28 @@ from __future__ import annotations
 
 from typing import Any
 
-import numba
-
+from .compiled import inlined, kernel
 from .vectors import append, scatter, tally, weigh
 
 NONE, BITS, WINDOWS, VALUES = range(4)  # what a source is: nothing, spikes, sums over windows of spikes, numbers
-BLOCKS = ((9, 2), (9, 1), (5, 4), (5, 1), (3, 4), (3, 1), (1, 16), (1, 8), (1, 4), (1, 1))  # taps x vectors that `spread` can add
+BLOCKS = (
+    (9, 2),
+    (9, 1),
+    (5, 4),
+    (5, 1),
+    (3, 4),
+    (3, 1),
+    (1, 16),
+    (1, 8),
+    (1, 4),
+    (1, 1),
+)  # taps x vectors that `spread` can add
 
 
-@numba.njit(nogil=True, cache=True, _nrt=False, forceinline=True)  # type: ignore[untyped-decorator]
-def spread(out: Any, pieces: Any, ranges: Any, targets: Any, weight: Any, index: Any, factor: Any, n: int, p: int) -> None:
+@inlined
+def spread(
+    out: Any, pieces: Any, ranges: Any, targets: Any, weight: Any, index: Any, factor: Any, n: int, p: int
+) -> None:
     """Add the weight rows of n active inputs of pixel p into the currents.
 
     Parameters
@@ -62,8 +74,10 @@ def spread(out: Any, pieces: Any, ranges: Any, targets: Any, weight: Any, index:
             scatter(out, targets, to, column, weight, at, stride, index, factor, n, 1, 1)
 
 
-@numba.njit(nogil=True, cache=True, _nrt=False)  # type: ignore[untyped-decorator]
-def from_bits(bits: Any, at: int, width: int, rows: int, out: Any, pieces: Any, ranges: Any, targets: Any, weight: Any, index: Any) -> None:
+@kernel
+def from_bits(
+    bits: Any, at: int, width: int, rows: int, out: Any, pieces: Any, ranges: Any, targets: Any, weight: Any, index: Any
+) -> None:
     """Currents of spikes, bits of `width` bytes a pixel; the rows of a pixel begin `rows` after those of the one before."""
     for p in range(len(targets)):
         n = 0
@@ -73,9 +87,9 @@ def from_bits(bits: Any, at: int, width: int, rows: int, out: Any, pieces: Any, 
             spread(out, pieces, ranges, targets, weight, index, None, n, p)
 
 
-@numba.njit(nogil=True, cache=True, _nrt=False)  # type: ignore[untyped-decorator]
-def from_windows(bits: Any, at: int, width: int, rows: int, windows: Any, out: Any, pieces: Any, ranges: Any, targets: Any, weight: Any,
-                 index: Any, counts: Any, active: Any) -> None:  # fmt: skip
+@kernel
+def from_windows(bits: Any, at: int, width: int, rows: int, windows: Any, out: Any, pieces: Any, ranges: Any,
+                 targets: Any, weight: Any, index: Any, counts: Any, active: Any) -> None:  # fmt: skip
     """Currents of the numbers of spikes in windows of pixels [P, M] (-1: outside); as `from_bits`."""
     for p in range(len(targets)):
         some = tallied(bits, at, width, windows, p, counts, active)
@@ -88,9 +102,9 @@ def from_windows(bits: Any, at: int, width: int, rows: int, windows: Any, out: A
             spread(out, pieces, ranges, targets, weight, index, None, n, p)
 
 
-@numba.njit(nogil=True, cache=True, _nrt=False)  # type: ignore[untyped-decorator]
-def from_values(values: Any, at: int, width: int, rows: int, out: Any, pieces: Any, ranges: Any, targets: Any, weight: Any, index: Any,
-                factor: Any) -> None:  # fmt: skip
+@kernel
+def from_values(values: Any, at: int, width: int, rows: int, out: Any, pieces: Any, ranges: Any, targets: Any,
+                weight: Any, index: Any, factor: Any) -> None:  # fmt: skip
     """Currents of numbers, 8 `width` a pixel, of which zeros cost next to nothing; as `from_bits`."""
     for p in range(len(targets)):
         n = 0
@@ -103,9 +117,10 @@ def from_values(values: Any, at: int, width: int, rows: int, out: Any, pieces: A
             spread(out, pieces, ranges, targets, weight, index, factor, n, p)
 
 
-@numba.njit(nogil=True, cache=True, _nrt=False)  # type: ignore[untyped-decorator]
-def add_windows(bits: Any, at: int, width: int, windows: Any, factor: Any, x: Any, to: int, counts: Any,
-                active: Any) -> None:
+@kernel
+def add_windows(
+    bits: Any, at: int, width: int, windows: Any, factor: Any, x: Any, to: int, counts: Any, active: Any
+) -> None:
     """Add, at every unit, its channel's factor times the number of spikes of that channel in its window of pixels."""
     for p in range(len(windows)):
         if tallied(bits, at, width, windows, p, counts, active):
@@ -113,7 +128,7 @@ def add_windows(bits: Any, at: int, width: int, windows: Any, factor: Any, x: An
                 weigh(x, to + p * 8 * width + c, factor, c, counts)
 
 
-@numba.njit(nogil=True, cache=True, _nrt=False, forceinline=True)  # type: ignore[untyped-decorator]
+@inlined
 def tallied(bits: Any, at: int, width: int, windows: Any, p: int, counts: Any, active: Any) -> int:
     """Count the spikes of every channel in window p; `active` gets the bits of those that have any. 0 where none has."""
     some, M = 0, windows.shape[1]

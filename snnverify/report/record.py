@@ -77,7 +77,12 @@ def _assessment(a: Assessment) -> dict[str, Any]:
         "facts": dict(a.facts),
         "conversion": {**c.options, "readout": c.readout},
         "notes": list(c.notes),
-        "digests": {"ann": c.ann.digest, "snn": c.snn.digest},
+        "digests": {
+            "ann": c.ann.digest,
+            "snn": c.snn.digest,
+            "fidelity": f.digest,
+            "curves": [v.digest for v in a.curves],
+        },
     }
 
 

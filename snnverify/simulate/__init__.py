@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -98,29 +98,29 @@ def run(
             raise Unsupported(layer.name, f"{what} does not spike", "convert the network first")
     samples = case.x.shape[1 if case.encoding == "spikes" else 0]
     out = Recorder(network, case, samples, marks, record)
-    if engine != "numpy" and _fused(case, engine, head_start):
+    planned = _planned(case, engine, head_start) if engine != "numpy" else None
+    if planned is not None:
         from . import fused
 
-        fused.run(case, out, samples, memory, threads, progress)
+        fused.run(case, planned, out, samples, memory, threads, progress)
     else:
         folded.run(case, out, samples, memory, progress, head_start, threads)
     return out.trace()
 
 
-def _fused(case: Case, engine: Engine, head_start: Mapping[str, Array] | None) -> bool:
-    """Whether the fused engine runs a case; `Unsupported` where it was asked for and cannot."""
+def _planned(case: Case, engine: Engine, head_start: Mapping[str, Array] | None) -> Any:
+    """The fused engine's plan of a case; None, or `Unsupported` where the engine was asked for, if it has none."""
     try:
-        from .stages import stages
-    except ImportError as e:  # numba is a dependency, but not for every machine
+        from .fused import plan as planned
+    except ImportError as e:  # numba is a dependency, but not every machine has one
         if engine == "fused":
             raise ConfigError(f"engine = 'fused': {e}; pip install numba, or use engine = 'numpy'") from None
-        return False
+        return None
     try:
         if head_start:
             raise Unsupported("head_start", "the fused engine takes none", "use engine='numpy'")
-        stages(case.network, case.encoding, case.dtype)
+        return planned(case)
     except Unsupported:
         if engine == "fused":
             raise
-        return False
-    return True
+        return None

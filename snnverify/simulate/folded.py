@@ -13,7 +13,6 @@ number of threads, which take whole tiles. Layers of integers are exact and need
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
@@ -25,7 +24,7 @@ from ..kernels import blas, encode, loihi, neuron, synapse
 from ..network import INPUT, Array, Branch, Conv, Integer, Layer, Network, gated, per_channel
 from ..trace import Case
 from .operations import Gates, over_time
-from .parallel import each
+from .parallel import cores, each
 from .recorder import Recorder
 
 TILE = 64  # samples: enough for BLAS, whose products have a row for each
@@ -41,7 +40,7 @@ def run(
     tile, block = plan(case.network, TILE, case.steps, np.dtype(case.dtype).itemsize, min(memory, CACHE))
     tile = 2 ** int(math.log2(tile))  # so that batches of the usual sizes leave no tile half empty
     tiles = [slice(n, min(n + tile, samples)) for n in range(0, samples, tile)]
-    threads = min(threads or len(os.sched_getaffinity(0)), max(1, memory // CACHE))  # a tile takes CACHE at most
+    threads = min(threads or cores(), max(1, memory // CACHE))  # a tile takes CACHE at most
     work = partial(_tile, case, out, tile, block, head_start or {})
     with blas.one_thread():
         for rows in each(work, tiles, threads):

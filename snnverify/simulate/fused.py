@@ -1,10 +1,10 @@
 """The fused engine: a few samples go through all layers, a layer at a time, and hand on their spikes as bits.
 
-Every sample is computed alone, in an order that the network alone fixes: its bits depend neither on the samples beside it nor
-on threads, chunks or budget. A unit's current is its layer's biases, the constant branches, then the others in the order of
-the layer, but the last synapses at the end; each is summed by input pixel and in a pixel by channel (a Dense on numbers: in
-groups of 16 inputs), by fused multiply-adds. Where a branch's weights are small multiples of a power of two, its sums are
-integers of 16 bits, and exact.
+Every sample is computed alone, in an order that the network alone fixes: its bits depend neither on the samples beside it
+nor on threads, chunks or budget. A unit's current is its layer's biases, the constant branches, then the others in the order
+of the layer, but the last synapses at the end; each is summed by input pixel and in a pixel by channel (a Dense on constant
+numbers: in groups of 16 inputs), by fused multiply-adds. Where a branch's weights are small multiples of a power of two, its
+sums are integers of 16 bits, and exact.
 """
 
 from __future__ import annotations
@@ -18,9 +18,13 @@ from typing import Any
 
 import numpy as np
 
-from ..kernels import encode, fused_record
+from ..activation import Cuba
+from ..errors import Unsupported
+from ..kernels import encode, fused_loihi, fused_record
 from ..kernels import fused_layer as kernel
 from ..kernels.fused_synapse import VALUES
+from ..kernels.loihi import delayed
+from ..kernels.neuron import State
 from ..network import INPUT, Array, per_channel
 from ..trace import Case
 from .layout import Frame, aligned
@@ -33,10 +37,10 @@ NO_BITS, NO_WINDOWS = np.zeros(0, np.uint8), np.zeros((1, 1), np.int32)
 
 
 def run(
-    case: Case, out: Recorder, samples: int, memory: int, threads: int | None, progress: Callable[[int], None] | None
-) -> None:
-    """Fill a recorder with the run of a case."""
-    plan = stages(case.network, case.encoding, case.dtype)
+    case: Case, plan: tuple[Stage, ...], out: Recorder, samples: int, memory: int, threads: int | None,
+    progress: Callable[[int], None] | None,
+) -> None:  # fmt: skip
+    """Fill a recorder with the run of a case, whose network was planned."""
     threads = threads or len(os.sched_getaffinity(0))
     size = _chunk_size(plan, case, samples, memory, threads)
     chunks = [slice(n, min(n + size, samples)) for n in range(0, samples, size)]
@@ -51,6 +55,12 @@ def run(
     for rows in _each(work, chunks, threads):
         if progress is not None:
             progress(rows.stop - rows.start)
+
+
+def plan(case: Case) -> tuple[Stage, ...]:
+    """Plan a case's network for its kind of input: one frame for all steps, bits, or numbers; `Unsupported` as `stages`."""
+    ones = case.encoding == "poisson" or (case.encoding == "spikes" and bool(np.all((case.x == 0) | (case.x == 1))))
+    return stages(case.network, "bits" if ones else case.encoding, case.dtype)
 
 
 def _each(work: Callable[[slice], slice], chunks: list[slice], threads: int) -> Iterator[slice]:
@@ -80,7 +90,7 @@ os.register_at_fork(after_in_child=_pool.cache_clear)  # a fork has none of them
 def _chunk_size(plan: tuple[Stage, ...], case: Case, samples: int, memory: int, threads: int) -> int:
     """Samples at a time: as many as stay in cache and budget, and no more than give every thread its part."""
     steps, size = min(case.steps, STEPS), np.dtype(case.dtype).itemsize
-    each = 0
+    each = Frame(case.network.input_shape).units * (size * 2 if case.encoding == "constant" else steps * (2 + size))
     for stage in plan:
         kept = 1 + stage.currents + bool(stage.constant) + steps * bool(stage.others)
         each += stage.frame.units * (kept * size + steps // 8)
@@ -92,6 +102,8 @@ class _Worker:
 
     def __init__(self, plan: tuple[Stage, ...], case: Case, out: Recorder) -> None:
         self.plan, self.case, self.out = plan, case, out
+        views = [p.view for s in plan for p in (*s.others, s.last, s.skip) if p is not None]
+        self.numbers = any(v.source == INPUT and v.kind == VALUES for v in views)  # come in each step, and not bits
         self.arrays: dict[tuple[str, str], Array] = {}
         self.held: dict[str, Array] = {}  # bits or values of the layers in this block, [n, T or 1, ...]
         self.constants: dict[str, Array] = {}  # what is the same in every block
@@ -121,11 +133,15 @@ class _Worker:
                 self.out.readout[marks.index(stop), rows] = total
         for stage in self.plan:
             if stage.name in states:
-                self.first(states[stage.name][0], stage.frame, self.out.v_end[stage.name][rows])
+                v = states[stage.name][0 if stage.cuba is None else 1]
+                self.first(v, stage.frame, self.out.v_end[stage.name][rows])
 
     def state(self, stage: Stage) -> tuple[Array, Array, Array, Array]:
         """Potentials, synaptic currents, last spikes and room for inputs, before the first step."""
         name, units, dtype = stage.name, stage.frame.units, stage.bias.dtype
+        if stage.cuba is not None:
+            u, v, wait = (np.zeros((self.n, units), np.int64) for _ in range(3))
+            return u, v, wait, {}  # type: ignore[return-value]
         v = self.room(name, "v", (self.n, units), dtype)
         v[:] = stage.v_init
         more = np.zeros(self.n * stage.currents * units, dtype)
@@ -139,9 +155,11 @@ class _Worker:
             if INPUT not in self.constants:
                 self.constants[INPUT] = _frames(case.x[None, rows], frame, case.dtype)
             return self.constants[INPUT]
-        if case.encoding == "spikes":
+        if self.numbers:
             return _frames(case.x[ts, rows], frame, case.dtype)
-        x = encode.poisson(case.x[rows], ts.start, ts.stop, case.seed, case.first_sample + rows.start)
+        x = case.x[ts, rows]
+        if case.encoding == "poisson":
+            x = encode.poisson(case.x[rows], ts.start, ts.stop, case.seed, case.first_sample + rows.start)
         return np.packbits(_frames(x, frame, np.uint8), axis=-1, bitorder="little")
 
     def stage(self, stage: Stage, states: dict[str, Any]) -> Array:
@@ -159,21 +177,56 @@ class _Worker:
             whole[:] = base
             base = whole
             self.accumulate(stage.others, base)
+        if stage.cuba is not None:
+            return self.cuba(stage, states[stage.name])
         if stage.neuron is None:
             return np.broadcast_to(base, (n, *base.shape[1:]))
         bits = self.room(stage.name, "bits", (n, steps, units // 64), np.uint64)
         full = self.out.record == "full"
         kept = tuple(np.empty((n, steps, units) if full else (0, 0, 0), base.dtype) for _ in range(2))
         strides = (units * base.shape[1] * (len(base) > 1), units * (base.shape[1] > 1))
-        flat = base.ravel(), strides, stage.neuron, states[stage.name], bits.ravel(), steps, tuple(k.ravel() for k in kept)
+        flat = (
+            base.ravel(),
+            strides,
+            stage.neuron,
+            states[stage.name],
+            bits.ravel(),
+            steps,
+            tuple(k.ravel() for k in kept),
+        )
         if stage.last is None:
             kernel.driven(*flat)
         else:
             source, weights, scale, sums, scratch = self.gear(stage.name, stage.last, units)
-            skip = self.source(stage.skip or stage.last), _factor(stage), self.room(stage.name, "skip", (units,), base.dtype)
+            skip = (
+                self.source(stage.skip or stage.last),
+                _factor(stage),
+                self.room(stage.name, "skip", (units,), base.dtype),
+            )
             kernel.spiking(source, weights, scale, sums, skip, *flat, scratch)
         self.record(stage, bits.view(np.uint8), kept)
         return bits.view(np.uint8)
+
+    def cuba(self, stage: Stage, state: Any) -> Array:
+        """`stage` for integer neurons: what arrives late, and what is handed on late, are delayed as bits."""
+        act, last, n, steps, units = stage.cuba, stage.last, self.n, self.ts.stop - self.ts.start, stage.frame.units
+        assert act is not None
+        assert last is not None
+        source = last.view.source
+        here, self.held[source] = self.held[source], _delayed(act.delay, self.held[source], steps, state[3])
+        gear, weights, _, sums, scratch = self.gear(stage.name, last, units)
+        self.held[source] = here
+        bits = self.room(stage.name, "bits", (n, steps, units // 64), np.uint64)
+        full = self.out.record == "full"
+        kept = tuple(np.empty((n, steps, units) if full else (0, 0, 0), np.int64) for _ in range(2))
+        room = scratch[0], np.empty(64, np.int64), np.zeros(128, np.int64)
+        failed = fused_loihi.spiking(gear, weights, sums, fused_loihi.settings(act), stage.units, state[:3], bits.ravel(),
+                                     steps, self.ts.start, tuple(k.ravel() for k in kept), room)  # fmt: skip
+        if failed:
+            what = f"{'uv'[failed % 2]} leaves 24 bits in step {failed // 2 - 1}"
+            raise Unsupported("Cuba", what, "scale weights, bias or input down")
+        self.record(stage, bits.view(np.uint8), kept)
+        return _handed_on(act, stage.frame, bits.view(np.uint8), steps, state[3])
 
     def accumulate(self, parts: tuple[Part, ...], base: Array) -> None:
         """Add branches to base [n, T, units]."""
@@ -184,7 +237,7 @@ class _Worker:
                 kernel.accumulate_windows(self.source(part), part.factor, base.ravel(), frames, units, scratch)
                 continue
             source, weights, scale, sums, scratch = self.gear("", part, units)
-            if part.view.kind == VALUES and part.single:
+            if part.view.kind == VALUES and part.single and not part.view.varies:
                 at = np.arange(0, frames * units, units)
                 kernel.accumulate_matrix(source, weights, at, base.ravel(), frames, units, scratch)
             else:
@@ -209,7 +262,9 @@ class _Worker:
 
     def first(self, frames: Array, frame: Frame, into: Array) -> None:
         """Write frames [n, units] with the channel first."""
-        fused_record.channels_first(frames.reshape(len(into), -1), frame.channels, into.reshape(len(into), frame.shape[0], -1))
+        fused_record.channels_first(
+            frames.reshape(len(into), -1), frame.channels, into.reshape(len(into), frame.shape[0], -1)
+        )
 
     def record(self, stage: Stage, bits: Array, kept: tuple[Array, ...]) -> None:
         """Take a layer's spikes, and its potentials, of the block."""
@@ -236,6 +291,23 @@ class _Worker:
         part = np.empty(total.shape)
         self.first(values.sum(1, dtype=np.float64) * times, stage.frame, part)
         total += part
+
+
+def _handed_on(act: Cuba, frame: Frame, bits: Array, steps: int, state: State) -> Array:
+    """Bits [n, T, bytes] that reach the next layers: those of each channel as late as its axon delay."""
+    delays = np.broadcast_to(np.asarray(act.axon_delay), frame.shape[:1])
+    if not delays.any():
+        return bits
+    late = np.zeros_like(bits)
+    for d in np.unique(delays):
+        mask = np.packbits(frame.of(delays == d, 0, np.uint8), bitorder="little")
+        late |= _delayed(int(d), bits & mask, steps, state, f"axon {d}")
+    return late
+
+
+def _delayed(delay: int, bits: Array, steps: int, state: State, name: str = "line") -> Array:
+    """`kernels.loihi.delayed` for bits [n, T, bytes]."""
+    return np.ascontiguousarray(delayed(delay, bits.swapaxes(0, 1), steps, state, name).swapaxes(0, 1))
 
 
 def _factor(stage: Stage) -> Array:

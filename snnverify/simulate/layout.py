@@ -9,17 +9,18 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from llvmlite import binding
 
 from ..kernels.fused_synapse import BLOCKS
+from ..kernels.vectors import WIDE
 from ..network import Array, Conv, Dense, Op, Pool, Scale, Shape
 
 LINE = 64  # bytes of a cache line and of a vector
 EXACT_IN_16 = 2**15 - 1
-REGISTERS = 18 if binding.get_host_cpu_features().get("avx512f") else 9  # vectors that a block may keep
+REGISTERS = 18 if WIDE else 9  # vectors of 64 bytes that a block may keep in registers
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,8 @@ def aligned(shape: tuple[int, ...], dtype: Any) -> Array:
     size = math.prod(shape) * np.dtype(dtype).itemsize
     raw = np.zeros(size + LINE, np.uint8)
     start = -raw.ctypes.data % LINE
-    return raw[start : start + size].view(dtype).reshape(shape)
+    found: Array = raw[start : start + size].view(dtype).reshape(shape)
+    return found
 
 
 def windows(op: Op, source: Frame) -> Array:
@@ -126,10 +128,10 @@ def synapses(op: Op, source: Frame, out: Frame, worth: Array, single: bool, most
     single : bool
         Whether a Dense takes its source as one pixel of many channels.
     most : int or None
-        The greatest number of spikes that an active input stands for: its weights are laid out for each of 1 ... most. None where it
-        is any number.
-    dtype : float dtype
-        Of sums, where they are not exact in 16 bits.
+        The greatest number of spikes that an active input stands for: its weights are laid out for each of 1 ... most.
+        None where it is any number.
+    dtype : dtype
+        Of sums, where they are not exact in 16 bits: of floats, or int32.
     """
     if isinstance(op, Dense):
         C, P = source.shape[0], source.pixels
@@ -148,13 +150,16 @@ def synapses(op: Op, source: Frame, out: Frame, worth: Array, single: bool, most
         padded[: len(weight)] = weight
         weight = _multiples(padded[None], most).reshape(-1, *weight.shape[1:])
         weight, targets, rows = weight[:, order], targets[:, order], 0
-    narrow = most is not None and out.channels % 32 == 0 and dtype == np.float32
+    whole = np.issubdtype(dtype, np.integer)
+    narrow = most is not None and out.channels % 32 == 0 and (whole or dtype == np.float32)
     scaled, scale = _in_16_bits(weight) if narrow else (None, 1.0)
     kind = dtype if scaled is None else np.int16
     padded = np.zeros((*weight.shape[:2], out.channels), kind)
     padded[:, :, : weight.shape[2]] = weight if scaled is None else scaled
     pieces, ranges, flat = _pieces(padded, groups)
-    return Synapses(pieces, ranges[group_of], np.ascontiguousarray(targets, np.int32), flat, rows, out.channels, dtype.type(scale))
+    return Synapses(
+        pieces, ranges[group_of], np.ascontiguousarray(targets, np.int32), flat, rows, out.channels, dtype.type(scale)
+    )
 
 
 def _expanded(op: Conv) -> Array:
@@ -194,7 +199,7 @@ def _geometry(op: Conv, source: Frame, out: Frame) -> tuple[Array, list[tuple[in
         steps *= s
     order = np.argsort(tap_group, kind="stable")
     starts = np.searchsorted(tap_group[order], np.arange(steps + 1))
-    groups = [(int(a), int(b - a)) for a, b in zip(starts, starts[1:], strict=False)]
+    groups = [(int(a), int(b - a)) for a, b in pairwise(starts)]
     return np.where(targets < 0, out.units, targets * out.channels), groups, group_of, order
 
 
@@ -220,11 +225,14 @@ def _in_16_bits(weight: Array) -> tuple[Array | None, float]:
 def _pieces(weight: Array, groups: list[tuple[int, int]]) -> tuple[Array, Array, Array]:
     """Cut weights [in, taps, out] into the blocks that the kernel adds: pieces, the range of each group's, flat weights."""
     lanes = LINE // weight.itemsize
-    pieces, ranges, parts, size = [], [], [], 0
+    pieces: list[tuple[int, ...]] = []
+    ranges, parts, size = [], [], 0
     for first, number in groups:
         begin = len(pieces)
         for tap, taps in _cut(number, [5] if number % 5 == 0 else sorted({k for k, _ in BLOCKS}, reverse=True)):
-            for vector, width in _cut(weight.shape[2] // lanes, [v for k, v in BLOCKS if k == taps and k * v <= REGISTERS]):
+            for vector, width in _cut(
+                weight.shape[2] // lanes, [v for k, v in BLOCKS if k == taps and k * v <= REGISTERS]
+            ):
                 part = weight[:, first + tap : first + tap + taps, vector * lanes : (vector + width) * lanes]
                 stride = taps * width * lanes
                 pieces.append((BLOCKS.index((taps, width)), first + tap, vector * lanes, size, stride))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+
 import numpy as np
 
 from .. import __version__
@@ -52,14 +55,14 @@ class Recorder:
 
     def trace(self) -> Trace:
         """The Trace; its arrays are not written to after this."""
-        shapes = self.network.shapes
+        fans = _fan_outs(self.network)
         events: dict[str, dict[str, int]] = {}
         emitted = dict(self.counts)  # spikes that a layer hands on, [N, *shape]
         for layer in self.network.layers:
             counts, first = self.counts.get(layer.name), layer.branches[0]
             operations = sum(
-                int((emitted[b.source].sum(0, dtype=np.int64) * fan_out(b.op, shapes[b.source])).sum())
-                for b in layer.branches
+                int((emitted[b.source].sum(0, dtype=np.int64) * fan).sum())
+                for b, fan in zip(layer.branches, fans[layer.name], strict=True)
                 if b.source in emitted
             )
             if isinstance(layer.act, Cuba) and layer.act.recurrent is not None:
@@ -79,3 +82,9 @@ class Recorder:
             a.setflags(write=False)  # owned here: the trace takes them without a copy
         provenance = Provenance("simulate", __version__)
         return Trace(self.readout, self.marks, *arrays, events=events, provenance=provenance)
+
+
+@lru_cache(maxsize=8)
+def _fan_outs(network: Network) -> Mapping[str, Sequence[Array]]:
+    """Fan-out of the source of every branch of every layer: dearer than a run, and asked for after each."""
+    return {v.name: [fan_out(b.op, network.shapes[b.source]) for b in v.branches] for v in network.layers}

@@ -1,4 +1,4 @@
-"""A network as the fused engine runs it: which layers are computed, which are views of others, and their weights laid out."""
+"""A network as the fused engine runs it: which layers are computed, which are views of others, how weights lie."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from ..activation import Neuron
+from ..activation import Cuba, Integer, Neuron
+from ..bounds import fan_in
 from ..errors import Unsupported
 from ..kernels.fused_neuron import settings
 from ..kernels.fused_synapse import BITS, VALUES, WINDOWS
-from ..network import INPUT, Array, Branch, Dense, Flatten, Layer, Network, Op, Pool, Scale, gated, output_shape
+from ..network import INPUT, Array, Branch, Conv, Dense, Flatten, Layer, Network, Op, Pool, Scale, gated, output_shape
 from .layout import Frame, Synapses, as_weights, synapses, windows
 
 
@@ -85,6 +86,8 @@ class Stage:
     worth: Array  # of a spike
     v_init: Array
     currents: int  # synaptic currents that a unit keeps: 2 or none
+    cuba: Cuba | None = None
+    units: tuple[Array, Array, Array, Array] | None = None  # of a Cuba: as `kernels.fused_loihi.spiking` takes them
 
 
 MULTIPLES = 4  # pixels of a window at most whose weights are laid out for every number of spikes
@@ -99,14 +102,18 @@ def stages(network: Network, encoding: str, dtype: str) -> tuple[Stage, ...]:
     Unsupported
         What the kernels do not hold, by layer.
     """
+    if any(isinstance(v.act, Integer) for v in network.layers):
+        dtype = "float64"  # of what reads an integer layer
     frame = Frame(network.input_shape)
-    spikes, once = encoding == "poisson", np.ones(network.input_shape[0])
+    spikes, once = encoding == "bits", np.ones(network.input_shape[0])
     views = {INPUT: View(INPUT, BITS if spikes else VALUES, frame, frame, once, encoding != "constant")}
     found = []
     for layer in network.layers:
         view = None if layer is network.output else _view(layer, views)
         if view is None:
-            stage, view = _stage(layer, Frame(network.shapes[layer.name]), views, np.dtype(dtype))
+            stage, view = _stage(
+                layer, Frame(network.shapes[layer.name]), views, np.dtype(dtype), layer is network.output
+            )
             found.append(stage)
         views[layer.name] = view
     return tuple(found)
@@ -118,7 +125,7 @@ def _view(layer: Layer, views: dict[str, View]) -> View | None:
         return None
     op, of = layer.branches[0].op, views[layer.branches[0].source]
     if isinstance(op, Flatten):
-        return replace(of, flat=True)
+        return _channels(of) if of.frame.pixels == 1 else replace(of, flat=True)
     if isinstance(op, Scale) and op.bias is None and not of.flat:
         return replace(of, worth=of.worth * op.factor)
     if _sums(op) and of.kind == BITS and not of.flat:
@@ -131,17 +138,26 @@ def _view(layer: Layer, views: dict[str, View]) -> View | None:
     return None
 
 
+def _channels(view: View) -> View:
+    """A view of one pixel without its other axes."""
+    return replace(view, frame=Frame(view.frame.shape[:1]))
+
+
 def _sums(op: Op) -> bool:
     """Whether an operation is a pooling whose every output is one factor times a sum."""
-    return isinstance(op, Pool) and (op.kind == "sum" or op.kind == "average" and (op.count_include_pad or not any(op.padding)))
+    return isinstance(op, Pool) and (
+        op.kind == "sum" or (op.kind == "average" and (op.count_include_pad or not any(op.padding)))
+    )
 
 
 def _share(op: Op) -> float:
     return 1.0 / float(np.prod(op.kernel)) if isinstance(op, Pool) and op.kind == "average" else 1.0
 
 
-def _stage(layer: Layer, frame: Frame, views: dict[str, View], dtype: np.dtype[Any]) -> tuple[Stage, View]:
+def _stage(layer: Layer, frame: Frame, views: dict[str, View], dtype: np.dtype[Any], last: bool) -> tuple[Stage, View]:
     act = layer.act
+    if isinstance(act, Cuba):
+        return _cuba(layer, act, frame, views, last)
     if act is not None and not isinstance(act, Neuron):
         raise Unsupported(layer.name, f"the fused engine has no {type(act).__name__}", "use engine='numpy'")
     if act is not None and act.max_spikes != 1:
@@ -160,6 +176,29 @@ def _stage(layer: Layer, frame: Frame, views: dict[str, View], dtype: np.dtype[A
     return stage, View(layer.name, kind, frame, frame, worth, act is not None or bool(varying))
 
 
+def _cuba(layer: Layer, act: Cuba, frame: Frame, views: dict[str, View], last: bool) -> tuple[Stage, View]:
+    """A layer of integer neurons behind one branch of spikes; its sums are int32 at most, and exact."""
+    branch, view = layer.branches[0], views[layer.branches[0].source]
+    held = act.drive == "current" and act.recurrent is None and len(layer.branches) == 1 and view.kind == BITS
+    if not held or not isinstance(branch.op, (Conv, Dense)) or not np.all(view.worth == 1):
+        raise Unsupported(
+            layer.name, "the fused engine has Cuba behind one Dense or Conv of spikes alone", "use engine='numpy'"
+        )
+    if last and np.any(act.axon_delay):
+        raise Unsupported(layer.name, "the fused engine has no axon_delay of the output", "use engine='numpy'")
+    if fan_in(branch.op)[0] >= 2**31:
+        raise Unsupported(layer.name, "its sums leave 32 bits", "use engine='numpy'")
+    part = _part(layer, branch, view, frame, np.dtype(np.int32))
+    never = np.iinfo(np.int64).max
+    values = ((4096 - np.asarray(act.current_decay), 0), (4096 - np.asarray(act.voltage_decay), 0),
+              (np.asarray(act.bias) << act.bias_exponent, 0), (64 * np.asarray(act.threshold), never))  # fmt: skip
+    units = tuple(frame.of(value, rest, np.int64) for value, rest in values)
+    zeros = frame.of(0, 0, np.int64)
+    worth = np.ones(frame.shape[0])
+    stage = Stage(layer.name, frame, zeros, (), (), None, part, (zeros, zeros, zeros), worth, zeros, 0, act, units)  # type: ignore[arg-type]
+    return stage, View(layer.name, BITS, frame, frame, worth)
+
+
 def _roles(varying: tuple[Part, ...], spiking: bool) -> tuple[tuple[Part, ...], Part | None, Part | None]:
     """The branches that are added up before, the skip, and the last synapses."""
     last = next((p for p in reversed(varying) if spiking and p.synapses is not None), None)
@@ -170,12 +209,17 @@ def _roles(varying: tuple[Part, ...], spiking: bool) -> tuple[tuple[Part, ...], 
 def _part(layer: Layer, branch: Branch, view: View, frame: Frame, dtype: np.dtype[Any]) -> Part:
     op = branch.op
     if isinstance(op, Flatten) and view.frame.pixels == 1:
-        op = Scale()
-    if gated(branch) or isinstance(op, Flatten) or isinstance(op, Pool) and not _sums(op) or view.flat and not isinstance(op, Dense):
+        op, view = Scale(), _channels(view)
+    if (
+        gated(branch)
+        or isinstance(op, Flatten)
+        or (isinstance(op, Pool) and not _sums(op))
+        or (view.flat and not isinstance(op, Dense))
+    ):
         what = f"a {op.kind} Pool" if isinstance(op, Pool) else f"a {type(op).__name__}"
         raise Unsupported(layer.name, f"the fused engine has no {what} here", "use engine='numpy'")
     if isinstance(op, (Pool, Scale)):
-        if view.kind == BITS or view.kind == WINDOWS and isinstance(op, Scale):
+        if view.kind == BITS or (view.kind == WINDOWS and isinstance(op, Scale)):
             seen = windows(op, view.frame) if view.windows is None else view.windows
             factor = np.zeros(frame.channels, dtype)
             factor[: frame.shape[0]] = view.worth * getattr(op, "factor", 1.0) * _share(op)

@@ -1,0 +1,215 @@
+"""The main job: settings -> model and data -> conversion -> fidelity -> findings -> verdict."""
+
+from __future__ import annotations
+
+import platform
+import shlex
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import Any, cast
+
+import numpy as np
+import torch
+
+from ..checks import select
+from ..config import Settings
+from ..convert import ConvertedNetwork, convert
+from ..convert.curves import Curve, side_by_side
+from ..data import check_labels
+from ..errors import DataError
+from ..fidelity import ModelUnderTest, measure
+from ..findings import Finding
+from ..gate import REQUIRED, Verdict, judge
+from ..oracles import get
+from ..run import run_model
+from ..shards import HERE, Shards
+from ..stats import points
+from ..trace import Encoding
+from .models import Subject, embedded_names, outputs, subjects
+
+__all__ = [
+    "OF_CONSTANT_INPUT", "OF_SOFT_RESET", "Assessment", "Run", "assess", "assess_one", "embedded_names", "laws_of",
+    "prepare", "provenance", "subjects",
+]  # fmt: skip
+
+Progress = Callable[[str, int, int], None]  # stage, done, total
+QUICK = 256  # evaluation samples of a first look
+OF_SOFT_RESET = {"model.first_layer_rate", "model.layer_identity", "model.rate_error_explained"}
+OF_CONSTANT_INPUT = {"model.first_layer_rate"}
+LIBRARIES = ("numpy", "scipy", "torch", "hypothesis", "pandas", "scikit-learn")
+
+
+@dataclass(frozen=True)
+class Assessment:
+    """Everything that a report says of one model.
+
+    Parameters
+    ----------
+    model : ModelUnderTest
+    findings : tuple of Finding
+    required : tuple of str
+        Checks that the gate asks for: the laws that hold for this conversion.
+    verdict : Verdict
+        Judged at the largest T.
+    facts : mapping of str to str
+        Where model, weights, data and calibration come from, with digests and scaling; samples that calibration and
+        evaluation share.
+    curves : tuple of Curve
+        Other conversions of the same network on the same data.
+    """
+
+    model: ModelUnderTest
+    findings: tuple[Finding, ...]
+    required: tuple[str, ...]
+    verdict: Verdict
+    facts: Mapping[str, str]
+    curves: tuple[Curve, ...] = ()
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of the main job.
+
+    Parameters
+    ----------
+    assessments : tuple of Assessment
+    provenance : mapping of str to str
+        Versions, command, seed, platform, start and duration, by name.
+    """
+
+    assessments: tuple[Assessment, ...]
+    provenance: Mapping[str, Any]
+
+
+def assess(settings: Settings, *, quick: bool = False, progress: Progress | None = None, shards: Shards = HERE) -> Run:
+    """Convert, measure and judge every model that the settings name.
+
+    Parameters
+    ----------
+    settings : Settings
+        Without a model, the two embedded ones.
+    quick : bool
+        A first look: few samples, T up to 16.
+    progress : callable (stage, done, total), optional
+    shards : Shards
+        Who computes what is streamed over the data, and where finished tiles are kept.
+
+    Raises
+    ------
+    SnnverifyError
+        Anything that cannot be read, run or converted, in one line.
+    """
+    started = time.perf_counter()
+    if quick:
+        settings = replace(
+            settings, timesteps=tuple(t for t in settings.timesteps if t <= 16) or settings.timesteps[:1]
+        )
+    found = [assess_one(s, settings, progress, shards) for s in subjects(settings, QUICK if quick else None)]
+    return Run(tuple(found), provenance(settings, time.perf_counter() - started, quick))
+
+
+def assess_one(
+    subject: Subject, settings: Settings, progress: Progress | None = None, shards: Shards = HERE
+) -> Assessment:
+    """Convert, measure and judge one model."""
+    model, facts = prepare(subject, settings, progress, shards)
+    checks = [c for c in select("model.*") if c.kind == "model"]
+    findings = []
+    for i, c in enumerate(checks):
+        findings.append(run_model(c, model))
+        if progress is not None:
+            progress(f"{model.name}: checks", i + 1, len(checks))
+    paired = {T: model.fidelity.paired(T) for T in model.fidelity.steps}
+    required = laws_of(model.converted, settings.encoding)
+    verdict = judge(paired, model.margin, findings, required)
+    curves = _curves(subject, settings, model, progress, shards)
+    return Assessment(model, tuple(findings), required, verdict, facts, curves)
+
+
+def _curves(
+    subject: Subject, settings: Settings, model: ModelUnderTest, progress: Progress | None, shards: Shards
+) -> tuple[Curve, ...]:
+    return side_by_side(
+        lambda **other: _convert(subject, settings, **other), model.converted, subject.x, subject.y, settings.timesteps,
+        modes=settings.modes, encoding=cast(Encoding, settings.encoding), seed=settings.seed,
+        first_sample=int(subject.numbers[0]), shards=shards,
+        tick=lambda n: _ticker(f"{subject.name}: curves", n, progress),
+    )  # fmt: skip
+
+
+def _convert(subject: Subject, settings: Settings, **other: Any) -> ConvertedNetwork:
+    options = {k: getattr(settings, k) for k in ("mode", "v_init", "reset", "maxpool", "pool_neurons")} | other
+    return convert(subject.module, subject.calibration, input_shape=subject.x.shape[1:], **options)
+
+
+def _ticker(stage: str, total: int, progress: Progress | None) -> Callable[[int], None]:
+    """Add up the samples that are done, for a progress that is told of their sum."""
+    done = [0]
+
+    def tick(samples: int) -> None:
+        done[0] += samples
+        if progress is not None:
+            progress(stage, done[0], total)
+
+    return tick
+
+
+def laws_of(converted: ConvertedNetwork, encoding: str) -> tuple[str, ...]:
+    """Required checks: all of `gate.REQUIRED` but the laws that cannot hold for this reset or encoding."""
+    without = OF_SOFT_RESET if converted.options["reset"] != "subtract" else set()
+    without = without | (OF_CONSTANT_INPUT if encoding != "constant" else set())
+    return tuple(name for name in REQUIRED if name not in without)
+
+
+def prepare(
+    subject: Subject, settings: Settings, progress: Progress | None = None, shards: Shards = HERE
+) -> tuple[ModelUnderTest, Mapping[str, str]]:
+    """Convert a model and measure its fidelity."""
+
+    def ticker(stage: str) -> Callable[[int], None]:
+        return _ticker(f"{subject.name}: {stage}", len(subject.x), progress)
+
+    # What two samples and the options tell comes first: nobody waits for a data set to learn of a slip of the pen.
+    margin = points(settings.max_drop)
+    check_labels(subject.y, outputs(subject.module, subject.x[:2], torch.float32, None).shape[1])
+    converted = _convert(subject, settings)
+    logits = outputs(subject.module, subject.x, torch.float32, ticker("ANN"))
+    fidelity = measure(converted, subject.x, subject.y, logits, settings.timesteps, seed=settings.seed,
+                       encoding=cast(Encoding, settings.encoding), first_sample=int(subject.numbers[0]),
+                       progress=ticker("SNN"), shards=shards)  # fmt: skip
+    try:
+        exact, unit = outputs(subject.module, subject.x, torch.float64, None), 2.0**-53
+        noise = float(np.abs(exact - logits).max())
+    except DataError:  # a model that cannot run in float64 is compared in its own precision
+        exact, unit, noise = logits.astype(float), 2.0**-24, 0.0
+    limits = {"model.agreement": float(points(settings.max_disagreement))}
+    model = ModelUnderTest(subject.name, converted, subject.x, exact, unit, noise, fidelity, margin, settings.seed,
+                           _command(settings), limits)  # fmt: skip
+    return model, {**subject.facts, "network digest": converted.snn.digest}
+
+
+def _command(settings: Settings) -> str:
+    """Command that makes this report again."""
+    named = {"--weights": settings.weights, "--data": settings.data, "--calibration": settings.calibration}
+    given = [part for option, value in named.items() if value for part in (option, value)]
+    steps = ["-T", *map(str, settings.timesteps)]
+    options = ["--mode", settings.mode, "--v-init", str(settings.v_init), "--reset", settings.reset, "--encoding",
+               settings.encoding, "--maxpool", settings.maxpool, "--max-drop", settings.max_drop, "--seed",
+               str(settings.seed), *["--pool-neurons"] * settings.pool_neurons, *["--modes"] * settings.modes]  # fmt: skip
+    return shlex.join(["snnverify", "report", *([settings.model] if settings.model else []), *given, *steps, *options])
+
+
+def provenance(settings: Settings, seconds: float, quick: bool) -> dict[str, Any]:
+    """What is needed to run a report again."""
+    return {
+        "snnverify": get("snnverify").version, "python": platform.python_version(), "platform": platform.platform(),
+        **{name: version(name) for name in LIBRARIES},
+        "command": shlex.join(["snnverify", *sys.argv[1:]]) if sys.argv else "",
+        "seed": str(settings.seed), "quick": str(quick), "max drop": f"{settings.max_drop} points",
+        "T": ", ".join(map(str, settings.timesteps)), "encoding": settings.encoding,
+        "started": datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC"), "seconds": f"{seconds:.1f}",
+    }  # fmt: skip

@@ -1,0 +1,160 @@
+"""Models and data that the settings name, before any conversion."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import nn
+
+from .. import zoo
+from ..config import Settings
+from ..content import Array
+from ..convert.load import load_model
+from ..data import Dataset, check_shape, load_data, shared_samples
+from ..errors import ConfigError, DataError
+from ..objects import last_line, nearest
+
+HELD_BACK = 1000  # at most so many evaluation samples, a tenth of them, calibrate where no other set is given
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A trained model with its data, before conversion."""
+
+    name: str
+    module: nn.Module
+    calibration: Array
+    x: Array
+    y: Array
+    numbers: Array  # of the samples in their source
+    facts: Mapping[str, str]
+
+
+def subjects(settings: Settings, limit: int | None = None) -> Iterator[Subject]:
+    """Models and data that the settings name."""
+    if settings.model is None or ":" not in settings.model:
+        names = embedded_names(settings.model)
+        for option in ("weights", "data", "calibration"):
+            if getattr(settings, option) is not None:
+                raise ConfigError(f"{option} = {getattr(settings, option)!r}: it goes with a model of your own; name it as "
+                                  "module:callable or path.py:callable")  # fmt: skip
+        yield from (_embedded(name, limit) for name in names)
+    else:
+        yield _own(settings, limit)
+
+
+def embedded_names(model: str | None) -> Sequence[str]:
+    """Names of the embedded models that are meant; all of them by None, `ConfigError` where there is none."""
+    if model is not None and model not in zoo.MODELS:
+        hint = f"; write '{model}:callable'" if model.endswith(".py") else nearest(model, zoo.MODELS)
+        raise ConfigError(f"model = {model!r}: neither 'module:callable' nor an embedded model{hint}")
+    return tuple(zoo.MODELS) if model is None else (model,)
+
+
+def _embedded(name: str, limit: int | None) -> Subject:
+    m = zoo.load_default(name)
+    facts = {
+        "model": f"{name}, embedded", "weights sha256": str(m.provenance.get("tensor_digest", "")),
+        "data": "scikit-learn load_digits, held-out part", "input scaling": "x / 16",
+        "calibration": f"the {len(m.train_x)} training images",
+    }  # fmt: skip
+    x, y = m.evaluation_x[:limit], m.evaluation_y[:limit]
+    return _with_facts(name, m.module, m.train_x, x, y, np.arange(len(x)), facts)
+
+
+def _own(settings: Settings, limit: int | None) -> Subject:
+    assert settings.model is not None
+    if settings.data is None:
+        raise ConfigError("data: labelled samples are needed; give --data FILE.npz, an IDX pair or module:callable")
+    module, weights = load_model(settings.model, settings.weights, settings.root)
+    data = _fitting(module, load_data(settings.data, root=settings.root))
+    evaluated = np.ones(len(data), bool)
+    if settings.calibration is not None:
+        calibration: Array = _fitting(module, load_data(settings.calibration, root=settings.root)).x
+        if calibration.shape[1:] != data.x.shape[1:]:
+            raise DataError(f"calibration {settings.calibration!r}: samples of shape {calibration.shape[1:]}, those of data "
+                            f"have {data.x.shape[1:]}; give both in the model's input shape")  # fmt: skip
+        said = settings.calibration
+    else:
+        evaluated[_held_back(len(data), settings.seed)] = False
+        calibration = data.x[~evaluated]
+        said = f"{len(calibration)} samples of data, drawn by seed {settings.seed}, not evaluated"
+    facts = {
+        "model": settings.model, "weights": settings.weights or "as built", "weights sha256": weights,
+        "data": data.source, "input scaling": data.scaling, "calibration": said,
+    }  # fmt: skip
+    if data.note:
+        facts["data note"] = data.note
+    chosen = np.flatnonzero(evaluated)
+    if limit is not None:  # a first look at samples from everywhere: data are often sorted by class
+        chosen = np.sort(np.random.default_rng(settings.seed).permutation(chosen)[:limit])
+    name = settings.model.rsplit(":", 1)[-1]
+    return _with_facts(name, module, calibration, data.x[chosen], data.y[chosen], data.first_sample + chosen, facts)
+
+
+def _fitting(module: nn.Module, data: Dataset) -> Dataset:
+    """Give images the channel axis, or flatten them, where the model runs on that and not on the samples as they are."""
+    shape = data.x.shape[1:]
+    for wanted in (shape, (1, *shape), (math.prod(shape),)):
+        x, note = check_shape(data.x[:2], wanted)
+        try:
+            outputs(module, x, torch.float32, None)
+        except DataError:
+            continue
+        return replace(data, x=check_shape(data.x, wanted)[0], note=note or data.note)
+    return data
+
+
+def _held_back(n: int, seed: int) -> Array:
+    """Indices of a tenth of n samples for calibration; drawn, because data are often sorted or periodic by class."""
+    if n < 10:
+        raise DataError(f"data: {n} samples are too few to hold a tenth back; give --calibration")
+    return np.random.default_rng(seed).permutation(n)[: min(HELD_BACK, n // 10)]
+
+
+def _with_facts(
+    name: str, module: nn.Module, calibration: Array, x: Array, y: Array, numbers: Array, facts: Mapping[str, str]
+) -> Subject:
+    """Add what is known of every model's data; `numbers` [N] are those of the evaluation samples in their source."""
+    shared = numbers[shared_samples(calibration, x)[:, 1]]
+    more = {
+        "data digest": Dataset(x, y, "", "").digest, "samples": str(len(x)),
+        "calibration samples": str(len(calibration)),
+        "shared by calibration and evaluation": f"{len(shared)}: {_ranges(shared)}" if len(shared) else "none",
+    }  # fmt: skip
+    return Subject(name, module, calibration, x, y, numbers, {**facts, **more})
+
+
+def _ranges(numbers: Array, most: int = 20) -> str:
+    """Increasing numbers as text, ``0-4, 7``; after `most` ranges only how many numbers more there are."""
+    runs = np.split(numbers, np.flatnonzero(np.diff(numbers) > 1) + 1)
+    said = [f"{r[0]}-{r[-1]}" if len(r) > 1 else f"{r[0]}" for r in runs[:most]]
+    return ", ".join(said) + (f" and {sum(map(len, runs[most:]))} more" if len(runs) > most else "")
+
+
+def outputs(module: nn.Module, x: Array, dtype: torch.dtype, tick: Callable[[int], None] | None) -> Array:
+    """Outputs of the trained model itself, in eval mode, on a copy."""
+    model = copy.deepcopy(module).eval().to("cpu", dtype)
+    rows = []
+    with torch.no_grad():
+        for start in range(0, len(x), 256):
+            part = torch.tensor(x[start : start + 256], dtype=dtype)
+            try:
+                y = model(part)
+            except Exception as e:
+                raise DataError(f"data: the model cannot run on samples of shape {x.shape[1:]} ({last_line(e)}); "
+                                "bring x to the shape it takes") from e  # fmt: skip
+            if not isinstance(y, torch.Tensor) or y.ndim != 2 or len(y) != len(part):
+                shape = tuple(y.shape) if isinstance(y, torch.Tensor) else type(y).__name__
+                raise DataError(f"model output: {shape} for {len(part)} samples; a classifier returns [N, classes]")
+            if not torch.isfinite(y).all():
+                raise DataError("model output: NaN or infinity; scale the data as in training, and check the weights")
+            rows.append(y.numpy())
+            if tick is not None:
+                tick(len(part))
+    return np.concatenate(rows)

@@ -1,0 +1,150 @@
+"""Every vector operation of the fused engine against the numpy line that says the same."""
+
+import numba
+import numpy as np
+import pytest
+
+from snnverify.kernels import vectors, vectors_loihi
+from snnverify.kernels.fused_synapse import BLOCKS, spread
+from snnverify.kernels.loihi import EDGE, toward_zero
+
+RNG = np.random.default_rng(0)
+
+
+def compiled(text, **names):
+    """A compiled function of what `text` says."""
+    scope = {}
+    exec(text, vars(vectors) | vars(vectors_loihi) | names, scope)
+    return numba.njit(scope["f"])
+
+
+def bits_of(flags):
+    return np.packbits(flags, bitorder="little")
+
+
+@pytest.mark.parametrize("wide", [True, False])
+def test_append_lists_the_bits_that_are_set(wide, monkeypatch):
+    if wide and not vectors.WIDE:
+        pytest.skip("this processor has no registers of 64 bytes")
+    monkeypatch.setattr(vectors, "WIDE", wide)
+    f = compiled("def f(index, n, first, bits, at):\n    return append(index, n, first, bits, at)")
+    for word in [0, 1, 0x8000, 0xFFFF, 0x00FF, 0xFF00, *RNG.integers(0, 2**16, 200).tolist()]:
+        index = np.full(40, -1, np.int32)
+        n = f(index, 5, 100, np.array([7, word & 255, word >> 8], np.uint8), 1)
+        assert index[5:n].tolist() == [100 + b for b in range(16) if word >> b & 1]
+        assert (index[:5] == -1).all()
+
+
+@pytest.mark.parametrize("lanes", [16, 64])
+def test_tally_counts_each_bit_over_places(lanes):
+    text = "def f(counts, bits, start, offsets, of, number, unit):\n"
+    f = compiled(text + f"    return tally(counts, 3, bits, start, offsets, of, number, unit, {lanes})")
+    flags = RNG.random((9, lanes)) < 0.4
+    bits = np.concatenate([np.zeros(2, np.uint8), bits_of(flags)])
+    offsets = np.array([99, 4, -1, 0, 8, 4], np.int32)
+    for number in (0, 1, 2, 5):
+        seen = [o for o in offsets[1 : 1 + number] if o >= 0]
+        counts = np.full(lanes + 6, 77, np.uint8)
+        some = f(counts, bits, 2, offsets, 1, number, lanes // 8)
+        assert np.array_equal(counts[3:-3], flags[seen].sum(0))
+        assert (counts[[0, 1, 2, -3, -2, -1]] == 77).all()
+        assert int(some) % 2**lanes == sum(1 << int(b) for b in np.flatnonzero(flags[seen].any(0)))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int16, np.int32])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_every_block_adds_the_rows_of_the_active_inputs(dtype, weighted):
+    lanes = 64 // np.dtype(dtype).itemsize
+    for block, (taps, width) in enumerate(BLOCKS):
+        row = taps * width * lanes
+        weight = RNG.integers(-9, 9, 3 + 6 * row).astype(dtype)
+        index = np.array([4, 0, 5], np.int32)
+        factor = np.array([2, -1, 3], dtype) if weighted else None
+        targets = np.arange(2 * (taps + 1), dtype=np.int32).reshape(2, -1) * width * lanes
+        out = RNG.integers(-9, 9, targets.size * width * lanes + 2).astype(dtype)
+        expected = out.copy()
+        for j, i in enumerate(index):
+            for k in range(taps):
+                at = targets[1, 1 + k] + 2
+                rows = weight[3 + i * row + k * width * lanes :][: width * lanes]
+                expected[at : at + width * lanes] += rows * (factor[j] if weighted else 1)
+        piece = np.array([[-1] * 5, [block, 1, 2, 3, row]])
+        spread(out, piece, np.array([[0, 0], [1, 2]]), targets, weight, index, factor, 3, 1)
+        assert np.array_equal(out, expected), (taps, width)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_words_of_floats(dtype):
+    v, x, theta, sums = (RNG.normal(size=70).astype(dtype) for _ in range(4))
+    v[2 + 7] = theta[4 + 7]  # a tie
+    bits = np.uint64(RNG.integers(0, 2**63))
+    flags = np.unpackbits(np.array([bits]).view(np.uint8), bitorder="little").astype(bool)
+    say = "def f(v, x, theta, bits, to):\n    return "
+    part, other = slice(2, 66), slice(4, 68)
+    cases = {
+        "plus(v, 2, x, 4)": v[part] + x[other],
+        "lower(v, 2, theta, 4, bits)": np.where(flags, v[part] - theta[other], v[part]),
+        "put(v, 2, to, bits)": np.where(flags, dtype(0.25), v[part]),
+    }
+    for call, expected in cases.items():
+        w = v.copy()
+        compiled(say + call)(w, x, theta, bits, dtype(0.25))
+        assert np.array_equal(w[part], expected), call
+        assert np.array_equal(np.delete(w, range(2, 66)), np.delete(v, range(2, 66)))
+    for strict, expected in ((True, v[part] > theta[other]), (False, v[part] >= theta[other])):
+        found = compiled(say + f"over(v, 2, theta, 4, {strict})")(v, x, theta, bits, dtype(0))
+        assert np.array_equal(np.array([found], np.uint64).view(np.uint8), bits_of(expected))
+    for held, unit in ((sums, dtype(1)), (RNG.integers(-999, 999, 70).astype(np.int16), dtype(2**-6))):
+        room, left = np.zeros(70, dtype), held.copy()
+        compiled("def f(x, base, sums, scale):\n    drain(x, 1, base, 4, sums, 2, scale)")(room, x, left, unit)
+        assert np.array_equal(room[1:65], x[other] + held[part].astype(dtype) * unit)
+        assert (left[part] == 0).all()
+        assert np.array_equal(left[[0, 1, -2]], held[[0, 1, -2]])
+
+
+@pytest.mark.parametrize("strict", [True, False])
+def test_integrate_is_one_step_after_the_other(strict):
+    v, x, theta = RNG.integers(-8, 8, 64) / 8, RNG.integers(-8, 16, 64) / 8, RNG.integers(1, 12, 64) / 8
+    v, x, theta = (a.astype(np.float32) for a in (v, x, theta))
+    bits, expected, u = np.zeros(3 * 20 + 1, np.uint64), [], v.copy()
+    for _ in range(20):
+        u = u + x
+        fires = u > theta if strict else u >= theta
+        u = np.where(fires, u - theta, u)
+        expected.append(bits_of(fires))
+    text = f"def f(v, x, theta, bits):\n    integrate(v, 0, x, 0, theta, 0, bits, 1, 3, 20, {strict})"
+    compiled(text)(v, x, theta, bits)
+    assert np.array_equal(v, u)
+    assert np.array_equal(bits[1::3].copy().view(np.uint8).reshape(20, 8), expected)
+
+
+def test_weigh_adds_counts_times_a_factor():
+    x, factor = (RNG.normal(size=40).astype(np.float32) for _ in range(2))
+    counts, before = RNG.integers(0, 255, 40).astype(np.uint8), x.copy()
+    compiled("def f(x, factor, counts):\n    weigh(x, 3, factor, 16, counts)")(x, factor, counts)
+    assert np.array_equal(x[3:19], before[3:19] + factor[16:32] * counts[16:32].astype(np.float32))
+    assert np.array_equal(np.delete(x, range(3, 19)), np.delete(before, range(3, 19)))
+
+
+@pytest.mark.parametrize("shift", [-3, 0, 5])
+@pytest.mark.parametrize("kind", [np.int16, np.int32])
+def test_convey_shifts_sums_as_a_weight_exponent_does(kind, shift):
+    sums, x = RNG.integers(-(2**15), 2**15, 66).astype(kind), np.zeros(64, np.int64)
+    given = sums[1:65].astype(np.int64)
+    f = compiled("def f(x, sums, right, left):\n    convey(x, sums, 1, right, left)")
+    f(x, sums, max(-shift, 0), 6 + max(shift, 0))
+    assert np.array_equal(x, 64 * (given << shift if shift >= 0 else given >> -shift))
+    assert (sums[1:65] == 0).all()
+
+
+def test_decay_rounds_toward_zero_and_beyond_tells_24_bits():
+    v = RNG.integers(-EDGE, EDGE, 64)
+    v[:6] = [0, 1, -1, EDGE - 1, -EDGE, -4095]
+    left, x, y = RNG.integers(0, 4097, 64), RNG.integers(-99, 99, 64), RNG.integers(-99, 99, 64)
+    w = v.copy()
+    compiled("def f(v, left, x, y):\n    decay(v, 0, left, 0, x, 0, y, 0)")(w, left, x, y)
+    assert np.array_equal(w, toward_zero(v * left) + x + y)
+    assert w[2] - x[2] - y[2] == (-1 if left[2] == 4096 else 0)
+    ends = np.array([EDGE - 1, EDGE, -EDGE, -EDGE - 1] * 16)
+    found = compiled(f"def f(v):\n    return beyond(v, 0, {EDGE})")(ends)
+    assert np.array_equal(np.array([found], np.uint64).view(np.uint8), bits_of(np.array([0, 1, 0, 1] * 16, bool)))
