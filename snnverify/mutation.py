@@ -9,10 +9,13 @@ from __future__ import annotations
 import importlib.abc
 import importlib.machinery
 import multiprocessing
+import os
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
+from importlib import import_module
 from pathlib import Path
 from types import CodeType
 from typing import Any
@@ -25,6 +28,8 @@ PACKAGE = Path(__file__).parent
 # Rooms whose checks can reach the code that a family of mutants patches.
 ROOMS = {
     "simulator": ("dynamics", "invariance", "parity", "golden", "conversion", "converter", "model"),
+    "fused": ("dynamics", "invariance", "parity"),
+    "fused integers": ("quantized",),
     "quantized": ("quantized",),
     "encoder": ("encoding", "operators"),
     "qcfs": ("operators",),
@@ -84,7 +89,8 @@ def matrix(patterns: Sequence[str], *, examples: int, jobs: int, out: Callable[[
     _preload()
     with multiprocessing.get_context("fork").Pool(jobs, maxtasksperchild=1) as pool:
         everything = tuple(dict.fromkeys(room for m in chosen for room in ROOMS[m.family]))
-        tasks = [(everything, {}, examples), *((ROOMS[m.family], m.sources(), examples) for m in chosen)]
+        tasks = [(everything, {}, examples, True),
+                 *((ROOMS[m.family], m.sources(), examples, m.family.startswith("fused")) for m in chosen)]  # fmt: skip
         results = pool.imap(_outcomes, tasks, chunksize=1)
         baseline = next(results)
         names = list(baseline)
@@ -122,14 +128,24 @@ def _preload() -> None:
     _ = hypothesis, pandas, sklearn, torch
 
 
-def _outcomes(task: tuple[tuple[str, ...], dict[str, str], int]) -> dict[str, str]:
-    """In a process of its own: import the package patched, run the checks of some rooms, return name -> outcome."""
-    rooms, sources, examples = task
+def _outcomes(task: tuple[tuple[str, ...], dict[str, str], int, bool]) -> dict[str, str]:
+    """In a process of its own: import the package patched, run the checks of some rooms, return name -> outcome.
+
+    A mutant of the numpy engine has that engine serve ``auto``, too. Compiled code is kept by the file on disk, which a
+    patch leaves alone: code of patched kernels goes to a folder of its own.
+    """
+    rooms, sources, examples, fused = task
     patch(sources)
-    try:
-        return _judge(rooms, examples)
-    except Exception as e:  # the bug broke the package as a whole
-        return {"package": f"error: {e}"}
+    if not fused:
+        import_module("snnverify.simulate")._planned = lambda *case: None  # type: ignore[attr-defined]
+    with tempfile.TemporaryDirectory() as cache:
+        if fused and any("kernels" in path for path in sources):
+            os.environ["NUMBA_CACHE_DIR"] = cache
+            import_module("numba").config.CACHE_DIR = cache  # where it was imported before
+        try:
+            return _judge(rooms, examples)
+        except Exception as e:  # the bug broke the package as a whole
+            return {"package": f"error: {e}"}
 
 
 def patch(sources: dict[str, str]) -> None:

@@ -3,14 +3,18 @@
 import re
 import shlex
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
 
+from snnverify import Branch, Layer, Network, Neuron, Scale, simulate
 from snnverify.checks import select
 from snnverify.kernels import neuron
 from snnverify.plugin import OPTIONS
 
+# numba can be imported only once, and pytester forgets what its runs import: a kernel that runs here has all of it
+simulate(Network((1,), (Layer("one", (Branch(Scale()),), Neuron()),)), [[1.0]], 1)
 SUITES = Path(__file__).parents[1] / "suites"
 DYNAMICS = [c.name for c in select("dynamics.*")]
 MODEL = [c.name for c in select("model.*")]
@@ -126,11 +130,17 @@ def test_an_option_of_another_plugin_stays_its_own(pytester):
 # --- a failure
 
 
+@pytest.fixture
+def numpy_serves(monkeypatch):
+    """Let `auto` take the numpy engine, whose neurons the tests break."""
+    monkeypatch.setattr(sys.modules["snnverify.simulate"], "_planned", lambda *case: None)
+
+
 def strictly(v, theta, fires, max_spikes, fire=neuron.fire):
     return fire(v, theta, ">", max_spikes)
 
 
-def test_a_broken_simulator_is_told_with_all_that_is_known_and_replays(suites, cli, monkeypatch, pytester):
+def test_a_broken_simulator_is_told_with_all_that_is_known_and_replays(suites, cli, monkeypatch, numpy_serves):
     with monkeypatch.context() as broken:
         broken.setattr(neuron, "fire", strictly)
         done = suites("parity", "--examples", 30, "-k", "parity.exact")
@@ -156,14 +166,14 @@ def test_a_broken_simulator_is_told_with_all_that_is_known_and_replays(suites, c
     assert (mended.code, mended.out.splitlines()[0]) == (0, "parity.exact on snnverify: pass")
 
 
-def test_laws_of_dynamics_notice_it_too(suites, monkeypatch):
+def test_laws_of_dynamics_notice_it_too(suites, monkeypatch, numpy_serves):
     monkeypatch.setattr(neuron, "fire", strictly)
     done = suites("dynamics", "--examples", 20, "-k", "ties")
     done.assert_outcomes(failed=1)
     done.stdout.fnmatch_lines(["  replay: snnverify replay *dynamics.ties-snnverify.npz*"])
 
 
-def test_an_exception_is_an_error_of_one_line(suites, monkeypatch):
+def test_an_exception_is_an_error_of_one_line(suites, monkeypatch, numpy_serves):
     def crash(*args):
         raise ZeroDivisionError("lost\nits mind")
 

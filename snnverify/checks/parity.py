@@ -15,7 +15,7 @@ from ..bounds import potential_error
 from ..findings import Measure
 from ..network import INPUT, Branch, Conv, Dense, Layer, Network, Scale
 from ..oracles import Oracle
-from ..strategies import Conversion, conversions, convnets, exact_cases, rough_cases
+from ..strategies import Conversion, conversions, convnets, exact_cases, rough_cases, wide_cases
 from ..trace import Case, Trace, compare
 from . import check
 from .common import also, differences, same, told
@@ -87,7 +87,7 @@ def numpy_engine(case: Case, subject: Oracle) -> Iterator[Measure]:
         yield from _alike(tried, run(tried, "full", engine="numpy"), exactly)
 
 
-@check("operators", exact_cases() | rough_cases())
+@check("operators", exact_cases() | rough_cases() | wide_cases())
 def engines(case: Case, subject: Oracle) -> Iterator[Measure]:
     """The engines give the same bits on exact cases; on ordinary floats a causal divergence lies within twice the rounding bound, one for either [DESIGN 4: limit 0; Higham 2002, eq. 3.5]."""
     run = subject.operator("simulate")

@@ -173,6 +173,23 @@ def reset_interval(case: Case, subject: Oracle) -> Iterator[Measure]:
         )
 
 
+@check("operators", integer_cases(steps=16, refractory=st.integers(1, 4), threshold=st.integers(0, 20), recurrent=None))
+def engines(case: Case, subject: Oracle) -> Iterator[Measure]:
+    """The engine that `auto` takes gives every bit of the numpy engine [DESIGN 4: limit 0]."""
+    *before, last = case.network.layers
+    if isinstance(last.act, Cuba):  # compiled neurons hand on their output at once
+        last = replace(last, act=replace(last.act, axon_delay=0))
+    case = replace(case, network=replace(case.network, layers=(*before, last)))
+    run = subject.operator("simulate")
+    ours, folded = run(case, "full"), run(case, "full", engine="numpy")
+    yield same(case, ours, folded, "spikes differ")
+    for name in folded.spikes:
+        for part in ("v", "v_peak", "v_end", "counts"):
+            a, b = getattr(ours, part)[name], getattr(folded, part)[name]
+            yield Measure(f"{part} differs", differences(a, b), where=name)
+    yield Measure("read-out differs", differences(ours.readout, folded.readout))
+
+
 @check("simulator", integer_cases(depth=1, refractory=st.integers(2, 5), threshold=st.integers(0, 40)))
 def refractory(case: Case, subject: Oracle) -> Iterator[Measure]:
     """After a spike a unit with refDelay r is silent for at least r - 1 steps [definition of Cuba; lava-nc 0.10.0, PyLifRefractoryModelFloat]."""

@@ -70,7 +70,7 @@ def spiking(source: Any, weights: Any, out: Any, numbers: Any, units: Any, state
                 decay(u, a, u_left, a, x, 0, nothing, 0)
                 outside = beyond(u, a, EDGE)
                 late_u |= outside
-                if outside and overflow == 2:
+                if overflow == 2:
                     for j in range(a, a + 64):
                         u[j] -= ((u[j] + EDGE - 1) >> 24) << 24
                 if numbers[REFRACTORY] > 1:
@@ -83,7 +83,7 @@ def spiking(source: Any, weights: Any, out: Any, numbers: Any, units: Any, state
                         wait[a + j] = max(wait[a + j] - 1, 0)
                 outside = beyond(v, a, EDGE)
                 late_v |= outside
-                if outside and overflow == 2:
+                if overflow == 2:
                     for j in range(a, a + 64):
                         v[j] = min(max(v[j], 1 - EDGE), EDGE - 1)
                 if len(peak):

@@ -42,13 +42,13 @@ def run(
 ) -> None:  # fmt: skip
     """Fill a recorder with the run of a case, whose network was planned."""
     threads = threads or len(os.sched_getaffinity(0))
-    size = _chunk_size(plan, case, samples, memory, threads)
+    size, steps = _parts(plan, case, samples, memory, threads)
     chunks = [slice(n, min(n + size, samples)) for n in range(0, samples, size)]
     own = threading.local()
 
     def work(rows: slice) -> slice:
         if not hasattr(own, "worker"):
-            own.worker = _Worker(plan, case, out)
+            own.worker = _Worker(plan, case, out, steps)
         own.worker.run(rows)
         return rows
 
@@ -87,21 +87,24 @@ def _pool(threads: int) -> ThreadPoolExecutor:
 os.register_at_fork(after_in_child=_pool.cache_clear)  # a fork has none of them
 
 
-def _chunk_size(plan: tuple[Stage, ...], case: Case, samples: int, memory: int, threads: int) -> int:
-    """Samples at a time: as many as stay in cache and budget, and no more than give every thread its part."""
-    steps, size = min(case.steps, STEPS), np.dtype(case.dtype).itemsize
-    each = Frame(case.network.input_shape).units * (size * 2 if case.encoding == "constant" else steps * (2 + size))
+def _parts(plan: tuple[Stage, ...], case: Case, samples: int, memory: int, threads: int) -> tuple[int, int]:
+    """Samples and steps at a time: as fit into cache and budget, and no more samples than give every thread its part."""
+    share, size = min(memory // threads, SHARE), np.dtype(case.dtype).itemsize
+    units = Frame(case.network.input_shape).units
+    constant = case.encoding == "constant"
+    once, step = (2 * size * units, 0) if constant else (0, (2 + size) * units)  # bytes of a sample
     for stage in plan:
-        kept = 1 + stage.currents + bool(stage.constant) + steps * bool(stage.others)
-        each += stage.frame.units * (kept * size + steps // 8)
-    return max(1, min(-(-samples // threads), min(memory // threads, SHARE) // each))
+        once += stage.frame.units * size * (1 + stage.currents + bool(stage.constant))
+        step += stage.frame.units // 8 + stage.frame.units * size * bool(stage.others)
+    steps = max(1, min(case.steps, STEPS, (share - once) // max(step, 1)))
+    return max(1, min(-(-samples // threads), share // (once + step * steps))), steps
 
 
 class _Worker:
     """One thread's part of a run: chunk after chunk, in memory that it keeps, for fresh pages cost as much as the work."""
 
-    def __init__(self, plan: tuple[Stage, ...], case: Case, out: Recorder) -> None:
-        self.plan, self.case, self.out = plan, case, out
+    def __init__(self, plan: tuple[Stage, ...], case: Case, out: Recorder, steps: int) -> None:
+        self.plan, self.case, self.out, self.steps = plan, case, out, steps
         views = [p.view for s in plan for p in (*s.others, s.last, s.skip) if p is not None]
         self.numbers = any(v.source == INPUT and v.kind == VALUES for v in views)  # come in each step, and not bits
         self.arrays: dict[tuple[str, str], Array] = {}
@@ -122,7 +125,7 @@ class _Worker:
         states = {s.name: self.state(s) for s in self.plan if s.neuron is not None}
         last, marks = self.plan[-1], self.out.marks
         total = np.zeros((self.n, *last.frame.shape))
-        ends = sorted({*range(STEPS, self.case.steps, STEPS), *marks})
+        ends = sorted({*range(self.steps, self.case.steps, self.steps), *marks})
         for start, stop in zip([0, *ends[:-1]], ends, strict=True):
             self.ts = slice(start, stop)
             self.held[INPUT] = self.stimulus()

@@ -97,6 +97,30 @@ def exact_cases(draw: st.DrawFn, /, depth: int = 3, steps: int = 8, **fixed: Any
 
 
 @st.composite
+def wide_cases(draw: st.DrawFn) -> Case:
+    """A convolution, perhaps pooled, and a layer behind it, of more channels than a vector has lanes: what kernels pad.
+
+    The last weights lie on a coarse or fine grid, and are small or large on it.
+    """
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    channels, width, dense = draw(st.sampled_from([3, 17, 33])), draw(st.sampled_from([32, 5])), draw(st.booleans())
+    pool = draw(st.sampled_from([None, "average", "sum"]))
+    side, size = 2 if pool else 4, draw(st.sampled_from([4096, 16]))
+    shape = (width, channels * side**2) if dense else (width, channels, 2, 2)
+    weight = rng.integers(-size, 2 * size, shape) / 2 ** draw(st.sampled_from([2, 6, 9]))
+    theta = draw(st.sampled_from([0.5, 8.0, 64.0]))
+    layers = [Layer("first", (Branch(Conv(rng.integers(-4, 8, (channels, 1, 2, 2)) / 4)),), Neuron(amplitude=0.5))]
+    middle: list[tuple[str, Op]] = [("pool", Pool(pool, (2, 2)))] if pool else []  # type: ignore[arg-type]
+    for name, op in [*middle, *([("flat", Flatten())] if dense else [])]:
+        layers.append(Layer(name, (Branch(op, layers[-1].name),)))
+    layers.append(
+        Layer("last", (Branch(Dense(weight) if dense else Conv(weight), layers[-1].name),), Neuron(theta=theta))
+    )
+    x = rng.integers(0, 9, (2, 1, 5, 5)) / 8
+    return exact(Case(Network((1, 5, 5), tuple(layers)), x, draw(st.integers(1, 6))))
+
+
+@st.composite
 def units(draw: st.DrawFn, /, steps: int = 16, inputs: tuple[int, int] = (-8, 16), **fixed: Any) -> Case:
     """One layer of identical neurons that sees its constant input as it is: the setting of the closed forms.
 
