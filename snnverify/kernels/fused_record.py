@@ -28,14 +28,23 @@ def count(bits: Any, offsets: Any, width: int, total: Any, counts: Any) -> None:
 
 
 @kernel
-def unpack(bits: Any, width: int, spikes: Any) -> None:
-    """Write bits [N, bytes] of one step as spikes [N, C, P], uint8."""
-    N, C, P = spikes.shape
-    for n in range(N):
-        for start in range(0, P, TILE):
-            for c in range(C):
-                for p in range(start, min(start + TILE, P)):
-                    spikes[n, c, p] = bits[n, p * width + c // 8] >> (c % 8) & 1
+def unpack(bits: Any, width: int, spikes: Any, first_step: int, first_sample: int, column: Any) -> None:
+    """Write bits [n, T, bytes] as part of spikes [steps, N, C, P], uint8; column [TILE], uint8, is scratch.
+
+    A byte holds 8 channels of a pixel: those of many pixels side by side become 8 rows, one bit after the other.
+    """
+    _, _, C, P = spikes.shape
+    for n in range(bits.shape[0]):
+        for t in range(bits.shape[1]):
+            for start in range(0, P, TILE):
+                pixels = min(TILE, P - start)
+                for b in range(width):
+                    for p in range(pixels):
+                        column[p] = bits[n, t, (start + p) * width + b]
+                    for c in range(8 * b, min(8 * b + 8, C)):
+                        row = spikes[first_step + t, first_sample + n, c, start : start + pixels]
+                        for p in range(pixels):
+                            row[p] = (column[p] >> (c - 8 * b)) & 1
 
 
 @kernel

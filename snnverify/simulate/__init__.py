@@ -58,7 +58,7 @@ def simulate(
         Both give the same bits on exact cases, and on others differ inside the rounding bound. ``auto`` takes ``fused``
         where numba can be imported and the network is one that its kernels hold.
     threads : int, optional
-        Of the fused engine; as many as the process may use.
+        As many as the process may use, if not said; no bit depends on them.
 
     Returns
     -------

@@ -9,11 +9,8 @@ sums are integers of 16 bits, and exact.
 
 from __future__ import annotations
 
-import os
 import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor, wait
-from functools import lru_cache
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -28,6 +25,7 @@ from ..kernels.neuron import State
 from ..network import INPUT, Array, per_channel
 from ..trace import Case
 from .layout import Frame, aligned
+from .parallel import cores, each
 from .recorder import Recorder
 from .stages import Part, Stage, stages
 
@@ -41,7 +39,7 @@ def run(
     progress: Callable[[int], None] | None,
 ) -> None:  # fmt: skip
     """Fill a recorder with the run of a case, whose network was planned."""
-    threads = threads or len(os.sched_getaffinity(0))
+    threads = threads or cores()
     size, steps = _parts(plan, case, samples, memory, threads)
     chunks = [slice(n, min(n + size, samples)) for n in range(0, samples, size)]
     own = threading.local()
@@ -52,7 +50,7 @@ def run(
         own.worker.run(rows)
         return rows
 
-    for rows in _each(work, chunks, threads):
+    for rows in each(work, chunks, threads):
         if progress is not None:
             progress(rows.stop - rows.start)
 
@@ -61,30 +59,6 @@ def plan(case: Case) -> tuple[Stage, ...]:
     """Plan a case's network for its kind of input: one frame for all steps, bits, or numbers; `Unsupported` as `stages`."""
     ones = case.encoding == "poisson" or (case.encoding == "spikes" and bool(np.all((case.x == 0) | (case.x == 1))))
     return stages(case.network, "bits" if ones else case.encoding, case.dtype)
-
-
-def _each(work: Callable[[slice], slice], chunks: list[slice], threads: int) -> Iterator[slice]:
-    """Work on chunks, in threads: the kernels hold no lock."""
-    if min(threads, len(chunks)) == 1:
-        yield from map(work, chunks)
-        return
-    waiting = [_pool(threads).submit(work, rows) for rows in chunks]
-    try:
-        for future in waiting:
-            yield future.result()
-    finally:  # Ctrl-C waits for the chunks at work, not for the others
-        for future in waiting:
-            future.cancel()
-        wait(waiting)
-
-
-@lru_cache(maxsize=1)
-def _pool(threads: int) -> ThreadPoolExecutor:
-    """Threads that wait from run to run: to start them takes as long as a small run."""
-    return ThreadPoolExecutor(threads, "snnverify")
-
-
-os.register_at_fork(after_in_child=_pool.cache_clear)  # a fork has none of them
 
 
 def _parts(plan: tuple[Stage, ...], case: Case, samples: int, memory: int, threads: int) -> tuple[int, int]:
@@ -277,8 +251,10 @@ class _Worker:
         scratch = self.room(name, "counts", (frame.units,), np.uint8)
         fused_record.count(bits.ravel(), offsets, width, counts.reshape(len(counts), frame.shape[0], -1), scratch)
         if name in out.spikes:
-            for t, into in enumerate(out.spikes[name][self.ts, self.rows]):
-                fused_record.unpack(bits[:, t], width, into.reshape(len(into), frame.shape[0], -1))
+            spikes = out.spikes[name].reshape(*out.spikes[name].shape[:2], frame.shape[0], -1)
+            fused_record.unpack(
+                bits, width, spikes, self.ts.start, self.rows.start, np.empty(fused_record.TILE, np.uint8)
+            )
         for frames, into in zip(kept, out.potentials(name, self.ts, self.rows) or (), strict=False):
             for t in range(len(into)):
                 self.first(frames[:, t], frame, into[t])

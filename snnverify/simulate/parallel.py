@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
+from functools import lru_cache
 
 
 def cores() -> int:
@@ -17,8 +18,21 @@ def each(work: Callable[[slice], slice], parts: Sequence[slice], threads: int) -
     if min(threads, len(parts)) == 1:
         yield from map(work, parts)
         return
-    pool = ThreadPoolExecutor(threads)
+    waiting = [_pool(threads).submit(work, part) for part in parts]
     try:
-        yield from pool.map(work, parts)
+        for future in waiting:
+            yield future.result()
     finally:  # Ctrl-C waits for the parts at work, not for the others
-        pool.shutdown(cancel_futures=True)
+        for future in waiting:
+            future.cancel()
+        wait(waiting)
+
+
+@lru_cache(maxsize=1)
+def _pool(threads: int) -> ThreadPoolExecutor:
+    """Threads that wait from run to run: to start them takes as long as a small run."""
+    return ThreadPoolExecutor(threads, "snnverify")
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_pool.cache_clear)  # a fork has none of them
