@@ -32,7 +32,8 @@ HOMES = {
     "hypothesis": {"strategies", "run", "checks", "mutation"}, "pytest": {"plugin"}, "sklearn": {"zoo", "mutation"},
     "torch": {"convert", "zoo", "pipeline", "mutation", "oracles"}, "safetensors": {"convert", "zoo"}, "tqdm": {"cli"},
     "scipy": {"stats", "checks"}, "nir": {"exchange", "oracles"}, "h5py": {"exchange", "oracles", "checks"},
-    "distributed": {"shards"}, "dask": {"shards"}, "numba": {"kernels"}, "llvmlite": {"kernels"}, "threadpoolctl": {"kernels"},
+    "distributed": {"shards"}, "dask": {"shards"}, "numba": {"kernels"}, "llvmlite": {"kernels"},
+    "threadpoolctl": {"kernels"},
 }  # fmt: skip
 PORTABLE = {"__init__", "errors", "content", "objects", "activation", "network", "trace", "oracles", "loihi"}
 # The adapter of our own package reaches everything, inside its function and in this interpreter alone; that of netx writes
@@ -124,7 +125,8 @@ def test_heavy_libraries_load_lazily():
     """Importing the package costs numpy at most."""
     import subprocess
 
-    code = "import sys, snnverify; print(sorted({'torch','pandas','hypothesis','numba','pytest','scipy'} & set(sys.modules)))"
+    heavy = "{'torch','pandas','hypothesis','numba','pytest','scipy'}"
+    code = f"import sys, snnverify; print(sorted({heavy} & set(sys.modules)))"
     assert (
         subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
     )
