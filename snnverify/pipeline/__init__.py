@@ -27,6 +27,7 @@ from ..gate import REQUIRED, Verdict, judge
 from ..oracles import get
 from ..run import run_model
 from ..shards import HERE, Shards
+from ..simulate import warm_up
 from ..stats import points
 from ..trace import Encoding
 from .models import Subject, embedded_names, outputs, subjects
@@ -103,13 +104,19 @@ def assess(settings: Settings, *, quick: bool = False, progress: Progress | None
     SnnverifyError
         Anything that cannot be read, run or converted, in one line.
     """
+    if progress is not None:
+        progress("kernels, compiled when they are first used", 0, 1)
+    warming = warm_up()
+    if progress is not None:
+        progress("kernels, compiled when they are first used", 1, 1)
     started = time.perf_counter()
     if quick:
         settings = replace(
             settings, timesteps=tuple(t for t in settings.timesteps if t <= 16) or settings.timesteps[:1]
         )
     found = [assess_one(s, settings, progress, shards) for s in subjects(settings, QUICK if quick else None)]
-    return Run(tuple(found), provenance(settings, time.perf_counter() - started, quick))
+    about = provenance(settings, time.perf_counter() - started, quick)
+    return Run(tuple(found), {**about, "kernels loaded in": f"{warming:.1f} s, not in the seconds above"})
 
 
 def assess_one(

@@ -20,7 +20,20 @@ from .folded import TILE, plan
 from .operations import apply, exactly, fan_out, forward, over_time, summed
 from .recorder import Recorder
 
-__all__ = ["MEMORY", "TILE", "apply", "exactly", "fan_out", "forward", "over_time", "plan", "run", "simulate", "summed"]
+__all__ = [
+    "MEMORY",
+    "TILE",
+    "apply",
+    "exactly",
+    "fan_out",
+    "forward",
+    "over_time",
+    "plan",
+    "run",
+    "simulate",
+    "summed",
+    "warm_up",
+]
 MEMORY = 64 * 2**20
 Progress = Callable[[int], None]
 Engine = Literal["auto", "numpy", "fused"]
@@ -106,6 +119,15 @@ def run(
     else:
         folded.run(case, out, samples, memory, progress, head_start, threads)
     return out.trace()
+
+
+def warm_up() -> float:
+    """Load the fused engine's kernels, or compile them the first time; how many seconds that took, 0 without numba."""
+    try:
+        from .fused import warm_up as load
+    except ImportError:
+        return 0.0
+    return load()
 
 
 def _planned(case: Case, engine: Engine, head_start: Mapping[str, Array] | None) -> Any:

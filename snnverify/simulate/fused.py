@@ -10,19 +10,32 @@ sums are integers of 16 bits, and exact.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from ..activation import Cuba
+from ..activation import Cuba, Neuron
 from ..errors import Unsupported
 from ..kernels import encode, fused_loihi, fused_record
 from ..kernels import fused_layer as kernel
 from ..kernels.fused_synapse import VALUES
 from ..kernels.loihi import delayed
 from ..kernels.neuron import State
-from ..network import INPUT, Array, per_channel
+from ..network import (
+    INPUT,
+    Array,
+    Branch,
+    Conv,
+    Dense,
+    Flatten,
+    Layer,
+    Network,
+    Pool,
+    Scale,
+    per_channel,
+)  # fmt: skip
 from ..trace import Case
 from .layout import Frame, aligned
 from .parallel import cores, each
@@ -53,6 +66,25 @@ def run(
     for rows in each(work, chunks, threads):
         if progress is not None:
             progress(rows.stop - rows.start)
+
+
+def warm_up() -> float:
+    """Load the kernels of float32 networks, or compile them where that was never done; how many seconds that took."""
+    started = time.perf_counter()
+    fine, coarse, dense = (
+        np.full(shape, w) for shape, w in (((32, 1, 3, 3), 0.3), ((32, 32, 1, 1), 0.5), ((10, 128), 0.1))
+    )
+    layers = (
+        Layer("first", (Branch(Conv(fine)),), Neuron()),
+        Layer("second", (Branch(Conv(coarse), "first"), Branch(Scale(), "first")), Neuron()),
+        Layer("pool", (Branch(Pool("average", (2, 2)), "second"),)),
+        Layer("third", (Branch(Conv(coarse), "pool"),), Neuron()),
+        Layer("flat", (Branch(Flatten(), "third"),)),
+        Layer("out", (Branch(Dense(dense), "flat"),)),
+    )
+    case = Case(Network((1, 6, 6), layers), np.ones((1, 1, 6, 6)), 2, dtype="float32")
+    run(case, plan(case), Recorder(case.network, case, 1, (2,), "counts"), 1, 2**20, 1, None)
+    return time.perf_counter() - started
 
 
 def plan(case: Case) -> tuple[Stage, ...]:
