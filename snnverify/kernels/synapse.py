@@ -78,14 +78,14 @@ def pool(x: Array, kind: str, kernel: Sequence[int], stride: Sequence[int], padd
          count_include_pad: bool) -> Array:  # fmt: skip
     """Average, sum or maximum over windows of the trailing axes; a gate on means is the maximum of the means."""
     greatest = kind in ("max", "gate")
-    x = _pad(x, [(p, p) for p in padding], -np.inf if greatest else 0)
+    x = _pad(x, padding, -np.inf if greatest else 0)
     y = _windows(x, kernel, stride, np.maximum if greatest else np.add)
     if kind != "average":
         return y
     if count_include_pad or not any(padding):
         return np.asarray(y / x.dtype.type(np.prod(kernel)))
     inside = [n - 2 * p for n, p in zip(x.shape[2:], padding, strict=True)]
-    ones = _pad(np.ones((1, 1, *inside), x.dtype), [(p, p) for p in padding])
+    ones = _pad(np.ones((1, 1, *inside), x.dtype), padding)
     return np.asarray(y / _windows(ones, kernel, stride, np.add))
 
 
@@ -144,12 +144,10 @@ def _channels_last(x: Array, padding: Pads) -> Array:
     return y
 
 
-def _pad(x: Array, padding: Pads, value: float = 0) -> Array:
-    """Pad the trailing axes; a negative amount crops."""
-    x = _cropped(x, padding)
-    if all(lo <= 0 and hi <= 0 for lo, hi in padding):
-        return x
-    return np.pad(x, ((0, 0), (0, 0), *((max(lo, 0), max(hi, 0)) for lo, hi in padding)), constant_values=value)
+def _pad(x: Array, padding: Sequence[int], value: float = 0) -> Array:
+    """Pad the trailing axes by as much on both sides."""
+    sides = ((0, 0), (0, 0), *((p, p) for p in padding))
+    return np.pad(x, sides, constant_values=value) if any(padding) else x
 
 
 def _cropped(x: Array, padding: Pads) -> Array:
