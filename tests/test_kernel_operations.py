@@ -4,7 +4,7 @@ import numba
 import numpy as np
 import pytest
 
-from snnverify.kernels import vectors, vectors_loihi
+from snnverify.kernels import vectors, vectors_bits, vectors_loihi
 from snnverify.kernels.fused_synapse import BLOCKS, spread
 from snnverify.kernels.loihi import EDGE, toward_zero
 
@@ -14,7 +14,7 @@ RNG = np.random.default_rng(0)
 def compiled(text, **names):
     """A compiled function of what `text` says."""
     scope = {}
-    exec(text, vars(vectors) | vars(vectors_loihi) | names, scope)
+    exec(text, vars(vectors) | vars(vectors_bits) | vars(vectors_loihi) | names, scope)
     return numba.njit(scope["f"])
 
 
@@ -26,7 +26,7 @@ def bits_of(flags):
 def test_append_lists_the_bits_that_are_set(wide, monkeypatch):
     if wide and not vectors.WIDE:
         pytest.skip("this processor has no registers of 64 bytes")
-    monkeypatch.setattr(vectors, "WIDE", wide)
+    monkeypatch.setattr(vectors_bits, "WIDE", wide)
     f = compiled("def f(index, n, first, bits, at):\n    return append(index, n, first, bits, at)")
     for word in [0, 1, 0x8000, 0xFFFF, 0x00FF, 0xFF00, *RNG.integers(0, 2**16, 200).tolist()]:
         index = np.full(40, -1, np.int32)
@@ -49,6 +49,15 @@ def test_tally_counts_each_bit_over_places(lanes):
         assert np.array_equal(counts[3:-3], flags[seen].sum(0))
         assert (counts[[0, 1, 2, -3, -2, -1]] == 77).all()
         assert int(some) % 2**lanes == sum(1 << int(b) for b in np.flatnonzero(flags[seen].any(0)))
+
+
+def test_unfold_writes_a_byte_for_every_bit():
+    flags, out = RNG.random(64) < 0.5, np.full(70, 9, np.uint8)
+    compiled("def f(out, bits):\n    unfold(out, 3, bits, 2)")(
+        out, np.concatenate([np.zeros(2, np.uint8), bits_of(flags)])
+    )
+    assert np.array_equal(out[3:67], flags)
+    assert (np.delete(out, range(3, 67)) == 9).all()
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int16, np.int32])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .compiled import kernel
-from .vectors import tally
+from .vectors_bits import tally, unfold
 
 TILE = 64  # pixels whose channels stay in the first cache while they are turned
 
@@ -33,9 +33,14 @@ def unpack(bits: Any, width: int, spikes: Any, first_step: int, first_sample: in
 
     A byte holds 8 channels of a pixel: those of many pixels side by side become 8 rows, one bit after the other.
     """
-    _, _, C, P = spikes.shape
+    _, N, C, P = spikes.shape
     for n in range(bits.shape[0]):
         for t in range(bits.shape[1]):
+            if P == 1 and C % 64 == 0:  # nothing to turn
+                at = ((first_step + t) * N + first_sample + n) * C
+                for b in range(0, width, 8):
+                    unfold(spikes, at + 8 * b, bits, (n * bits.shape[1] + t) * bits.shape[2] + b)
+                continue
             for start in range(0, P, TILE):
                 pixels = min(TILE, P - start)
                 for b in range(width):

@@ -10,7 +10,8 @@ from __future__ import annotations
 from typing import Any
 
 from .compiled import inlined, kernel
-from .vectors import append, scatter, tally, weigh
+from .vectors import scatter, weigh
+from .vectors_bits import append, tally
 
 NONE, BITS, WINDOWS, VALUES = range(4)  # what a source is: nothing, spikes, sums over windows of spikes, numbers
 BLOCKS = (
