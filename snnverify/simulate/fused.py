@@ -94,16 +94,17 @@ def plan(case: Case) -> tuple[Stage, ...]:
 
 
 def _parts(plan: tuple[Stage, ...], case: Case, samples: int, memory: int, threads: int) -> tuple[int, int]:
-    """Samples and steps at a time: as fit into cache and budget, and no more samples than give every thread its part."""
-    share, size = min(memory // threads, SHARE), np.dtype(case.dtype).itemsize
+    """Samples and steps at a time: what fits into the budget; samples, into a cache, too, and every thread gets its part."""
+    budget, size = memory // min(threads, samples), np.dtype(case.dtype).itemsize
     units = Frame(case.network.input_shape).units
     constant = case.encoding == "constant"
     once, step = (2 * size * units, 0) if constant else (0, (2 + size) * units)  # bytes of a sample
     for stage in plan:
-        once += stage.frame.units * size * (1 + stage.currents + bool(stage.constant))
+        kept = size * (1 + stage.currents + bool(stage.constant)) if stage.cuba is None else 24
+        once += stage.frame.units * kept
         step += stage.frame.units // 8 + stage.frame.units * size * bool(stage.others)
-    steps = max(1, min(case.steps, STEPS, (share - once) // max(step, 1)))
-    return max(1, min(-(-samples // threads), share // (once + step * steps))), steps
+    steps = max(1, min(case.steps, STEPS, (budget - once) // max(step, 1)))
+    return max(1, min(-(-samples // threads), min(budget, SHARE) // (once + step * steps))), steps
 
 
 class _Worker:
