@@ -104,11 +104,6 @@ def assess(settings: Settings, *, quick: bool = False, progress: Progress | None
     SnnverifyError
         Anything that cannot be read, run or converted, in one line.
     """
-    if progress is not None:
-        progress("kernels, compiled when they are first used", 0, 1)
-    warming = warm_up()
-    if progress is not None:
-        progress("kernels, compiled when they are first used", 1, 1)
     started = time.perf_counter()
     if quick:
         settings = replace(
@@ -116,7 +111,7 @@ def assess(settings: Settings, *, quick: bool = False, progress: Progress | None
         )
     found = [assess_one(s, settings, progress, shards) for s in subjects(settings, QUICK if quick else None)]
     about = provenance(settings, time.perf_counter() - started, quick)
-    return Run(tuple(found), {**about, "kernels loaded in": f"{warming:.1f} s, not in the seconds above"})
+    return Run(tuple(found), {**about, "kernels loaded in": f"{warm_up():.1f} s of these"})
 
 
 def assess_one(
@@ -184,6 +179,7 @@ def prepare(
     margin = points(settings.max_drop)
     check_labels(subject.y, outputs(subject.module, subject.x[:2], torch.float32, None).shape[1])
     converted = _convert(subject, settings)
+    warm_up()
     logits = outputs(subject.module, subject.x, torch.float32, ticker("ANN"))
     fidelity = measure(converted, subject.x, subject.y, logits, settings.timesteps, seed=settings.seed,
                        encoding=cast(Encoding, settings.encoding), first_sample=int(subject.numbers[0]),

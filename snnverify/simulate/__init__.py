@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -121,6 +122,7 @@ def run(
     return out.trace()
 
 
+@cache
 def warm_up() -> float:
     """Load the fused engine's kernels, or compile them the first time; how many seconds that took, 0 without numba."""
     try:
