@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, Literal
 
 import numpy as np
@@ -42,3 +43,13 @@ def also(case: Case, fixed: Case, subject: Oracle) -> tuple[Case, ...]:
     except Unsupported:
         return (case,)
     return case, fixed
+
+
+def identical(case: Case, ours: Trace, other: Trace) -> Iterator[Measure]:
+    """Measure every spike, potential, count and read-out of two full traces that should be the same."""
+    yield same(case, ours, other, "spikes differ")
+    yield Measure("read-out differs", differences(ours.readout, other.readout))
+    for name in other.spikes:
+        for part in ("v", "v_peak", "v_end", "counts"):
+            a, b = getattr(ours, part)[name], getattr(other, part)[name]
+            yield Measure(f"{part} differs", differences(a, b), where=name)

@@ -18,7 +18,7 @@ from ..oracles import Oracle
 from ..strategies import Conversion, conversions, convnets, exact_cases, rough_cases, wide_cases
 from ..trace import Case, Trace, compare
 from . import check
-from .common import also, differences, same, told
+from .common import also, differences, identical, same, told
 
 
 @check("simulator", exact_cases())
@@ -84,7 +84,7 @@ def numpy_engine(case: Case, subject: Oracle) -> Iterator[Measure]:
     """The numpy engine, too, equals the reference bit for bit on exact cases, also where `auto` takes the fused one [DESIGN 4: limit 0]."""
     run = subject.operator("simulate")
     for tried, exactly in ((case, reference.run(case)), (BURSTS, _bursts())):
-        yield from _alike(tried, run(tried, "full", engine="numpy"), exactly)
+        yield from identical(tried, run(tried, "full", engine="numpy"), exactly)
 
 
 @check("operators", exact_cases() | rough_cases() | wide_cases())
@@ -93,7 +93,7 @@ def engines(case: Case, subject: Oracle) -> Iterator[Measure]:
     run = subject.operator("simulate")
     folded, fused = (run(case, "full", engine=engine) for engine in ("numpy", "fused"))
     if case.kind == "exact":
-        yield from _alike(case, folded, fused)
+        yield from identical(case, folded, fused)
         return
     parted, x_max = compare(case.network, folded, fused), float(np.abs(case.x).max())
     for p in parted.causal:
@@ -102,16 +102,6 @@ def engines(case: Case, subject: Oracle) -> Iterator[Measure]:
     bounds = [potential_error(case.network, layer.name, case.steps, x_max) for layer in case.network.spiking]
     apart = 0.0 if np.isnan(parted.v_max) else parted.v_max
     yield Measure("potentials apart while spikes agree", apart, 2 * max(bounds), detail=str(parted))
-
-
-def _alike(case: Case, ours: Trace, other: Trace) -> Iterator[Measure]:
-    """Measure every spike, potential, count and read-out of two full traces that should be the same."""
-    yield same(case, ours, other, "spikes differ")
-    yield Measure("read-out differs", differences(ours.readout, other.readout))
-    for name in other.spikes:
-        for part in ("v", "v_peak", "v_end", "counts"):
-            a, b = getattr(ours, part)[name], getattr(other, part)[name]
-            yield Measure(f"{part} differs", differences(a, b), where=name)
 
 
 # Two groups of two channels each, whose units fire more often than a byte counts.

@@ -19,7 +19,7 @@ from ..oracles import ANY, Oracle
 from ..strategies import biased_inputs, graded_cases, integer_acts, integer_cases, integers
 from ..trace import Case
 from . import check
-from .common import differences, same
+from .common import differences, identical, same
 
 EDGE = 2**23
 
@@ -181,13 +181,7 @@ def engines(case: Case, subject: Oracle) -> Iterator[Measure]:
         last = replace(last, act=replace(last.act, axon_delay=0))
     case = replace(case, network=replace(case.network, layers=(*before, last)))
     run = subject.operator("simulate")
-    ours, folded = run(case, "full"), run(case, "full", engine="numpy")
-    yield same(case, ours, folded, "spikes differ")
-    for name in folded.spikes:
-        for part in ("v", "v_peak", "v_end", "counts"):
-            a, b = getattr(ours, part)[name], getattr(folded, part)[name]
-            yield Measure(f"{part} differs", differences(a, b), where=name)
-    yield Measure("read-out differs", differences(ours.readout, folded.readout))
+    yield from identical(case, run(case, "full"), run(case, "full", engine="numpy"))
 
 
 @check("simulator", integer_cases(depth=1, refractory=st.integers(2, 5), threshold=st.integers(0, 40)))

@@ -10,8 +10,18 @@ from typing import Any
 
 from .compiled import inlined, kernel
 from .fused_neuron import STRICT, plain, step
-from .fused_synapse import BITS, VALUES, WINDOWS, add_windows, from_bits, from_values, from_windows
-from .vectors import drain, integrate, scatter
+from .fused_synapse import (
+    BITS,
+    VALUES,
+    WINDOWS,
+    add_windows,
+    from_bits,
+    from_values,
+    from_windows,
+    listed,
+    spread,
+)  # fmt: skip
+from .vectors import drain, integrate
 
 
 @inlined
@@ -42,32 +52,19 @@ def accumulate(
 
 
 @kernel
-def accumulate_matrix(source: Any, weights: Any, at: Any, base: Any, frames: int, units: int, scratch: Any) -> None:
+def accumulate_matrix(source: Any, weights: Any, base: Any, frames: int, scratch: Any) -> None:
     """`accumulate` for a Dense on numbers: some rows for all frames, then the next, for the matrix outgrows the cache.
 
-    ``at[f]`` is where frame f begins in base. An output gets its terms in groups of 16 inputs, summed in registers.
+    `weights` has a range and a target for each frame: where it begins in base. An output gets its terms in groups of 16
+    inputs, summed in registers.
     """
     _, _, values, size, _, _, _ = source
-    pieces, _, _, weight = weights
+    pieces, ranges, targets, weight = weights
     index, factor, _, _ = scratch
     for start in range(0, size, 16):
         for f in range(frames):
-            n = 0
-            for i in range(start, start + 16):
-                x = values[f * size + i]
-                index[n] = i
-                factor[n] = x
-                n += x != 0
-            for i in range(len(pieces)):
-                block, _, column, first, stride = pieces[i]
-                if block == 6:
-                    scatter(base, at, f, column, weight, first, stride, index, factor, n, 1, 16)
-                elif block == 7:
-                    scatter(base, at, f, column, weight, first, stride, index, factor, n, 1, 8)
-                elif block == 8:
-                    scatter(base, at, f, column, weight, first, stride, index, factor, n, 1, 4)
-                else:
-                    scatter(base, at, f, column, weight, first, stride, index, factor, n, 1, 1)
+            n = listed(values, f * size + start, 16, start, index, factor)
+            spread(base, pieces, ranges, targets, weight, index, factor, n, f)
 
 
 @kernel

@@ -13,19 +13,9 @@ from .compiled import inlined, kernel
 from .vectors import scatter, weigh
 from .vectors_bits import append, tally
 
-NONE, BITS, WINDOWS, VALUES = range(4)  # what a source is: nothing, spikes, sums over windows of spikes, numbers
-BLOCKS = (
-    (9, 2),
-    (9, 1),
-    (5, 4),
-    (5, 1),
-    (3, 4),
-    (3, 1),
-    (1, 16),
-    (1, 8),
-    (1, 4),
-    (1, 1),
-)  # taps x vectors that `spread` can add
+BITS, WINDOWS, VALUES = range(3)  # what a source is: spikes, sums over windows of spikes, numbers
+# taps x vectors that `spread` can add
+BLOCKS = ((9, 2), (9, 1), (5, 4), (5, 1), (3, 4), (3, 1), (1, 16), (1, 8), (1, 4), (1, 1))
 
 
 @inlined
@@ -103,17 +93,24 @@ def from_windows(bits: Any, at: int, width: int, rows: int, windows: Any, out: A
             spread(out, pieces, ranges, targets, weight, index, None, n, p)
 
 
+@inlined
+def listed(values: Any, at: int, number: int, row: int, index: Any, factor: Any) -> Any:
+    """List the rows and sizes of those of some numbers, from ``values[at]`` and `row` on, that are not 0; how many."""
+    n = 0
+    for c in range(number):
+        x = values[at + c]
+        index[n] = row + c
+        factor[n] = x
+        n += x != 0
+    return n
+
+
 @kernel
 def from_values(values: Any, at: int, width: int, rows: int, out: Any, pieces: Any, ranges: Any, targets: Any,
                 weight: Any, index: Any, factor: Any) -> None:  # fmt: skip
     """Currents of numbers, 8 `width` a pixel, of which zeros cost next to nothing; as `from_bits`."""
     for p in range(len(targets)):
-        n = 0
-        for c in range(8 * width):
-            x = values[at + p * 8 * width + c]
-            index[n] = p * rows + c
-            factor[n] = x
-            n += x != 0
+        n = listed(values, at + p * 8 * width, 8 * width, p * rows, index, factor)
         if n:
             spread(out, pieces, ranges, targets, weight, index, factor, n, p)
 

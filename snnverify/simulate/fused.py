@@ -191,19 +191,10 @@ class _Worker:
             return self.cuba(stage, states[stage.name])
         if stage.neuron is None:
             return np.broadcast_to(base, (n, *base.shape[1:]))
-        bits = self.room(stage.name, "bits", (n, steps, units // 64), np.uint64)
-        full = self.out.record == "full"
-        kept = tuple(np.empty((n, steps, units) if full else (0, 0, 0), base.dtype) for _ in range(2))
+        bits, kept = self.recorded(stage)
         strides = (units * base.shape[1] * (len(base) > 1), units * (base.shape[1] > 1))
-        flat = (
-            base.ravel(),
-            strides,
-            stage.neuron,
-            states[stage.name],
-            bits.ravel(),
-            steps,
-            tuple(k.ravel() for k in kept),
-        )
+        flat = (base.ravel(), strides, stage.neuron, states[stage.name], bits.ravel(), steps,
+                tuple(k.ravel() for k in kept))  # fmt: skip
         if stage.last is None:
             kernel.driven(*flat)
         else:
@@ -217,20 +208,22 @@ class _Worker:
         self.record(stage, bits.view(np.uint8), kept)
         return bits.view(np.uint8)
 
+    def recorded(self, stage: Stage) -> tuple[Array, tuple[Array, Array]]:
+        """Room for a layer's spikes of the block, as words, and for its potentials after and before the reset."""
+        shape = self.n, self.ts.stop - self.ts.start, stage.frame.units
+        kept = [np.empty(shape if self.out.record == "full" else (0, 0, 0), stage.bias.dtype) for _ in range(2)]
+        return self.room(stage.name, "bits", (*shape[:2], shape[2] // 64), np.uint64), (kept[0], kept[1])
+
     def cuba(self, stage: Stage, state: Any) -> Array:
         """`stage` for integer neurons: what arrives late, and what is handed on late, are delayed as bits."""
-        act, last, n, steps, units = stage.cuba, stage.last, self.n, self.ts.stop - self.ts.start, stage.frame.units
+        act, last, steps = stage.cuba, stage.last, self.ts.stop - self.ts.start
         assert act is not None
         assert last is not None
-        source = last.view.source
-        here, self.held[source] = self.held[source], _delayed(act.delay, self.held[source], steps, state[3])
-        gear, weights, _, sums, scratch = self.gear(stage.name, last, units)
-        self.held[source] = here
-        bits = self.room(stage.name, "bits", (n, steps, units // 64), np.uint64)
-        full = self.out.record == "full"
-        kept = tuple(np.empty((n, steps, units) if full else (0, 0, 0), np.int64) for _ in range(2))
+        arriving = _delayed(act.delay, self.held[last.view.source], steps, state[3])
+        source, weights, _, sums, scratch = self.gear(stage.name, last, stage.frame.units, arriving)
+        bits, kept = self.recorded(stage)
         room = scratch[0], np.empty(64, np.int64), np.zeros(128, np.int64)
-        failed = fused_loihi.spiking(gear, weights, sums, fused_loihi.settings(act), stage.units, state[:3], bits.ravel(),
+        failed = fused_loihi.spiking(source, weights, sums, fused_loihi.settings(act), stage.units, state[:3], bits.ravel(),
                                      steps, self.ts.start, tuple(k.ravel() for k in kept), room)  # fmt: skip
         if failed:
             what = f"{'uv'[failed % 2]} leaves 24 bits in step {failed // 2 - 1}"
@@ -248,23 +241,25 @@ class _Worker:
                 continue
             source, weights, scale, sums, scratch = self.gear("", part, units)
             if part.view.kind == VALUES and part.single and not part.view.varies:
-                at = np.arange(0, frames * units, units)
-                kernel.accumulate_matrix(source, weights, at, base.ravel(), frames, units, scratch)
+                pieces, ranges, _, weight = weights
+                at = np.arange(0, frames * units, units)[:, None]
+                for_each = pieces, np.repeat(ranges, frames, axis=0), at, weight
+                kernel.accumulate_matrix(source, for_each, base.ravel(), frames, scratch)
             else:
                 kernel.accumulate(source, weights, scale, sums, base.ravel(), frames, units, scratch)
 
-    def gear(self, name: str, part: Part, units: int) -> tuple[Any, ...]:
+    def gear(self, name: str, part: Part, units: int, arriving: Array | None = None) -> tuple[Any, ...]:
         """What the kernels need of synapses: source, weights, unit of the sums, room for the sums (zeros), and scratch."""
         laid = part.synapses
         assert laid is not None
         dtype = laid.weight.dtype
         sums = self.room(f"{name} {dtype} {units}", "sums", (units + laid.channels,), dtype)
         weights = laid.pieces, laid.ranges, laid.targets, laid.weight
-        return self.source(part), weights, laid.scale, sums, _scratch(part.channels, dtype)
+        return self.source(part, arriving), weights, laid.scale, sums, _scratch(part.channels, dtype)
 
-    def source(self, part: Part) -> tuple[Any, ...]:
-        """A branch's source as `kernels.fused_layer.spiking` takes it."""
-        view, data = part.view, self.held[part.view.source]
+    def source(self, part: Part, arriving: Array | None = None) -> tuple[Any, ...]:
+        """A branch's source as `kernels.fused_layer.spiking` takes it, or what arrives of it."""
+        view, data = part.view, self.held[part.view.source] if arriving is None else arriving
         bits, values = (NO_BITS, data) if view.kind == VALUES else (data, np.zeros(0, part.dtype))
         windows = NO_WINDOWS if view.windows is None else view.windows
         rows = 0 if part.synapses is None else part.synapses.rows

@@ -97,10 +97,15 @@ def windows(op: Op, source: Frame) -> Array:
         axes.append(np.where((at >= 0) & (at < n), at, -1))
     found = np.zeros((1, 1), np.int64)
     for at, n in zip(axes, sizes, strict=True):
-        both = found[:, None, :, None] * n + at[None, :, None, :]
-        outside = (found < 0)[:, None, :, None] | (at < 0)[None, :, None, :]
-        found = np.where(outside, -1, both).reshape(len(found) * len(at), -1)
+        found = _crossed(found, at, n)
     return np.ascontiguousarray(found, np.int32)
+
+
+def _crossed(table: Array, axis: Array, size: int) -> Array:
+    """Table of flat positions [P, K], -1 outside, with one more axis of `size` positions, whose table is `axis` [n, k]."""
+    both = table[:, None, :, None] * size + axis[None, :, None, :]
+    outside = (table < 0)[:, None, :, None] | (axis < 0)[None, :, None, :]
+    return np.where(outside, -1, both).reshape(len(table) * len(axis), -1)
 
 
 def as_weights(op: Op, source: Frame) -> Conv | Dense:
@@ -191,9 +196,7 @@ def _geometry(op: Conv, source: Frame, out: Frame) -> tuple[Array, list[tuple[in
         else:
             place, fits = (at + lo - tap) // s, (at + lo - tap) % s == 0
         place = np.where(fits & (place >= 0) & (place < m), place, -1)
-        both = targets[:, None, :, None] * m + place[None, :, None, :]
-        outside = (targets < 0)[:, None, :, None] | (place < 0)[None, :, None, :]
-        targets = np.where(outside, -1, both).reshape(len(targets) * n, -1)
+        targets = _crossed(targets, place, m)
         group_of = (group_of[:, None] * s + (at.T + lo) % s).ravel()
         tap_group = (tap_group[:, None] * s + tap % s).ravel()
         steps *= s
