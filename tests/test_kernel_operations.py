@@ -22,17 +22,21 @@ def bits_of(flags):
     return np.packbits(flags, bitorder="little")
 
 
-@pytest.mark.parametrize("wide", [True, False])
-def test_append_lists_the_bits_that_are_set(wide, monkeypatch):
-    if wide and not vectors.WIDE:
-        pytest.skip("this processor has no registers of 64 bytes")
-    monkeypatch.setattr(vectors_bits, "WIDE", wide)
-    f = compiled("def f(index, n, first, bits, at):\n    return append(index, n, first, bits, at)")
-    for word in [0, 1, 0x8000, 0xFFFF, 0x00FF, 0xFF00, *RNG.integers(0, 2**16, 200).tolist()]:
-        index = np.full(40, -1, np.int32)
-        n = f(index, 5, 100, np.array([7, word & 255, word >> 8], np.uint8), 1)
-        assert index[5:n].tolist() == [100 + b for b in range(16) if word >> b & 1]
-        assert (index[:5] == -1).all()
+@pytest.mark.parametrize("has", [("WIDE", "BYTES"), ("WIDE",), ()])
+@pytest.mark.parametrize("kind", [np.uint16, np.int32])
+@pytest.mark.parametrize("lanes", [16, 32])
+def test_append_lists_the_bits_that_are_set(lanes, kind, has, monkeypatch):
+    if not all(getattr(vectors, name) for name in has):
+        pytest.skip(f"this processor lacks what {has} name")
+    for name in ("WIDE", "BYTES"):
+        monkeypatch.setattr(vectors_bits, name, name in has)
+    f = compiled(f"def f(index, n, first, bits, at):\n    return append(index, n, first, bits, at, {lanes})")
+    for word in [0, 1, 0x8000, 0xFFFF, 0x00FF, 0xFF00, *RNG.integers(0, 2**32, 200).tolist()]:
+        index = np.full(60, 9999, kind)
+        n = f(index, 5, 65500 - 32, np.concatenate([[7], np.array([word], "<u4").view(np.uint8)]).astype(np.uint8), 1)
+        assert index[5:n].tolist() == [65500 - 32 + b for b in range(lanes) if word >> b & 1]
+        assert (index[:5] == 9999).all()
+        assert (index[5 + lanes :] == 9999).all()
 
 
 @pytest.mark.parametrize("lanes", [16, 64])
@@ -67,7 +71,7 @@ def test_every_block_adds_the_rows_of_the_active_inputs(dtype, weighted):
     for block, (taps, width) in enumerate(BLOCKS):
         row = taps * width * lanes
         weight = RNG.integers(-9, 9, 3 + 6 * row).astype(dtype)
-        index = np.array([4, 0, 5], np.int32)
+        index = np.array([4, 0, 5], np.uint16)
         factor = np.array([2, -1, 3], dtype) if weighted else None
         targets = np.arange(2 * (taps + 1), dtype=np.int32).reshape(2, -1) * width * lanes
         out = RNG.integers(-9, 9, targets.size * width * lanes + 2).astype(dtype)
@@ -77,9 +81,42 @@ def test_every_block_adds_the_rows_of_the_active_inputs(dtype, weighted):
                 at = targets[1, 1 + k] + 2
                 rows = weight[3 + i * row + k * width * lanes :][: width * lanes]
                 expected[at : at + width * lanes] += rows * (factor[j] if weighted else 1)
-        piece = np.array([[-1] * 5, [block, 1, 2, 3, row]])
+        piece = np.array([[-1] * 6, [block, 1, 2, 3, row, 0]])
         spread(out, piece, np.array([[0, 0], [1, 2]]), targets, weight, index, factor, 3, 1)
         assert np.array_equal(out, expected), (taps, width)
+
+
+@pytest.mark.parametrize("most", [3, 1])
+def test_rows_of_bytes_are_added_in_groups_that_do_not_overflow(most):
+    index = np.array([4, 0, 5, 5, 1, 2, 0], np.uint16)
+    for block, (taps, width) in enumerate(BLOCKS):
+        size = taps * width * 32
+        row = -(-size // 64) * 64
+        weight = RNG.integers(-(127 // most), 127 // most + 1, (6, row)).astype(np.int8)
+        targets = np.arange(taps, dtype=np.int32)[None, ::-1].copy() * width * 32
+        for n in range(8):
+            out = RNG.integers(-999, 999, size).astype(np.int16)
+            added = weight[index[:n], :size].astype(int).sum(0).reshape(taps, -1)[::-1].ravel()
+            expected = out + added
+            piece = np.array([[block, 0, 0, 0, row, most]])
+            spread(out, piece, np.array([[0, 1]]), targets, weight.ravel(), index, None, n, 0)
+            assert np.array_equal(out, expected), (taps, width, n)
+
+
+@pytest.mark.parametrize(
+    "kinds", [(np.uint8, np.int32), (np.float32, np.float32), (np.int64, np.int64), (np.float32, float)]
+)
+def test_turn_puts_channels_before_pixels(kinds):
+    source = RNG.integers(0, 200, 900).astype(kinds[0])
+    f = compiled("def f(out, source, add):\n    turn(out, 3, 21, source, 2, 50, add)")
+    for add in (True, False):
+        out = RNG.integers(0, 99, 400).astype(kinds[1])
+        expected = out.copy()
+        for i in range(16):
+            for j in range(16):
+                expected[3 + 21 * i + j] = source[2 + 50 * j + i] + (expected[3 + 21 * i + j] if add else 0)
+        f(out, source, add)
+        assert np.array_equal(out, expected)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -92,6 +129,7 @@ def test_words_of_floats(dtype):
     part, other = slice(2, 66), slice(4, 68)
     cases = {
         "plus(v, 2, x, 4)": v[part] + x[other],
+        "copy(v, 2, x, 4)": x[other],
         "lower(v, 2, theta, 4, bits)": np.where(flags, v[part] - theta[other], v[part]),
         "put(v, 2, to, bits)": np.where(flags, dtype(0.25), v[part]),
     }

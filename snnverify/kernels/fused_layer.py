@@ -13,25 +13,21 @@ from .fused_neuron import STRICT, plain, step
 from .fused_synapse import (
     BITS,
     VALUES,
-    WINDOWS,
     add_windows,
     from_bits,
     from_values,
-    from_windows,
     listed,
     spread,
 )  # fmt: skip
-from .vectors import drain, integrate
+from .vectors import copy, drain, integrate
 
 
 @inlined
 def currents(kind: int, bits: Any, values: Any, at: int, width: int, rows: int, windows: Any, out: Any, pieces: Any,
-             ranges: Any, targets: Any, weight: Any, index: Any, factor: Any, counts: Any, active: Any) -> None:  # fmt: skip
+             ranges: Any, targets: Any, weight: Any, index: Any, factor: Any) -> None:  # fmt: skip
     """Add, to `out`, the currents of one branch in one step of one sample, whose bytes or numbers begin at `at`."""
     if kind == BITS:
-        from_bits(bits, at, width, rows, out, pieces, ranges, targets, weight, index)
-    elif kind == WINDOWS:
-        from_windows(bits, at, width, rows, windows, out, pieces, ranges, targets, weight, index, counts, active)
+        from_bits(bits, at, width, rows, windows, out, pieces, ranges, targets, weight, index)
     elif kind == VALUES:
         from_values(values, at, width, rows, out, pieces, ranges, targets, weight, index, factor)
 
@@ -43,10 +39,10 @@ def accumulate(
     """Add the currents of one branch, times `scale`, to base [frames, units]."""
     kind, bits, values, size, width, rows, windows = source
     pieces, ranges, targets, weight = weights
-    index, factor, counts, active = scratch
+    index, factor, _, _ = scratch
     for f in range(frames):
-        currents(kind, bits, values, f * size, width, rows, windows, out, pieces, ranges, targets, weight, index, factor,
-                 counts, active)  # fmt: skip
+        currents(kind, bits, values, f * size, width, rows, windows, out, pieces, ranges, targets, weight, index,
+                 factor)  # fmt: skip
         for u in range(0, units, 64):
             drain(base, f * units + u, base, f * units + u, out, u, scale)
 
@@ -114,12 +110,12 @@ def spiking(source: Any, weights: Any, scale: Any, out: Any, skip: Any, base: An
     for n in range(len(v) // U):
         for t in range(steps):
             f = n * steps + t
-            currents(kind, sent, values, f * size, width, rows, windows, out, pieces, ranges, targets, weight, index, factor,
-                     counts, active)  # fmt: skip
+            currents(kind, sent, values, f * size, width, rows, windows, out, pieces, ranges, targets, weight, index,
+                     factor)  # fmt: skip
             b = n * strides[0] + t * strides[1]
             if len(worth):
-                for u in range(U):
-                    room[u] = base[b + u]
+                for w in range(W):
+                    copy(room, 64 * w, base, b + 64 * w)
                 add_windows(leaps, f * stride, bytes_, places, worth, room, 0, counts, active)
             for w in range(W):
                 if len(worth):
@@ -130,8 +126,8 @@ def spiking(source: Any, weights: Any, scale: Any, out: Any, skip: Any, base: An
                             last[n * W + w], peak, f * U + 64 * w)  # fmt: skip
                 bits[f * W + w] = last[n * W + w] = word
             if len(after):
-                for u in range(U):
-                    after[f * U + u] = v[n * U + u]
+                for w in range(W):
+                    copy(after, f * U + 64 * w, v, n * U + 64 * w)
 
 
 @kernel
@@ -154,12 +150,10 @@ def driven(base: Any, strides: Any, neuron: Any, state: Any, bits: Any, steps: i
                     integrate(v, o, base, b, theta, 64 * w, bits, f * W + w, W, steps, False)
                 continue
             for t in range(steps):
-                for j in range(64):
-                    x[j] = base[b + t * strides[1] + j]
+                copy(x, 0, base, b + t * strides[1])
                 at = (f + t) * U + 64 * w
                 word = step(flags, numbers, theta, 64 * w, x, 0, v, o, more, extra * o, word, peak, at)
                 bits[(f + t) * W + w] = word
                 if len(after):
-                    for j in range(64):
-                        after[at + j] = v[o + j]
+                    copy(after, at, v, o)
             last[n * W + w] = word

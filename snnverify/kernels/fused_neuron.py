@@ -12,7 +12,7 @@ import numpy as np
 
 from ..activation import Neuron
 from .compiled import inlined
-from .vectors import lower, over, plus, put
+from .vectors import copy, lower, over, plus, put
 
 # places in the flags and numbers that `settings` makes of a Neuron
 STRICT, RESET, LATE, LEAKY, INPUT_FIRST, SCALED, FLOORED, SYNAPSE, ADD_FIRST, DELAYED = range(10)
@@ -78,8 +78,7 @@ def step(flags: Any, numbers: Any, theta: Any, u: int, x: Any, a: int, v: Any, o
         for j in range(64):
             v[o + j] = max(v[o + j], numbers[FLOOR])
     if len(peak):
-        for j in range(64):
-            peak[k + j] = v[o + j]
+        copy(peak, k, v, o)
     bits = over(v, o, theta, u, True) if flags[STRICT] else over(v, o, theta, u, False)
     if not flags[LATE]:
         reset(flags[RESET], numbers[RESET_TO], theta, u, v, o, bits)

@@ -4,27 +4,25 @@ from __future__ import annotations
 
 from typing import Any
 
-from .compiled import kernel
+from .compiled import inlined, kernel
+from .vectors import turn
 from .vectors_bits import tally, unfold
 
 TILE = 64  # pixels whose channels stay in the first cache while they are turned
 
 
 @kernel
-def count(bits: Any, offsets: Any, width: int, total: Any, counts: Any) -> None:
-    """Add the spikes of len(offsets) < 256 steps, bits [N, T, U / 8], flat, to total [N, C, P], int32.
+def count(bits: Any, offsets: Any, width: int, total: Any, shape: tuple[int, int, int], counts: Any) -> None:
+    """Add the spikes of len(offsets) < 256 steps, bits [N, T, U / 8], to total [N, C, P], int32; both flat.
 
     A step begins `offsets` (in frames) after the first of its sample; counts [U], uint8, is scratch.
     """
-    _, C, P = total.shape
+    N, C, P = shape
     size, steps = len(counts) // 8, len(offsets)
-    for n in range(len(total)):
+    for n in range(N):
         for b in range(0, size, 8):
             tally(counts, 8 * b, bits, n * steps * size + b, offsets, 0, steps, size, 64)
-        for start in range(0, P, TILE):
-            for c in range(C):
-                for p in range(start, min(start + TILE, P)):
-                    total[n, c, p] += counts[p * 8 * width + c]
+        turned(total, n * C * P, C, P, counts, 0, 8 * width, True)
 
 
 @kernel
@@ -53,11 +51,21 @@ def unpack(bits: Any, width: int, spikes: Any, first_step: int, first_sample: in
 
 
 @kernel
-def channels_first(frames: Any, channels: int, out: Any) -> None:
-    """Write frames [N, U], `channels` a pixel with their padding, as out [N, C, P]."""
-    N, C, P = out.shape
+def channels_first(frames: Any, start: int, stride: int, channels: int, out: Any, shape: tuple[int, int, int]) -> None:
+    """Write N frames of an array, from `start` on, `channels` a pixel with their padding, as out [N, C, P]; both flat."""
+    N, C, P = shape
     for n in range(N):
-        for start in range(0, P, TILE):
-            for c in range(C):
-                for p in range(start, min(start + TILE, P)):
-                    out[n, c, p] = frames[n, p * channels + c]
+        turned(out, n * C * P, C, P, frames, start + n * stride, channels, False)
+
+
+@inlined
+def turned(out: Any, at: int, C: int, P: int, source: Any, of: int, channels: int, add: bool) -> None:
+    """``out[at + c P + p] = source[of + p channels + c]``, or adds it."""
+    for p in range(0, P - P % 16, 16):
+        for c in range(0, C - C % 16, 16):
+            turn(out, at + c * P + p, P, source, of + p * channels + c, channels, add)
+    for c in range(C):
+        for p in range(P - P % 16 if c < C - C % 16 else 0, P):
+            place = at + c * P + p
+            x = source[of + p * channels + c]
+            out[place] = out[place] + x if add else x

@@ -10,10 +10,11 @@ from __future__ import annotations
 from typing import Any
 
 from .compiled import inlined, kernel
-from .vectors import scatter, weigh
+from .vectors import weigh
 from .vectors_bits import append, tally
+from .vectors_rows import scatter
 
-BITS, WINDOWS, VALUES = range(3)  # what a source is: spikes, sums over windows of spikes, numbers
+BITS, VALUES = range(2)  # what a source is: spikes, whose pixels may be summed over windows, or numbers
 # taps x vectors that `spread` can add
 BLOCKS = ((9, 2), (9, 1), (5, 4), (5, 1), (3, 4), (3, 1), (1, 16), (1, 8), (1, 4), (1, 1))
 
@@ -28,68 +29,63 @@ def spread(
     ----------
     out : array [(P' + 1) C']
         Currents; the pixel after the last takes what lies outside.
-    pieces : int64 array [pieces, 5]
-        Number in `BLOCKS`, first tap, first channel, where the weights of the piece begin, and the size of its rows.
+    pieces : int64 array [pieces, 6]
+        Number in `BLOCKS`, first tap, first channel, where the weights of the piece begin, the size of its rows, and how
+        many of them may be added as bytes.
     ranges : int64 array [P, 2]
         Which pieces a pixel needs.
     targets : int32 array [P, taps]
         Where in `out` the pixel begins that an input pixel reaches by each tap.
     weight : array
-    index : int32 array
+    index : uint16 or int32 array
         Rows of the active inputs.
     factor : array or None
         What each active input hands on; None for 1.
     """
     for i in range(ranges[p, 0], ranges[p, 1]):
-        block, tap, column, at, stride = pieces[i]
+        block, tap, column, at, stride, most = pieces[i]
         to = p * targets.shape[1] + tap
         if block == 0:
-            scatter(out, targets, to, column, weight, at, stride, index, factor, n, 9, 2)
+            scatter(out, targets, to, column, weight, at, stride, most, index, factor, n, 9, 2)
         elif block == 1:
-            scatter(out, targets, to, column, weight, at, stride, index, factor, n, 9, 1)
+            scatter(out, targets, to, column, weight, at, stride, most, index, factor, n, 9, 1)
         elif block == 2:
-            scatter(out, targets, to, column, weight, at, stride, index, factor, n, 5, 4)
+            scatter(out, targets, to, column, weight, at, stride, most, index, factor, n, 5, 4)
         elif block == 3:
-            scatter(out, targets, to, column, weight, at, stride, index, factor, n, 5, 1)
+            scatter(out, targets, to, column, weight, at, stride, most, index, factor, n, 5, 1)
         elif block == 4:
-            scatter(out, targets, to, column, weight, at, stride, index, factor, n, 3, 4)
+            scatter(out, targets, to, column, weight, at, stride, most, index, factor, n, 3, 4)
         elif block == 5:
-            scatter(out, targets, to, column, weight, at, stride, index, factor, n, 3, 1)
+            scatter(out, targets, to, column, weight, at, stride, most, index, factor, n, 3, 1)
         elif block == 6:
-            scatter(out, targets, to, column, weight, at, stride, index, factor, n, 1, 16)
+            scatter(out, targets, to, column, weight, at, stride, most, index, factor, n, 1, 16)
         elif block == 7:
-            scatter(out, targets, to, column, weight, at, stride, index, factor, n, 1, 8)
+            scatter(out, targets, to, column, weight, at, stride, most, index, factor, n, 1, 8)
         elif block == 8:
-            scatter(out, targets, to, column, weight, at, stride, index, factor, n, 1, 4)
+            scatter(out, targets, to, column, weight, at, stride, most, index, factor, n, 1, 4)
         else:
-            scatter(out, targets, to, column, weight, at, stride, index, factor, n, 1, 1)
+            scatter(out, targets, to, column, weight, at, stride, most, index, factor, n, 1, 1)
 
 
 @kernel
-def from_bits(
-    bits: Any, at: int, width: int, rows: int, out: Any, pieces: Any, ranges: Any, targets: Any, weight: Any, index: Any
-) -> None:
-    """Currents of spikes, bits of `width` bytes a pixel; the rows of a pixel begin `rows` after those of the one before."""
-    for p in range(len(targets)):
+def from_bits(bits: Any, at: int, width: int, rows: int, windows: Any, out: Any, pieces: Any, ranges: Any, targets: Any,
+              weight: Any, index: Any) -> None:  # fmt: skip
+    """Currents of spikes, bits of `width` bytes a pixel; those of windows of pixels [P, M] (-1: outside) are added up.
+
+    The weight rows of a pixel begin `rows` after those of the one before.
+    """
+    P, M = windows.shape
+    for p in range(P):
         n = 0
-        for b in range(0, width, 2):
-            n = append(index, n, p * rows + 8 * b, bits, at + p * width + b)
+        for m in range(M):
+            q = windows[p, m]
+            if q >= 0:
+                if width == 2:
+                    n = append(index, n, p * rows, bits, at + q * 2, 16)
+                else:
+                    for b in range(0, width, 4):
+                        n = append(index, n, p * rows + 8 * b, bits, at + q * width + b, 32)
         if n:
-            spread(out, pieces, ranges, targets, weight, index, None, n, p)
-
-
-@kernel
-def from_windows(bits: Any, at: int, width: int, rows: int, windows: Any, out: Any, pieces: Any, ranges: Any,
-                 targets: Any, weight: Any, index: Any, counts: Any, active: Any) -> None:  # fmt: skip
-    """Currents of the numbers of spikes in windows of pixels [P, M] (-1: outside); as `from_bits`."""
-    for p in range(len(targets)):
-        some = tallied(bits, at, width, windows, p, counts, active)
-        n = 0
-        for b in range(0, width, 2):
-            n = append(index, n, 8 * b, active, b)
-        for j in range(n):  # the rows of a pixel stand there once for every number of spikes
-            index[j] += (counts[index[j]] - 1) * 8 * width + p * rows
-        if some:
             spread(out, pieces, ranges, targets, weight, index, None, n, p)
 
 

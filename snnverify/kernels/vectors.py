@@ -15,7 +15,8 @@ from numba.core import cgutils
 from .compiled import operation
 
 # Registers of 64 bytes, and what moves marked lanes together in one instruction. Compiled code is kept by processor.
-WIDE = bool(binding.get_host_cpu_features().get("avx512f", False))
+_FEATURES = binding.get_host_cpu_features()
+WIDE, BYTES = (bool(_FEATURES.get(name, False)) for name in ("avx512f", "avx512vbmi2"))
 _I8, _I32, _I64 = ir.IntType(8), ir.IntType(32), ir.IntType(64)
 
 
@@ -40,72 +41,6 @@ def splat(builder: Any, value: Any, lanes: int) -> Any:
     return builder.shuffle_vector(one, ir.Constant(vector, ir.Undefined), ir.Constant(ir.VectorType(_I32, lanes), None))
 
 
-@operation
-def scatter(typing: Any, out: Any, targets: Any, to: Any, column: Any, weight: Any, at: Any, stride: Any, index: Any,
-            factor: Any, n: Any, taps: Any, vectors: Any) -> Any:  # fmt: skip
-    """``out[targets[to + k] + column + l] += sum_j factor[j] weight[at + stride index[j] + k V L + l]``.
-
-    j runs over 0 ... n - 1 in order, k over the taps, l over V vectors of L lanes (64 bytes each). Sums stay in registers.
-    Floats: fused multiply-adds from 0. `factor` None: additions alone.
-    """
-    K, V, L = taps.literal_value, vectors.literal_value, 512 // weight.dtype.bitwidth
-    weighted = not isinstance(factor, types.NoneType)
-    i = types.int64
-    signature = types.void(out, targets, i, i, weight, i, i, index, factor, i, taps, vectors)
-
-    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        element = context.get_value_type(weight.dtype)
-        vector, size = ir.VectorType(element, L), weight.dtype.bitwidth // 8
-        floats = isinstance(weight.dtype, types.Float)
-        zero = ir.Constant(vector, [element(0)] * L)
-        places = pointer_to(context, builder, index, args[7], _I64(0))
-        rows = pointer_to(context, builder, weight, args[4], args[5])
-        factors = pointer_to(context, builder, factor, args[8], _I64(0)) if weighted else None
-        name = f"llvm.fma.v{L}f{8 * size}"
-        fma = declared(builder.module, ir.FunctionType(vector, [vector] * 3), name) if floats else None
-
-        before, loop, after = builder.block, builder.append_basic_block("events"), builder.append_basic_block("done")
-        any_event = builder.icmp_signed(">", args[9], _I64(0))
-        builder.cbranch(any_event, loop, after)
-        builder.position_at_end(loop)
-        j = builder.phi(_I64)
-        j.add_incoming(_I64(0), before)
-        sums = [builder.phi(vector) for _ in range(K * V)]
-        row = builder.sext(builder.load(builder.gep(places, [j])), _I64)
-        base = builder.gep(rows, [builder.mul(row, args[6])])
-        f = splat(builder, builder.load(builder.gep(factors, [j])), L) if weighted else None
-        totals = []
-        for r, s in enumerate(sums):
-            s.add_incoming(zero, before)
-            w = load(builder, builder.gep(base, [_I64(r * L)]), vector, size)
-            if floats:
-                total = builder.fadd(s, w) if f is None else builder.call(fma, [w, f, s])
-            else:
-                total = builder.add(s, w if f is None else builder.mul(w, f))
-            totals.append(total)
-        step = builder.add(j, _I64(1))
-        j.add_incoming(step, builder.block)
-        for s, total in zip(sums, totals, strict=True):
-            s.add_incoming(total, builder.block)
-        builder.cbranch(
-            builder.icmp_signed("<", step, args[9]), loop, next_block := builder.append_basic_block("store")
-        )
-        builder.position_at_end(next_block)
-        for k in range(K):
-            q = builder.load(pointer_to(context, builder, targets, args[1], builder.add(args[2], _I64(k))))
-            where = pointer_to(context, builder, out, args[0], builder.add(builder.sext(q, _I64), args[3]))
-            for v in range(V):
-                p = builder.bitcast(builder.gep(where, [_I64(v * L)]), vector.as_pointer())
-                old = builder.load(p, align=size)
-                t = totals[k * V + v]
-                builder.store(builder.fadd(old, t) if floats else builder.add(old, t), p, align=size)
-        builder.branch(after)
-        builder.position_at_end(after)
-        return context.get_dummy_value()
-
-    return signature, codegen
-
-
 def word_of(context: Any, builder: Any, array: Any, value: Any, at: Any) -> tuple[Any, Any, Any]:
     """Pointer to 64 numbers, their vector type, and the vector."""
     vector = ir.VectorType(context.get_value_type(array.dtype), 64)
@@ -122,6 +57,20 @@ def plus(typing: Any, v: Any, at: Any, x: Any, of: Any) -> Any:
         pointer, _, old = word_of(context, builder, v, args[0], args[1])
         _, _, more = word_of(context, builder, x, args[2], args[3])
         builder.store(builder.fadd(old, more), pointer, align=v.dtype.bitwidth // 8)
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+@operation
+def copy(typing: Any, x: Any, at: Any, y: Any, of: Any) -> Any:
+    """``x[at + u] = y[of + u]`` for 64 units."""
+    signature = types.void(x, types.int64, y, types.int64)
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        pointer, _, _ = word_of(context, builder, x, args[0], args[1])
+        _, _, found = word_of(context, builder, y, args[2], args[3])
+        builder.store(found, pointer, align=x.dtype.bitwidth // 8)
         return context.get_dummy_value()
 
     return signature, codegen
@@ -243,3 +192,46 @@ def put(typing: Any, v: Any, at: Any, to: Any, bits: Any) -> Any:
         return context.get_dummy_value()
 
     return signature, codegen
+
+
+@operation
+def turn(typing: Any, out: Any, at: Any, row: Any, source: Any, of: Any, column: Any, add: Any) -> Any:
+    """``out[at + i row + j] = source[of + j column + i]`` for i, j = 0 ... 15, converted; added where `add`."""
+    i = types.int64
+    signature = types.void(out, i, i, source, i, i, types.boolean)
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        to, begin = (pointer_to(context, builder, a, args[k], args[k + 1]) for a, k in ((out, 0), (source, 3)))
+        found = []
+        for j in range(16):
+            p = builder.gep(begin, [builder.mul(args[5], _I64(j))])
+            vector = ir.VectorType(context.get_value_type(source.dtype), 16)
+            lanes = load(builder, p, vector, source.dtype.bitwidth // 8)
+            found.append(converted(context, builder, lanes, source.dtype, out.dtype))
+        for _ in range(4):  # a perfect shuffle of rows and lanes, four times, turns 16 by 16
+            halves = zip(found[:8], found[8:], strict=True)
+            found = [_interleaved(builder, a, b, start) for a, b in halves for start in (0, 8)]
+        for k, lanes in enumerate(found):
+            p = builder.bitcast(builder.gep(to, [builder.mul(args[2], _I64(k))]), lanes.type.as_pointer())
+            old = builder.load(p, align=out.dtype.bitwidth // 8)
+            plus = builder.add if isinstance(out.dtype, types.Integer) else builder.fadd
+            builder.store(builder.select(args[6], plus(old, lanes), lanes), p, align=out.dtype.bitwidth // 8)
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+def _interleaved(builder: Any, a: Any, b: Any, start: int) -> Any:
+    """Eight lanes of two vectors of 16 in turn, from `start` on."""
+    places = [lane + 16 * other for lane in range(start, start + 8) for other in (0, 1)]
+    return builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(_I32, 16), places))
+
+
+def converted(context: Any, builder: Any, lanes: Any, kind: Any, to: Any) -> Any:
+    """A vector of numbers of one kind as another that holds them."""
+    vector = ir.VectorType(context.get_value_type(to), lanes.type.count)
+    if vector == lanes.type:
+        return lanes
+    if isinstance(to, types.Float):
+        return builder.fpext(lanes, vector) if isinstance(kind, types.Float) else builder.sitofp(lanes, vector)
+    return builder.sext(lanes, vector) if kind.signed else builder.zext(lanes, vector)

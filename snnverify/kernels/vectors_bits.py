@@ -9,7 +9,7 @@ from numba import types
 from numba.core import cgutils
 
 from .compiled import operation
-from .vectors import WIDE, declared, load, pointer_to, splat
+from .vectors import BYTES, WIDE, declared, load, pointer_to, splat
 
 _I8, _I32, _I64 = ir.IntType(8), ir.IntType(32), ir.IntType(64)
 _POSITIONS = [[b for b in range(8) if v >> b & 1] + [0] * (8 - v.bit_count()) for v in range(256)]
@@ -17,42 +17,49 @@ _global: Any = cgutils.global_constant
 
 
 @operation
-def append(typing: Any, index: Any, n: Any, first: Any, bits: Any, at: Any) -> Any:
-    """Write ``first + b`` for each bit b that is set in two bytes ``bits[at ...]`` to ``index[n ...]``; n and their number.
+def append(typing: Any, index: Any, n: Any, first: Any, bits: Any, at: Any, lanes: Any) -> Any:
+    """Write ``first + b`` for each bit b set in 16 or 32 bits ``bits[at ...]`` to ``index[n ...]``; n and their number.
 
-    Up to 16 entries from n on are overwritten.
+    Up to `lanes` entries from n on are overwritten.
     """
-    i = types.int64
-    signature = types.int64(index, i, i, bits, i)
+    i, size, L = types.int64, index.dtype.bitwidth, lanes.literal_value
+    signature = types.int64(index, i, i, bits, i, lanes)
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        word = load(builder, pointer_to(context, builder, bits, args[3], args[4]), ir.IntType(16), 1)
-        first32, n = builder.trunc(args[2], _I32), args[1]
-        if WIDE:
-            vector = ir.VectorType(_I32, 16)
-            places = builder.add(ir.Constant(vector, list(range(16))), splat(builder, first32, 16))
-            mask = builder.bitcast(word, ir.VectorType(ir.IntType(1), 16))
-            kind = ir.FunctionType(vector, [vector, vector, mask.type])
-            compress = declared(builder.module, kind, "llvm.x86.avx512.mask.compress.v16i32")
-            found = builder.call(compress, [places, ir.Constant(vector, ir.Undefined), mask])
+        at_once = 8 if not WIDE else 32 if BYTES and size == 16 else 16
+        whole = load(builder, pointer_to(context, builder, bits, args[3], args[4]), ir.IntType(L), 1)
+        kind = ir.IntType(size)
+        first, n = builder.trunc(args[2], kind), args[1]
+        for begin in range(0, L, at_once):
+            number = min(at_once, L)
+            word = builder.trunc(builder.lshr(whole, ir.IntType(L)(begin)), ir.IntType(number)) if number < L else whole
+            found = _places(builder, word, kind)
+            found = builder.add(found, splat(builder, builder.add(first, kind(begin)), number))
             p = pointer_to(context, builder, index, args[0], n)
-            builder.store(found, builder.bitcast(p, vector.as_pointer()), align=4)
-            return builder.add(n, _bits_set(builder, word))
-        kind = ir.ArrayType(ir.ArrayType(_I8, 8), 256)
-        table = builder.module.globals.get("snnverify.positions") or _global(
-            builder.module, "snnverify.positions", ir.Constant(kind, _POSITIONS)
-        )
-        for byte in range(2):
-            part = builder.and_(builder.lshr(word, ir.IntType(16)(8 * byte)), ir.IntType(16)(255))
-            row = builder.gep(table, [_I64(0), builder.zext(part, _I64)])
-            places = builder.zext(load(builder, row, ir.VectorType(_I8, 8), 1), ir.VectorType(_I32, 8))
-            found = builder.add(places, splat(builder, builder.add(first32, _I32(8 * byte)), 8))
-            p = pointer_to(context, builder, index, args[0], n)
-            builder.store(found, builder.bitcast(p, found.type.as_pointer()), align=4)
-            n = builder.add(n, _bits_set(builder, part))
+            builder.store(found, builder.bitcast(p, found.type.as_pointer()), align=size // 8)
+            n = builder.add(n, _bits_set(builder, word))
         return n
 
     return signature, codegen
+
+
+def _places(builder: Any, word: Any, kind: Any) -> Any:
+    """Which bits of a word are set, as a vector of `kind` whose first lanes count."""
+    lanes = word.type.width
+    if lanes == 8:
+        table_kind = ir.ArrayType(ir.ArrayType(_I8, 8), 256)
+        table = builder.module.globals.get("snnverify.positions") or _global(
+            builder.module, "snnverify.positions", ir.Constant(table_kind, _POSITIONS)
+        )
+        row = builder.gep(table, [_I64(0), builder.zext(word, _I64)])
+        return builder.zext(load(builder, row, ir.VectorType(_I8, 8), 1), ir.VectorType(kind, 8))
+    part = kind if BYTES else _I32  # lanes of 16 bits move with a later extension of the processor
+    vector = ir.VectorType(part, lanes)
+    mask = builder.bitcast(word, ir.VectorType(ir.IntType(1), lanes))
+    signature = ir.FunctionType(vector, [vector, vector, mask.type])
+    compress = declared(builder.module, signature, f"llvm.x86.avx512.mask.compress.v{lanes}i{part.width}")
+    found = builder.call(compress, [ir.Constant(vector, list(range(lanes))), ir.Constant(vector, ir.Undefined), mask])
+    return found if part.width == kind.width else builder.trunc(found, ir.VectorType(kind, lanes))
 
 
 def _bits_set(builder: Any, word: Any) -> Any:

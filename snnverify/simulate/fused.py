@@ -44,7 +44,7 @@ from .stages import Part, Stage, stages
 
 STEPS = 64  # of a block at most: what a byte counts, and bits that stay in the second cache
 SHARE = 2 * 2**20  # bytes of a chunk's arrays: more of them leave the cache, fewer cost more calls
-NO_BITS, NO_WINDOWS = np.zeros(0, np.uint8), np.zeros((1, 1), np.int32)
+NO_BITS = np.zeros(0, np.uint8)
 
 
 def run(
@@ -144,7 +144,7 @@ class _Worker:
         for stage in self.plan:
             if stage.name in states:
                 v = states[stage.name][0 if stage.cuba is None else 1]
-                self.first(v, stage.frame, self.out.v_end[stage.name][rows])
+                self.first(v, 0, stage.frame, self.out.v_end[stage.name][rows])
 
     def state(self, stage: Stage) -> tuple[Array, Array, Array, Array]:
         """Potentials, synaptic currents, last spikes and room for inputs, before the first step."""
@@ -236,7 +236,7 @@ class _Worker:
         frames, units = base.shape[0] * base.shape[1], base.shape[2]
         for part in parts:
             if part.synapses is None:
-                scratch = _scratch(part.view.stored.channels, base.dtype)[2:]
+                scratch = _scratch(part, base.dtype)[2:]
                 kernel.accumulate_windows(self.source(part), part.factor, base.ravel(), frames, units, scratch)
                 continue
             source, weights, scale, sums, scratch = self.gear("", part, units)
@@ -252,23 +252,25 @@ class _Worker:
         """What the kernels need of synapses: source, weights, unit of the sums, room for the sums (zeros), and scratch."""
         laid = part.synapses
         assert laid is not None
-        dtype = laid.weight.dtype
+        dtype = laid.sums
         sums = self.room(f"{name} {dtype} {units}", "sums", (units + laid.channels,), dtype)
         weights = laid.pieces, laid.ranges, laid.targets, laid.weight
-        return self.source(part, arriving), weights, laid.scale, sums, _scratch(part.channels, dtype)
+        return self.source(part, arriving), weights, laid.scale, sums, _scratch(part, dtype)
 
     def source(self, part: Part, arriving: Array | None = None) -> tuple[Any, ...]:
         """A branch's source as `kernels.fused_layer.spiking` takes it, or what arrives of it."""
         view, data = part.view, self.held[part.view.source] if arriving is None else arriving
         bits, values = (NO_BITS, data) if view.kind == VALUES else (data, np.zeros(0, part.dtype))
-        windows = NO_WINDOWS if view.windows is None else view.windows
+        pixels = 1 if part.single else view.stored.pixels
+        windows = np.arange(pixels, dtype=np.int32)[:, None] if view.windows is None else view.windows
         rows = 0 if part.synapses is None else part.synapses.rows
         return view.kind, bits.ravel(), values.ravel(), data.shape[2], part.channels // 8, rows, windows
 
-    def first(self, frames: Array, frame: Frame, into: Array) -> None:
-        """Write frames [n, units] with the channel first."""
+    def first(self, frames: Array, t: int, frame: Frame, into: Array) -> None:
+        """Write step t of frames [n, T, units] with the channel first."""
+        steps, shape = frames.size // (self.n * frame.units), (self.n, frame.shape[0], frame.pixels)
         fused_record.channels_first(
-            frames.reshape(len(into), -1), frame.channels, into.reshape(len(into), frame.shape[0], -1)
+            frames.ravel(), t * frame.units, steps * frame.units, frame.channels, into.reshape(-1), shape
         )
 
     def record(self, stage: Stage, bits: Array, kept: tuple[Array, ...]) -> None:
@@ -277,7 +279,8 @@ class _Worker:
         width, counts = frame.channels // 8, out.counts[name][self.rows]
         offsets = np.arange(bits.shape[1], dtype=np.int32)
         scratch = self.room(name, "counts", (frame.units,), np.uint8)
-        fused_record.count(bits.ravel(), offsets, width, counts.reshape(len(counts), frame.shape[0], -1), scratch)
+        shape = self.n, frame.shape[0], frame.pixels
+        fused_record.count(bits.ravel(), offsets, width, counts.reshape(-1), shape, scratch)
         if name in out.spikes:
             spikes = out.spikes[name].reshape(*out.spikes[name].shape[:2], frame.shape[0], -1)
             fused_record.unpack(
@@ -285,7 +288,7 @@ class _Worker:
             )
         for frames, into in zip(kept, out.potentials(name, self.ts, self.rows) or (), strict=False):
             for t in range(len(into)):
-                self.first(frames[:, t], frame, into[t])
+                self.first(frames, t, frame, into[t])
 
     def add_output(self, stage: Stage, total: Array) -> None:
         """Bring the sum of the output's values, total [n, *shape], up to date."""
@@ -296,7 +299,7 @@ class _Worker:
         values = self.held[stage.name]
         times = self.ts.stop - self.ts.start if values.shape[1] == 1 else 1
         part = np.empty(total.shape)
-        self.first(values.sum(1, dtype=np.float64) * times, stage.frame, part)
+        self.first(values.sum(1, dtype=np.float64) * times, 0, stage.frame, part)
         total += part
 
 
@@ -322,10 +325,12 @@ def _factor(stage: Stage) -> Array:
     return np.zeros(0, stage.bias.dtype) if stage.skip is None or stage.skip.factor is None else stage.skip.factor
 
 
-def _scratch(channels: int, dtype: Any) -> tuple[Array, Array, Array, Array]:
+def _scratch(part: Part, dtype: Any) -> tuple[Array, Array, Array, Array]:
     """Room for the active inputs of a pixel, what they hand on, counts of spikes, and bits."""
-    return (np.empty(channels + 16, np.int32), np.empty(channels + 16, dtype), np.empty(channels, np.uint8),
-            np.empty(channels // 8, np.uint8))  # fmt: skip
+    view, channels = part.view, part.channels
+    active = channels * (1 if view.windows is None else view.windows.shape[1]) + 32
+    return (np.empty(active, np.uint16 if view.frame.units <= 2**16 else np.int32), np.empty(active, dtype),
+            np.empty(channels, np.uint8), np.empty(channels // 8, np.uint8))  # fmt: skip
 
 
 def _frames(x: Array, frame: Frame, dtype: Any) -> Array:

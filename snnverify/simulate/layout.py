@@ -20,6 +20,7 @@ from ..network import Array, Conv, Dense, Op, Pool, Scale, Shape
 
 LINE = 64  # bytes of a cache line and of a vector
 EXACT_IN_16 = 2**15 - 1
+AS_BYTES = 4  # rows that must fit into bytes together for weights of 8 bits to pay
 REGISTERS = 18 if WIDE else 9  # vectors of 64 bytes that a block may keep in registers
 
 
@@ -64,6 +65,8 @@ class Synapses:
         Weight rows between one pixel of the source and the next.
     channels : int
         Of an output's pixel.
+    sums : dtype
+        Of the currents: of `weight`, or 16 bits where those have 8.
     scale : float
         What the sums count in.
     """
@@ -74,6 +77,7 @@ class Synapses:
     weight: Array
     rows: int
     channels: int
+    sums: np.dtype[Any]
     scale: Any
 
 
@@ -133,8 +137,7 @@ def synapses(op: Op, source: Frame, out: Frame, worth: Array, single: bool, most
     single : bool
         Whether a Dense takes its source as one pixel of many channels.
     most : int or None
-        The greatest number of spikes that an active input stands for: its weights are laid out for each of 1 ... most.
-        None where it is any number.
+        How often a weight row is added in a step at most: pixels of a window of spikes. None where inputs are numbers.
     dtype : dtype
         Of sums, where they are not exact in 16 bits: of floats, or int32.
     """
@@ -143,28 +146,29 @@ def synapses(op: Op, source: Frame, out: Frame, worth: Array, single: bool, most
         taps = op.weight.reshape(-1, C, P).transpose(2, 1, 0) * worth[None, :, None]  # [P, C, O]
         full = np.zeros((P, source.channels, len(op.weight)))
         full[:, :C] = taps
-        weight = _multiples(full, most).reshape(-1, 1, len(op.weight))
+        weight = full.reshape(-1, 1, len(op.weight))
         targets = np.zeros((1 if single else P, 1), np.int32)
         groups, group_of = [(0, 1)], np.zeros(len(targets), np.int64)
-        rows = 0 if single else source.channels * (most or 1)
+        rows = 0 if single else source.channels
     else:
         assert isinstance(op, Conv)
         weight = _expanded(op) * worth[:, None, None]
         targets, groups, group_of, order = _geometry(op, source, out)
         padded = np.zeros((source.channels, *weight.shape[1:]))
         padded[: len(weight)] = weight
-        weight = _multiples(padded[None], most).reshape(-1, *weight.shape[1:])
-        weight, targets, rows = weight[:, order], targets[:, order], 0
+        weight, targets, rows = padded[:, order], targets[:, order], 0
     whole = np.issubdtype(dtype, np.integer)
     narrow = most is not None and out.channels % 32 == 0 and (whole or dtype == np.float32)
-    scaled, scale = _in_16_bits(weight) if narrow else (None, 1.0)
-    kind = dtype if scaled is None else np.int16
+    scaled, scale = _in_16_bits(weight, most or 1) if narrow else (None, 1.0)
+    found = weight if scaled is None else scaled
+    sums = dtype if scaled is None else np.dtype(np.int16)
+    limit = 127 // max(int(np.abs(found).max(initial=0)), 1)
+    kind = np.int8 if scaled is not None and limit >= AS_BYTES else sums
     padded = np.zeros((*weight.shape[:2], out.channels), kind)
-    padded[:, :, : weight.shape[2]] = weight if scaled is None else scaled
-    pieces, ranges, flat = _pieces(padded, groups)
-    return Synapses(
-        pieces, ranges[group_of], np.ascontiguousarray(targets, np.int32), flat, rows, out.channels, dtype.type(scale)
-    )
+    padded[:, :, : weight.shape[2]] = found
+    pieces, ranges, flat = _pieces(padded, groups, LINE // sums.itemsize, limit)
+    return Synapses(pieces, ranges[group_of], np.ascontiguousarray(targets, np.int32), flat, rows, out.channels, sums,
+                    dtype.type(scale))  # fmt: skip
 
 
 def _expanded(op: Conv) -> Array:
@@ -206,41 +210,40 @@ def _geometry(op: Conv, source: Frame, out: Frame) -> tuple[Array, list[tuple[in
     return np.where(targets < 0, out.units, targets * out.channels), groups, group_of, order
 
 
-def _multiples(weight: Array, most: int | None) -> Array:
-    """Weights [P, C, ...] times 1 ... most: [P, most, C, ...]."""
-    times = np.arange(1, (most or 1) + 1).reshape(1, -1, *(1,) * (weight.ndim - 1))
-    return np.asarray(weight[:, None] * times)
-
-
-def _in_16_bits(weight: Array) -> tuple[Array | None, float]:
+def _in_16_bits(weight: Array, most: int) -> tuple[Array | None, float]:
     """Weights [in, taps, out] as integers times a power of two, where every sum of theirs fits into 16 bits; else None.
 
-    Each partial sum of an output is at most the sum of its absolute weights, of all multiples here. Where that is at most
+    Each partial sum of an output is at most the sum of its absolute weights, each taken `most` times. Where that is at most
     2^15 - 1 units no sum wraps, in whatever order, and every one is exact: what float32 could only round alike.
     """
     for places in range(15):
         units = np.ldexp(weight, places)
         if np.array_equal(units, np.rint(units)):
-            return (units, 2.0**-places) if np.abs(units).sum((0, 1)).max(initial=0) <= EXACT_IN_16 else (None, 1.0)
+            fits = most * np.abs(units).sum((0, 1)).max(initial=0) <= EXACT_IN_16
+            return (units, 2.0**-places) if fits else (None, 1.0)
     return None, 1.0
 
 
-def _pieces(weight: Array, groups: list[tuple[int, int]]) -> tuple[Array, Array, Array]:
-    """Cut weights [in, taps, out] into the blocks that the kernel adds: pieces, the range of each group's, flat weights."""
-    lanes = LINE // weight.itemsize
+def _pieces(weight: Array, groups: list[tuple[int, int]], lanes: int, limit: int) -> tuple[Array, Array, Array]:
+    """Cut weights [in, taps, out] into the blocks that the kernel adds: pieces, the range of each group's, flat weights.
+
+    `lanes` of a vector of sums; at most `limit` rows are added as bytes.
+    """
     pieces: list[tuple[int, ...]] = []
     ranges, parts, size = [], [], 0
+    line = LINE // weight.itemsize
     for first, number in groups:
         begin = len(pieces)
         for tap, taps in _cut(number, [5] if number % 5 == 0 else sorted({k for k, _ in BLOCKS}, reverse=True)):
             for vector, width in _cut(
-                weight.shape[2] // lanes, [v for k, v in BLOCKS if k == taps and k * v <= REGISTERS]
+                -(-weight.shape[2] // lanes), [v for k, v in BLOCKS if k == taps and k * v <= REGISTERS]
             ):
                 part = weight[:, first + tap : first + tap + taps, vector * lanes : (vector + width) * lanes]
-                stride = taps * width * lanes
-                pieces.append((BLOCKS.index((taps, width)), first + tap, vector * lanes, size, stride))
-                parts.append(part.ravel())
-                size += part.size
+                rows = part.reshape(len(part), -1)
+                rows = np.pad(rows, ((0, 0), (0, -rows.shape[1] % line)))
+                pieces.append((BLOCKS.index((taps, width)), first + tap, vector * lanes, size, rows.shape[1], limit))
+                parts.append(rows.ravel())
+                size += rows.size
         ranges.append((begin, len(pieces)))
     flat = aligned((size,), weight.dtype)
     np.concatenate(parts, out=flat)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
@@ -12,6 +14,17 @@ from ..activation import Cuba, Integer, SigmaDelta
 from ..network import Array, Flatten, Network, gated
 from ..trace import Case, Provenance, Record, Trace
 from .operations import apply, fan_out
+
+
+def _zeros(shapes: dict[str, tuple[int, ...]], kinds: dict[str, Any]) -> dict[str, Array]:
+    """Arrays of zeros in one block, whose pages are large: many small pages cost as much as a run."""
+    starts = np.cumsum([0, *(-(-math.prod(s) * np.dtype(kinds[k]).itemsize // 64) * 64 for k, s in shapes.items())])
+    block = np.zeros(starts[-1], np.uint8)
+    found = {}
+    for (name, shape), start in zip(shapes.items(), starts, strict=False):
+        size = math.prod(shape) * np.dtype(kinds[name]).itemsize
+        found[name] = block[start : start + size].view(kinds[name]).reshape(shape)
+    return found
 
 
 class Recorder:
@@ -24,8 +37,9 @@ class Recorder:
         many = {v.name: isinstance(v.act, SigmaDelta) or getattr(v.act, "max_spikes", 1) != 1 for v in network.spiking}
         kinds = {layer.name: np.int64 if isinstance(layer.act, Integer) else potential for layer in network.spiking}
         self.readout = np.zeros((len(marks), samples, *shapes[network.output.name]))
-        self.counts = {k: np.zeros((samples, *shapes[k]), np.int32) for k in names}
-        self.v_end = {k: np.zeros((samples, *shapes[k]), kinds[k]) for k in names}
+        once = {k: (samples, *shapes[k]) for k in names}
+        self.counts = _zeros(once, dict.fromkeys(names, np.int32))
+        self.v_end = _zeros(once, kinds)
         time_major = {k: (case.steps, samples, *shapes[k]) for k in names if record != "counts"}
         self.spikes = {k: np.zeros(s, np.int32 if many[k] else np.uint8) for k, s in time_major.items()}
         full = record == "full"
@@ -79,7 +93,9 @@ class Recorder:
             }
         arrays = (self.counts, self.v_end, self.spikes, self.v, self.v_peak)
         for a in (self.readout, *(a for d in arrays for a in d.values())):
-            a.setflags(write=False)  # owned here: the trace takes them without a copy
+            for part in (a, a.base):  # owned here: the trace takes them without a copy
+                if isinstance(part, np.ndarray):
+                    part.setflags(write=False)
         provenance = Provenance("simulate", __version__)
         return Trace(self.readout, self.marks, *arrays, events=events, provenance=provenance)
 

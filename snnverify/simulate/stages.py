@@ -12,21 +12,21 @@ from ..activation import Cuba, Integer, Neuron
 from ..bounds import fan_in
 from ..errors import Unsupported
 from ..kernels.fused_neuron import settings
-from ..kernels.fused_synapse import BITS, VALUES, WINDOWS
+from ..kernels.fused_synapse import BITS, VALUES
 from ..network import INPUT, Array, Branch, Conv, Dense, Flatten, Layer, Network, Op, Pool, Scale, gated, output_shape
 from .layout import Frame, Synapses, as_weights, synapses, windows
 
 
 @dataclass(frozen=True)
 class View:
-    """What a layer hands on, in terms of what is stored: spikes or numbers of `source`, perhaps summed over windows.
+    """What a layer hands on, in terms of what is stored: numbers of `source`, or its spikes, perhaps summed over windows.
 
     Parameters
     ----------
     source : str
         A layer that is computed, or the input.
     kind : int
-        BITS, WINDOWS or VALUES.
+        BITS or VALUES.
     stored, frame : Frame
         Of the source, and of what is handed on, before flattening.
     worth : array [C]
@@ -90,7 +90,7 @@ class Stage:
     units: tuple[Array, Array, Array, Array] | None = None  # of a Cuba: as `kernels.fused_loihi.spiking` takes them
 
 
-MULTIPLES = 4  # pixels of a window at most whose weights are laid out for every number of spikes
+COUNTED = 255  # pixels of a window at most whose spikes are counted, in bytes
 
 
 @lru_cache(maxsize=8)
@@ -128,13 +128,9 @@ def _view(layer: Layer, views: dict[str, View]) -> View | None:
         return _channels(of) if of.frame.pixels == 1 else replace(of, flat=True)
     if isinstance(op, Scale) and op.bias is None and not of.flat:
         return replace(of, worth=of.worth * op.factor)
-    if _sums(op) and of.kind == BITS and not of.flat:
-        assert isinstance(op, Pool)
-        seen = windows(op, of.frame)
-        if seen.shape[1] > MULTIPLES:
-            return None
+    if _sums(op) and of.kind == BITS and of.windows is None and not of.flat:
         frame = Frame(output_shape(op, of.frame.shape))
-        return replace(of, kind=WINDOWS, frame=frame, worth=of.worth * _share(op), windows=seen)
+        return replace(of, frame=frame, worth=of.worth * _share(op), windows=windows(op, of.frame))
     return None
 
 
@@ -180,6 +176,7 @@ def _cuba(layer: Layer, act: Cuba, frame: Frame, views: dict[str, View], last: b
     """A layer of integer neurons behind one branch of spikes; its sums are int32 at most, and exact."""
     branch, view = layer.branches[0], views[layer.branches[0].source]
     held = act.drive == "current" and act.recurrent is None and len(layer.branches) == 1 and view.kind == BITS
+    held = held and view.windows is None
     if not held or not isinstance(branch.op, (Conv, Dense)) or not np.all(view.worth == 1):
         raise Unsupported(
             layer.name, "the fused engine has Cuba behind one Dense or Conv of spikes alone", "use engine='numpy'"
@@ -219,12 +216,16 @@ def _part(layer: Layer, branch: Branch, view: View, frame: Frame, dtype: np.dtyp
         what = f"a {op.kind} Pool" if isinstance(op, Pool) else f"a {type(op).__name__}"
         raise Unsupported(layer.name, f"the fused engine has no {what} here", "use engine='numpy'")
     if isinstance(op, (Pool, Scale)):
-        if view.kind == BITS or (view.kind == WINDOWS and isinstance(op, Scale)):
+        if view.kind == BITS and (view.windows is None or isinstance(op, Scale)):
             seen = windows(op, view.frame) if view.windows is None else view.windows
+            if seen.shape[1] > COUNTED:
+                raise Unsupported(
+                    layer.name, f"the fused engine has no windows of {seen.shape[1]} spikes here", "use engine='numpy'"
+                )
             factor = np.zeros(frame.channels, dtype)
             factor[: frame.shape[0]] = view.worth * getattr(op, "factor", 1.0) * _share(op)
             return Part(replace(view, windows=seen), dtype, None, factor)
         op = as_weights(op, view.frame)
-    most = 1 if view.kind == BITS else None if view.windows is None else view.windows.shape[1]
-    single = isinstance(op, Dense) and view.kind != WINDOWS
+    most = None if view.kind == VALUES else 1 if view.windows is None else view.windows.shape[1]
+    single = isinstance(op, Dense) and view.windows is None
     return Part(view, dtype, synapses(op, view.frame, frame, view.worth, single, most, dtype), single=single)

@@ -1,0 +1,114 @@
+"""The sum of the weight rows of active inputs, in registers, where most of a run's time goes; see `vectors`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+
+from .compiled import operation
+from .vectors import declared, load, pointer_to, splat
+
+_I32, _I64 = ir.IntType(32), ir.IntType(64)
+
+
+@operation
+def scatter(typing: Any, out: Any, targets: Any, to: Any, column: Any, weight: Any, at: Any, stride: Any, most: Any,
+            index: Any, factor: Any, n: Any, taps: Any, vectors: Any) -> Any:  # fmt: skip
+    """``out[targets[to + k] + column + l] += sum_j factor[j] weight[at + stride index[j] + k V L + l]``.
+
+    j runs over 0 ... n - 1 in order, k over the taps, l over V vectors of L lanes (64 bytes each of `out`). Sums stay in
+    registers. Floats: fused multiply-adds from 0. `factor` None: additions alone. Weights of 8 bits: `most` rows at a time
+    are added as bytes, which do not overflow with so few, and those sums to `out`, of 16 bits.
+    """
+    K, V, L = taps.literal_value, vectors.literal_value, 512 // out.dtype.bitwidth
+    i = types.int64
+    signature = types.void(out, targets, i, i, weight, i, i, i, index, factor, i, taps, vectors)
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        if weight.dtype.bitwidth == 8 and not isinstance(factor, types.NoneType):
+            return context.get_dummy_value()  # never asked for: only spikes have weights of 8 bits
+        element, sum_of = context.get_value_type(weight.dtype), context.get_value_type(out.dtype)
+        places, size = pointer_to(context, builder, index, args[8], _I64(0)), weight.dtype.bitwidth // 8
+        rows = pointer_to(context, builder, weight, args[4], args[5])
+        factors = None if isinstance(factor, types.NoneType) else pointer_to(context, builder, factor, args[9], _I64(0))
+        lanes = 64 // size
+        registers = -(-K * V * L // lanes)
+
+        def add(j: Any, sums: list[Any]) -> list[Any]:
+            row = builder.load(builder.gep(places, [j]))
+            row = builder.zext(row, _I64) if row.type.width < 64 else row
+            base = builder.gep(rows, [builder.mul(row, args[6])])
+            f = None if factors is None else splat(builder, builder.load(builder.gep(factors, [j])), lanes)
+            found = []
+            for r, s in enumerate(sums):
+                w = load(builder, builder.gep(base, [_I64(r * lanes)]), s.type, size)
+                found.append(_plus(builder, s, w, f))
+            return found
+
+        zero = [ir.Constant(ir.VectorType(element, lanes), None)] * registers
+        wide = [ir.Constant(ir.VectorType(sum_of, L), None)] * (K * V)
+        if size == 1:
+
+            def group(start: Any, sums: list[Any]) -> list[Any]:
+                left = builder.sub(args[10], start)
+                stop = builder.add(start, builder.select(builder.icmp_signed("<", left, args[7]), left, args[7]))
+                few = _loop(builder, start, stop, _I64(1), zero, add)
+                return [
+                    builder.add(s, builder.sext(_lanes(builder, few, k * L, L), s.type)) for k, s in enumerate(sums)
+                ]
+
+            totals = _loop(builder, _I64(0), args[10], args[7], wide, group)
+        else:
+            totals = _loop(builder, _I64(0), args[10], _I64(1), zero, add)
+        for k in range(K):
+            q = builder.load(pointer_to(context, builder, targets, args[1], builder.add(args[2], _I64(k))))
+            where = pointer_to(context, builder, out, args[0], builder.add(builder.sext(q, _I64), args[3]))
+            for v in range(V):
+                p = builder.bitcast(builder.gep(where, [_I64(v * L)]), wide[0].type.as_pointer())
+                old = builder.load(p, align=out.dtype.bitwidth // 8)
+                builder.store(_plus(builder, old, totals[k * V + v], None), p, align=out.dtype.bitwidth // 8)
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+def _loop(builder: Any, start: Any, stop: Any, step: Any, values: list[Any], body: Any) -> list[Any]:
+    """Carry `values` through ``body(j, values)`` for j = start, start + step, ... below `stop`; what they are then."""
+    before, loop, after = builder.block, builder.append_basic_block("rows"), builder.append_basic_block("added")
+    builder.cbranch(builder.icmp_signed("<", start, stop), loop, after)
+    builder.position_at_end(loop)
+    j = builder.phi(_I64)
+    carried = [builder.phi(v.type) for v in values]
+    found = body(j, carried)
+    following, last = builder.add(j, step), builder.block
+    for phi, first, then in zip((j, *carried), (start, *values), (following, *found), strict=True):
+        phi.add_incoming(first, before)
+        phi.add_incoming(then, last)
+    builder.cbranch(builder.icmp_signed("<", following, stop), loop, after)
+    builder.position_at_end(after)
+    results = [builder.phi(v.type) for v in values]
+    for phi, first, then in zip(results, values, found, strict=True):
+        phi.add_incoming(first, before)
+        phi.add_incoming(then, last)
+    return results
+
+
+def _plus(builder: Any, sums: Any, more: Any, factor: Any) -> Any:
+    """``sums + factor * more``; `factor` None for 1."""
+    if not isinstance(sums.type.element, ir.IntType):
+        if factor is None:
+            return builder.fadd(sums, more)
+        size = {"float": 32, "double": 64}[str(sums.type.element)]
+        name = f"llvm.fma.v{sums.type.count}f{size}"
+        fma = declared(builder.module, ir.FunctionType(sums.type, [sums.type] * 3), name)
+        return builder.call(fma, [more, factor, sums])
+    return builder.add(sums, more if factor is None else builder.mul(more, factor))
+
+
+def _lanes(builder: Any, vectors: list[Any], start: int, number: int) -> Any:
+    """Some lanes of vectors that lie one after the other."""
+    one, first = vectors[start // vectors[0].type.count], start % vectors[0].type.count
+    places = ir.Constant(ir.VectorType(_I32, number), [first + k for k in range(number)])
+    return builder.shuffle_vector(one, ir.Constant(one.type, ir.Undefined), places)
