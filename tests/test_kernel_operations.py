@@ -4,7 +4,7 @@ import numba
 import numpy as np
 import pytest
 
-from snnverify.kernels import vectors, vectors_bits, vectors_loihi
+from snnverify.kernels import vectors, vectors_bits, vectors_loihi, vectors_rows
 from snnverify.kernels.fused_synapse import BLOCKS, spread
 from snnverify.kernels.loihi import EDGE, toward_zero
 
@@ -14,7 +14,7 @@ RNG = np.random.default_rng(0)
 def compiled(text, **names):
     """A compiled function of what `text` says."""
     scope = {}
-    exec(text, vars(vectors) | vars(vectors_bits) | vars(vectors_loihi) | names, scope)
+    exec(text, vars(vectors) | vars(vectors_bits) | vars(vectors_loihi) | vars(vectors_rows) | names, scope)
     return numba.njit(scope["f"])
 
 
@@ -37,6 +37,33 @@ def test_append_lists_the_bits_that_are_set(lanes, kind, has, monkeypatch):
         assert index[5:n].tolist() == [65500 - 32 + b for b in range(lanes) if word >> b & 1]
         assert (index[:5] == 9999).all()
         assert (index[5 + lanes :] == 9999).all()
+
+
+@pytest.mark.parametrize("frames", [1, 4])
+def test_present_lists_what_is_not_0_in_all_frames(frames):
+    values = np.where(RNG.random(100) < 0.3, RNG.normal(size=100), 0).astype(np.float32)
+    index = np.full(30, 9999, np.uint16)
+    f = compiled(f"def f(index, values):\n    return present(index, 3, 7, values, 5, 21, {frames})")
+    n = f(index, values)
+    rows = np.stack([values[5 + 21 * k : 21 + 21 * k] for k in range(frames)])
+    assert index[3:n].tolist() == (7 + np.flatnonzero(rows.any(0))).tolist()
+    assert n > 3
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("frames", [1, 4])
+@pytest.mark.parametrize("vectors", [1, 4])
+def test_multiply_adds_a_matrix_times_some_frames(vectors, frames, dtype):
+    columns = vectors * 64 // np.dtype(dtype).itemsize
+    weight, values = RNG.integers(-9, 9, 5 + 8 * columns).astype(dtype), RNG.integers(-9, 9, 50).astype(dtype)
+    out, index = RNG.integers(-9, 9, 7 + 5 * 70).astype(dtype), np.array([99, 3, 0, 7], np.uint16)
+    expected, w = out.copy(), weight[5:].reshape(8, columns)
+    for f in range(frames):
+        expected[3 + 70 * f :][:columns] += values[2 + 9 * f + index[1:]] @ w[index[1:]]
+    text = "def f(out, values, weight, index):\n"
+    text += f"    multiply(out, 3, 70, values, 2, 9, weight, 5, index, 1, 3, {frames}, {vectors})"
+    compiled(text)(out, values, weight, index)
+    assert np.array_equal(out, expected)
 
 
 @pytest.mark.parametrize("lanes", [16, 64])
@@ -108,14 +135,17 @@ def test_rows_of_bytes_are_added_in_groups_that_do_not_overflow(most):
 )
 def test_turn_puts_channels_before_pixels(kinds):
     source = RNG.integers(0, 200, 900).astype(kinds[0])
-    f = compiled("def f(out, source, add):\n    turn(out, 3, 21, source, 2, 50, add)")
+    f = compiled("def f(out, source, add):\n    turn(out, 3, 21, source, 2, 50, add, 16)")
+    row = compiled("def f(out, source, add):\n    turn(out, 370, 0, source, 5, 0, add, 1)")
     for add in (True, False):
         out = RNG.integers(0, 99, 400).astype(kinds[1])
         expected = out.copy()
         for i in range(16):
             for j in range(16):
                 expected[3 + 21 * i + j] = source[2 + 50 * j + i] + (expected[3 + 21 * i + j] if add else 0)
+            expected[370 + i] = source[5 + i] + (expected[370 + i] if add else 0)
         f(out, source, add)
+        row(out, source, add)
         assert np.array_equal(out, expected)
 
 

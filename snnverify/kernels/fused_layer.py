@@ -16,10 +16,12 @@ from .fused_synapse import (
     add_windows,
     from_bits,
     from_values,
-    listed,
-    spread,
 )  # fmt: skip
 from .vectors import copy, drain, integrate
+from .vectors_bits import present
+from .vectors_rows import multiply
+
+GROUP = 64  # inputs of a matrix whose weights, for 64 outputs, stay in the first cache
 
 
 @inlined
@@ -48,19 +50,45 @@ def accumulate(
 
 
 @kernel
-def accumulate_matrix(source: Any, weights: Any, base: Any, frames: int, scratch: Any) -> None:
-    """`accumulate` for a Dense on numbers: some rows for all frames, then the next, for the matrix outgrows the cache.
+def accumulate_matrix(values: Any, size: int, pieces: Any, weight: Any, base: Any, frames: int, units: int, index: Any,
+                      found: Any) -> None:  # fmt: skip
+    """`accumulate` for a Dense on numbers [frames, size], a multiple of `GROUP`: some inputs for all frames, then the next.
 
-    `weights` has a range and a target for each frame: where it begins in base. An output gets its terms in groups of 16
-    inputs, summed in registers.
+    An output gets its terms in groups of `GROUP` inputs, summed in registers. Four frames share what they load, and inputs
+    that are 0 in all four are left out; 0 times a weight adds nothing, so that no bit depends on the other three.
+
+    Parameters
+    ----------
+    pieces : int64 array [pieces, 6]
+        As in `fused_synapse.spread`, of 4 vectors or 1.
+    index : uint16 array [(frames / 4 + 5) GROUP]
+    found : int64 array [frames / 4 + 4]
+        Room for the inputs of each four frames that count, and their numbers.
     """
-    _, _, values, size, _, _, _ = source
-    pieces, ranges, targets, weight = weights
-    index, factor, _, _ = scratch
-    for start in range(0, size, 16):
-        for f in range(frames):
-            n = listed(values, f * size + start, 16, start, index, factor)
-            spread(base, pieces, ranges, targets, weight, index, factor, n, f)
+    fours = frames // 4
+    for start in range(0, size, GROUP):
+        for f in range(fours + frames - 4 * fours):
+            n = f * GROUP
+            for k in range(0, GROUP, 16):
+                if f < fours:
+                    n = present(index, n, k, values, 4 * f * size + start + k, size, 4)
+                else:
+                    n = present(index, n, k, values, (3 * fours + f) * size + start + k, size, 1)
+            found[f] = n - f * GROUP
+        for i in range(len(pieces)):
+            block, _, column, begin, row, _ = pieces[i]
+            begin += start * row
+            for f in range(fours + frames - 4 * fours):
+                first = 4 * f if f < fours else 3 * fours + f
+                to, of, n = first * units + column, first * size + start, found[f]
+                if f < fours and block == 8:
+                    multiply(base, to, units, values, of, size, weight, begin, index, f * GROUP, n, 4, 4)
+                elif f < fours:
+                    multiply(base, to, units, values, of, size, weight, begin, index, f * GROUP, n, 4, 1)
+                elif block == 8:
+                    multiply(base, to, units, values, of, size, weight, begin, index, f * GROUP, n, 1, 4)
+                else:
+                    multiply(base, to, units, values, of, size, weight, begin, index, f * GROUP, n, 1, 1)
 
 
 @kernel

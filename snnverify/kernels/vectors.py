@@ -195,20 +195,23 @@ def put(typing: Any, v: Any, at: Any, to: Any, bits: Any) -> Any:
 
 
 @operation
-def turn(typing: Any, out: Any, at: Any, row: Any, source: Any, of: Any, column: Any, add: Any) -> Any:
-    """``out[at + i row + j] = source[of + j column + i]`` for i, j = 0 ... 15, converted; added where `add`."""
+def turn(typing: Any, out: Any, at: Any, row: Any, source: Any, of: Any, column: Any, add: Any, pixels: Any) -> Any:
+    """``out[at + i row + j] = source[of + j column + i]`` for i, j = 0 ... 15, converted; added where `add`.
+
+    `pixels` is 16, or 1: then ``out[at + i] = source[of + i]``.
+    """
     i = types.int64
-    signature = types.void(out, i, i, source, i, i, types.boolean)
+    signature = types.void(out, i, i, source, i, i, types.boolean, pixels)
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         to, begin = (pointer_to(context, builder, a, args[k], args[k + 1]) for a, k in ((out, 0), (source, 3)))
         found = []
-        for j in range(16):
+        for j in range(pixels.literal_value):
             p = builder.gep(begin, [builder.mul(args[5], _I64(j))])
             vector = ir.VectorType(context.get_value_type(source.dtype), 16)
             lanes = load(builder, p, vector, source.dtype.bitwidth // 8)
             found.append(converted(context, builder, lanes, source.dtype, out.dtype))
-        for _ in range(4):  # a perfect shuffle of rows and lanes, four times, turns 16 by 16
+        for _ in range(4 if len(found) == 16 else 0):  # a perfect shuffle of rows and lanes, four times, turns 16 by 16
             halves = zip(found[:8], found[8:], strict=True)
             found = [_interleaved(builder, a, b, start) for a, b in halves for start in (0, 8)]
         for k, lanes in enumerate(found):

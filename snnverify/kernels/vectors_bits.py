@@ -22,25 +22,48 @@ def append(typing: Any, index: Any, n: Any, first: Any, bits: Any, at: Any, lane
 
     Up to `lanes` entries from n on are overwritten.
     """
-    i, size, L = types.int64, index.dtype.bitwidth, lanes.literal_value
+    i, L = types.int64, lanes.literal_value
     signature = types.int64(index, i, i, bits, i, lanes)
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        at_once = 8 if not WIDE else 32 if BYTES and size == 16 else 16
         whole = load(builder, pointer_to(context, builder, bits, args[3], args[4]), ir.IntType(L), 1)
-        kind = ir.IntType(size)
-        first, n = builder.trunc(args[2], kind), args[1]
-        for begin in range(0, L, at_once):
-            number = min(at_once, L)
-            word = builder.trunc(builder.lshr(whole, ir.IntType(L)(begin)), ir.IntType(number)) if number < L else whole
-            found = _places(builder, word, kind)
-            found = builder.add(found, splat(builder, builder.add(first, kind(begin)), number))
-            p = pointer_to(context, builder, index, args[0], n)
-            builder.store(found, builder.bitcast(p, found.type.as_pointer()), align=size // 8)
-            n = builder.add(n, _bits_set(builder, word))
-        return n
+        return _listed(context, builder, index, args[:3], whole)
 
     return signature, codegen
+
+
+@operation
+def present(typing: Any, index: Any, n: Any, first: Any, values: Any, at: Any, stride: Any, frames: Any) -> Any:
+    """As `append` for those of 16 numbers ``values[at + f stride ...]`` that are not 0 in all of some frames f."""
+    i = types.int64
+    signature = types.int64(index, i, i, values, i, i, frames)
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        begin = pointer_to(context, builder, values, args[3], args[4])
+        vector = ir.VectorType(context.get_value_type(values.dtype), 16)
+        some = ir.Constant(ir.VectorType(ir.IntType(1), 16), None)
+        for f in range(frames.literal_value):
+            p = builder.gep(begin, [builder.mul(args[5], _I64(f))])
+            x = load(builder, p, vector, values.dtype.bitwidth // 8)
+            some = builder.or_(some, builder.fcmp_unordered("!=", x, ir.Constant(vector, None)))
+        return _listed(context, builder, index, args[:3], builder.bitcast(some, ir.IntType(16)))
+
+    return signature, codegen
+
+
+def _listed(context: Any, builder: Any, index: Any, to: Any, whole: Any) -> Any:
+    """Write the places of the bits of a word, plus ``to[2]``, to the array ``to[0]`` from ``to[1]`` on; where it ends."""
+    L, kind = whole.type.width, context.get_value_type(index.dtype)
+    at_once = min(L, 8 if not WIDE else 32 if BYTES and kind.width == 16 else 16)
+    first, n = builder.trunc(to[2], kind), to[1]
+    for begin in range(0, L, at_once):
+        word = builder.trunc(builder.lshr(whole, whole.type(begin)), ir.IntType(at_once)) if at_once < L else whole
+        found = _places(builder, word, kind)
+        found = builder.add(found, splat(builder, builder.add(first, kind(begin)), at_once))
+        p = pointer_to(context, builder, index, to[0], n)
+        builder.store(found, builder.bitcast(p, found.type.as_pointer()), align=kind.width // 8)
+        n = builder.add(n, _bits_set(builder, word))
+    return n
 
 
 def _places(builder: Any, word: Any, kind: Any) -> Any:

@@ -74,6 +74,46 @@ def scatter(typing: Any, out: Any, targets: Any, to: Any, column: Any, weight: A
     return signature, codegen
 
 
+@operation
+def multiply(typing: Any, out: Any, at: Any, unit: Any, values: Any, of: Any, size: Any, weight: Any, begin: Any, index: Any,
+             first: Any, n: Any, frames: Any, vectors: Any) -> Any:  # fmt: skip
+    """``out[at + f unit + l] += sum_k values[of + f size + k] weight[begin + k V L + l]``, f over some frames.
+
+    k runs over ``index[first ... first + n - 1]``. As `scatter`, but what each input hands on is read for several frames, which share the loads of its weights.
+    """
+    F, V, L = frames.literal_value, vectors.literal_value, 512 // out.dtype.bitwidth
+    i = types.int64
+    signature = types.void(out, i, i, values, i, i, weight, i, index, i, i, frames, vectors)
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        size, vector = out.dtype.bitwidth // 8, ir.VectorType(context.get_value_type(out.dtype), L)
+        to, given, rows = (
+            pointer_to(context, builder, a, args[k], args[k + 1]) for a, k in ((out, 0), (values, 3), (weight, 6))
+        )
+        places = pointer_to(context, builder, index, args[8], args[9])
+
+        def add(j: Any, sums: list[Any]) -> list[Any]:
+            k = builder.zext(builder.load(builder.gep(places, [j])), _I64)
+            base = builder.gep(rows, [builder.mul(k, _I64(V * L))])
+            w = [load(builder, builder.gep(base, [_I64(v * L)]), vector, size) for v in range(V)]
+            found = []
+            for f in range(F):
+                x = builder.load(builder.gep(given, [builder.add(k, builder.mul(args[5], _I64(f)))]))
+                x = splat(builder, x, L)
+                found += [_plus(builder, sums[f * V + v], w[v], x) for v in range(V)]
+            return found
+
+        totals = _loop(builder, _I64(0), args[10], _I64(1), [ir.Constant(vector, None)] * (F * V), add)
+        for r, total in enumerate(totals):
+            f, v = divmod(r, V)
+            where = builder.gep(to, [builder.add(builder.mul(args[2], _I64(f)), _I64(v * L))])
+            p = builder.bitcast(where, vector.as_pointer())
+            builder.store(builder.fadd(builder.load(p, align=size), total), p, align=size)
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
 def _loop(builder: Any, start: Any, stop: Any, step: Any, values: list[Any], body: Any) -> list[Any]:
     """Carry `values` through ``body(j, values)`` for j = start, start + step, ... below `stop`; what they are then."""
     before, loop, after = builder.block, builder.append_basic_block("rows"), builder.append_basic_block("added")

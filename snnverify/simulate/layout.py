@@ -166,7 +166,8 @@ def synapses(op: Op, source: Frame, out: Frame, worth: Array, single: bool, most
     kind = np.int8 if scaled is not None and limit >= AS_BYTES else sums
     padded = np.zeros((*weight.shape[:2], out.channels), kind)
     padded[:, :, : weight.shape[2]] = found
-    pieces, ranges, flat = _pieces(padded, groups, LINE // sums.itemsize, limit)
+    widths = (4, 1) if single and most is None else tuple(sorted({v for _, v in BLOCKS}, reverse=True))
+    pieces, ranges, flat = _pieces(padded, groups, widths, LINE // sums.itemsize, limit)
     return Synapses(pieces, ranges[group_of], np.ascontiguousarray(targets, np.int32), flat, rows, out.channels, sums,
                     dtype.type(scale))  # fmt: skip
 
@@ -224,10 +225,12 @@ def _in_16_bits(weight: Array, most: int) -> tuple[Array | None, float]:
     return None, 1.0
 
 
-def _pieces(weight: Array, groups: list[tuple[int, int]], lanes: int, limit: int) -> tuple[Array, Array, Array]:
+def _pieces(
+    weight: Array, groups: list[tuple[int, int]], widths: tuple[int, ...], lanes: int, limit: int
+) -> tuple[Array, Array, Array]:
     """Cut weights [in, taps, out] into the blocks that the kernel adds: pieces, the range of each group's, flat weights.
 
-    `lanes` of a vector of sums; at most `limit` rows are added as bytes.
+    A block has some of `widths` in vectors of `lanes` sums; at most `limit` rows are added as bytes.
     """
     pieces: list[tuple[int, ...]] = []
     ranges, parts, size = [], [], 0
@@ -236,7 +239,7 @@ def _pieces(weight: Array, groups: list[tuple[int, int]], lanes: int, limit: int
         begin = len(pieces)
         for tap, taps in _cut(number, [5] if number % 5 == 0 else sorted({k for k, _ in BLOCKS}, reverse=True)):
             for vector, width in _cut(
-                -(-weight.shape[2] // lanes), [v for k, v in BLOCKS if k == taps and k * v <= REGISTERS]
+                -(-weight.shape[2] // lanes), [v for k, v in BLOCKS if k == taps and v in widths and k * v <= REGISTERS]
             ):
                 part = weight[:, first + tap : first + tap + taps, vector * lanes : (vector + width) * lanes]
                 rows = part.reshape(len(part), -1)

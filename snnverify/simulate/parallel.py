@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from functools import lru_cache
@@ -14,18 +15,44 @@ def cores() -> int:
 
 
 def each(work: Callable[[slice], slice], parts: Sequence[slice], threads: int) -> Iterator[slice]:
-    """Work on the parts, in threads; yield each that is done, in order."""
-    if min(threads, len(parts)) == 1:
-        yield from map(work, parts)
-        return
-    waiting = [_pool(threads).submit(work, part) for part in parts]
+    """Work on the parts, in this thread and in others; yield each that is done. Of several errors, the first part's."""
+    left, done = deque(enumerate(parts)), deque[slice]()
+    errors: dict[int, BaseException] = {}
+
+    def next_part() -> bool:
+        try:
+            number, part = left.popleft()
+        except IndexError:
+            return False
+        try:
+            done.append(work(part))
+        except Exception as e:
+            errors[number] = e
+            left.clear()
+        return True
+
+    def help_out() -> None:
+        while next_part():
+            pass
+
+    helpers = min(threads, len(parts)) - 1
+    waiting = [
+        _pool(threads).submit(help_out) for _ in range(helpers)
+    ]  # handing the work over takes time: one stays here
     try:
+        while next_part():
+            while done:
+                yield done.popleft()
         for future in waiting:
-            yield future.result()
+            future.result()
+            yield from done
+            done.clear()
+        yield from done
     finally:  # Ctrl-C waits for the parts at work, not for the others
-        for future in waiting:
-            future.cancel()
+        left.clear()
         wait(waiting)
+    if errors:
+        raise errors[min(errors)]
 
 
 @lru_cache(maxsize=1)

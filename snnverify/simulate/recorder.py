@@ -72,6 +72,8 @@ class Recorder:
         fans = _fan_outs(self.network)
         events: dict[str, dict[str, int]] = {}
         emitted = dict(self.counts)  # spikes that a layer hands on, [N, *shape]
+        most = {v.name: self.case.steps * getattr(v.act, "max_spikes", 1) for v in self.network.spiking}
+        totals = {name: _total(counts, most[name] or 2**31) for name, counts in emitted.items()}
         for layer in self.network.layers:
             counts, first = self.counts.get(layer.name), layer.branches[0]
             operations = sum(
@@ -80,14 +82,16 @@ class Recorder:
                 if b.source in emitted
             )
             if isinstance(layer.act, Cuba) and layer.act.recurrent is not None:
-                operations += int((counts.sum(0, dtype=np.int64) * np.count_nonzero(layer.act.recurrent, axis=0)).sum())  # type: ignore[union-attr]
+                operations += int((totals[layer.name] * np.count_nonzero(layer.act.recurrent, axis=0)).sum())
             passes = counts is None and len(layer.branches) == 1 and first.source in emitted
             if passes and isinstance(first.op, Flatten):
                 emitted[layer.name], operations = apply(first.op, emitted[first.source]), 0  # it renames spikes
             elif passes and gated(first):  # as many as the unit with the most
                 emitted[layer.name] = apply(first.op, emitted[first.source].astype(float)).astype(np.int64)
+            if layer.name in emitted and counts is None:
+                totals[layer.name] = _total(emitted[layer.name], 2**31)
             events[layer.name] = {
-                "spikes": 0 if counts is None else int(counts.sum(dtype=np.int64)),
+                "spikes": 0 if counts is None else int(totals[layer.name].sum()),
                 "neuron_updates": 0 if counts is None else self.case.steps * counts.size,
                 "synaptic_operations": operations,
             }
@@ -104,3 +108,9 @@ class Recorder:
 def _fan_outs(network: Network) -> Mapping[str, Sequence[Array]]:
     """Fan-out of the source of every branch of every layer: dearer than a run, and asked for after each."""
     return {v.name: [fan_out(b.op, network.shapes[b.source]) for b in v.branches] for v in network.layers}
+
+
+def _total(counts: Array, most: int) -> Array:
+    """Spikes [N, *shape], at most `most` each, added up over the samples, int64; as int32 where that holds them: faster."""
+    total: Array = np.add.reduce(counts, 0, np.int32 if len(counts) * most < 2**31 else np.int64)
+    return total.astype(np.int64)
