@@ -17,7 +17,7 @@ from .fused_synapse import (
     from_bits,
     from_values,
 )  # fmt: skip
-from .vectors import copy, drain, integrate
+from .vectors import copy, drain, fire, integrate
 from .vectors_bits import present
 from .vectors_rows import multiply
 
@@ -25,11 +25,11 @@ GROUP = 64  # inputs of a matrix whose weights, for 64 outputs, stay in the firs
 
 
 @inlined
-def currents(kind: int, bits: Any, values: Any, at: int, width: int, rows: int, windows: Any, out: Any, pieces: Any,
-             ranges: Any, targets: Any, weight: Any, index: Any, factor: Any) -> None:  # fmt: skip
+def currents(kind: int, bits: Any, values: Any, at: int, width: int, rows: int, nothing: int, windows: Any, out: Any,
+             pieces: Any, ranges: Any, targets: Any, weight: Any, index: Any, factor: Any) -> None:  # fmt: skip
     """Add, to `out`, the currents of one branch in one step of one sample, whose bytes or numbers begin at `at`."""
     if kind == BITS:
-        from_bits(bits, at, width, rows, windows, out, pieces, ranges, targets, weight, index)
+        from_bits(bits, at, width, rows, nothing, windows, out, pieces, ranges, targets, weight, index)
     elif kind == VALUES:
         from_values(values, at, width, rows, out, pieces, ranges, targets, weight, index, factor)
 
@@ -39,11 +39,11 @@ def accumulate(
     source: Any, weights: Any, scale: Any, out: Any, base: Any, frames: int, units: int, scratch: Any
 ) -> None:
     """Add the currents of one branch, times `scale`, to base [frames, units]."""
-    kind, bits, values, size, width, rows, windows = source
+    kind, bits, values, size, width, rows, nothing, windows = source
     pieces, ranges, targets, weight = weights
     index, factor, _, _ = scratch
     for f in range(frames):
-        currents(kind, bits, values, f * size, width, rows, windows, out, pieces, ranges, targets, weight, index,
+        currents(kind, bits, values, f * size, width, rows, nothing, windows, out, pieces, ranges, targets, weight, index,
                  factor)  # fmt: skip
         for u in range(0, units, 64):
             drain(base, f * units + u, base, f * units + u, out, u, scale)
@@ -94,7 +94,7 @@ def accumulate_matrix(values: Any, size: int, pieces: Any, weight: Any, base: An
 @kernel
 def accumulate_windows(source: Any, factor: Any, base: Any, frames: int, units: int, scratch: Any) -> None:
     """Add the spikes in windows, times a factor per channel, to base [frames, units]: skips, and pooling into neurons."""
-    _, bits, _, size, width, _, windows = source
+    _, bits, _, size, width, _, _, windows = source
     counts, active = scratch
     for f in range(frames):
         add_windows(bits, f * size, width, windows, factor, base, f * units, counts, active)
@@ -102,12 +102,12 @@ def accumulate_windows(source: Any, factor: Any, base: Any, frames: int, units: 
 
 @kernel
 def spiking(source: Any, weights: Any, scale: Any, out: Any, skip: Any, base: Any, strides: Any, neuron: Any, state: Any,
-            bits: Any, steps: int, keep: Any, scratch: Any) -> None:  # fmt: skip
-    """Run a layer of neurons.
+            bits: Any, units: int, steps: int, keep: Any, scratch: Any) -> None:  # fmt: skip
+    """Run a layer of U neurons.
 
     Parameters
     ----------
-    source : (kind, bits, values, size of a frame, bytes of a pixel, weight rows of a pixel, windows)
+    source : (kind, bits, values, size of a frame, bytes of a pixel, weight rows of a pixel, a row of zeros, windows)
         Flat; frames of a sample lie together.
     weights : (pieces, ranges, targets, weight)
     scale : float
@@ -117,70 +117,86 @@ def spiking(source: Any, weights: Any, scale: Any, out: Any, skip: Any, base: An
     skip : (source, factor, room)
         Spikes that act on the unit in their place, a factor per channel (empty: no skip), and room for a frame.
     base, strides : array, (of samples, of steps)
-        What every unit gets beside these.
+        What every unit gets beside these; less than U entries are repeated.
     neuron : (flags, numbers, theta)
+        Thresholds are repeated.
     state : (v [N, U], synaptic currents, last bits [N, U / 64], x [64]), flat
     bits : uint64 array [N, T, U / 64], flat
         Filled.
-    steps : int
+    units, steps : int
     keep : (v, v_peak), each [N, T, U], flat, or empty
     scratch : (index, factor, counts, active)
     """
-    kind, sent, values, size, width, rows, windows = source
+    kind, sent, values, size, width, rows, nothing, windows = source
     pieces, ranges, targets, weight = weights
     index, factor, counts, active = scratch
-    (_, leaps, _, stride, bytes_, _, places), worth, room = skip
+    (_, leaps, _, stride, bytes_, _, _, places), worth, room = skip
     flags, numbers, theta = neuron
     v, more, last, x = state
     after, peak = keep
-    U = len(theta)
+    U, period, whole = units, len(theta), len(base) >= units
     W, extra = U // 64, len(more) // max(len(v), 1)
+    simple = plain(flags) and not len(after)
     for n in range(len(v) // U):
         for t in range(steps):
             f = n * steps + t
-            currents(kind, sent, values, f * size, width, rows, windows, out, pieces, ranges, targets, weight, index,
-                     factor)  # fmt: skip
+            currents(kind, sent, values, f * size, width, rows, nothing, windows, out, pieces, ranges, targets, weight,
+                     index, factor)  # fmt: skip
             b = n * strides[0] + t * strides[1]
             if len(worth):
+                k = 0
                 for w in range(W):
-                    copy(room, 64 * w, base, b + 64 * w)
+                    copy(room, 64 * w, base, b + (64 * w if whole else k))
+                    k = k + 64 if k + 64 < period else 0
                 add_windows(leaps, f * stride, bytes_, places, worth, room, 0, counts, active)
+            k = 0
             for w in range(W):
-                if len(worth):
-                    drain(x, 0, room, 64 * w, out, 64 * w, scale)
+                o = n * U + 64 * w
+                if simple:
+                    given, at = (room, 64 * w) if len(worth) else (base, b + (64 * w if whole else k))
+                    if flags[STRICT]:
+                        word = fire(v, o, given, at, out, 64 * w, scale, theta, k, True)
+                    else:
+                        word = fire(v, o, given, at, out, 64 * w, scale, theta, k, False)
                 else:
-                    drain(x, 0, base, b + 64 * w, out, 64 * w, scale)
-                word = step(flags, numbers, theta, 64 * w, x, 0, v, n * U + 64 * w, more, extra * (n * U + 64 * w),
-                            last[n * W + w], peak, f * U + 64 * w)  # fmt: skip
+                    if len(worth):
+                        drain(x, 0, room, 64 * w, out, 64 * w, scale)
+                    else:
+                        drain(x, 0, base, b + (64 * w if whole else k), out, 64 * w, scale)
+                    word = step(
+                        flags, numbers, theta, k, x, 0, v, o, more, extra * o, last[n * W + w], peak, f * U + 64 * w
+                    )
                 bits[f * W + w] = last[n * W + w] = word
+                k = k + 64 if k + 64 < period else 0
             if len(after):
                 for w in range(W):
                     copy(after, f * U + 64 * w, v, n * U + 64 * w)
 
 
 @kernel
-def driven(base: Any, strides: Any, neuron: Any, state: Any, bits: Any, steps: int, keep: Any) -> None:
+def driven(base: Any, strides: Any, neuron: Any, state: Any, bits: Any, units: int, steps: int, keep: Any) -> None:
     """Run a layer of neurons on `base` alone: all steps of 64 units, then the next; as `spiking`."""
     flags, numbers, theta = neuron
     v, more, last, x = state
     after, peak = keep
-    U = len(theta)
+    U, period, whole = units, len(theta), len(base) >= units
     W, extra = U // 64, len(more) // max(len(v), 1)
     constant = plain(flags) and strides[1] == 0 and not len(after)
     for n in range(len(v) // U):
         for w in range(W):
             o, word = n * U + 64 * w, last[n * W + w]
-            b, f = n * strides[0] + 64 * w, n * steps
+            k = 64 * w % period
+            b, f = n * strides[0] + (64 * w if whole else k), n * steps
             if constant:
                 if flags[STRICT]:
-                    integrate(v, o, base, b, theta, 64 * w, bits, f * W + w, W, steps, True)
+                    integrate(v, o, base, b, theta, k, bits, f * W + w, W, steps, True)
                 else:
-                    integrate(v, o, base, b, theta, 64 * w, bits, f * W + w, W, steps, False)
+                    integrate(v, o, base, b, theta, k, bits, f * W + w, W, steps, False)
                 continue
             for t in range(steps):
                 copy(x, 0, base, b + t * strides[1])
                 at = (f + t) * U + 64 * w
-                word = step(flags, numbers, theta, 64 * w, x, 0, v, o, more, extra * o, word, peak, at)
+                word = step(flags, numbers, theta, k, x, 0, v, o, more, extra * o, word, peak, at)
                 bits[(f + t) * W + w] = word
                 if len(after):
                     copy(after, at, v, o)

@@ -48,7 +48,7 @@ def spiking(source: Any, weights: Any, out: Any, numbers: Any, units: Any, state
     int
         0, or where a state left 24 bits and that is refused: 2 t + 2 for u in step t, 2 t + 3 for v.
     """
-    _, sent, _, size, width, rows, windows = source
+    _, sent, _, size, width, rows, zeros, windows = source
     pieces, ranges, targets, weight = weights
     index, x, nothing = scratch
     right, left = max(-numbers[SHIFT], 0), 6 + max(numbers[SHIFT], 0)
@@ -62,7 +62,7 @@ def spiking(source: Any, weights: Any, out: Any, numbers: Any, units: Any, state
             if numbers[INTERVAL] and (first + t - numbers[OFFSET]) % numbers[INTERVAL] == 0:
                 for j in range(U):
                     u[j] = v[j] = 0
-            from_bits(sent, f * size, width, rows, windows, out, pieces, ranges, targets, weight, index)
+            from_bits(sent, f * size, width, rows, zeros, windows, out, pieces, ranges, targets, weight, index)
             late_u = late_v = np.uint64(0)
             for w in range(U // 64):
                 a, f_at = 64 * w, f * U + 64 * w

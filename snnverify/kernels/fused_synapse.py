@@ -12,7 +12,7 @@ from typing import Any
 from .compiled import inlined, kernel
 from .vectors import weigh
 from .vectors_bits import append, tally
-from .vectors_rows import scatter
+from .vectors_rows import AT_ONCE, scatter
 
 BITS, VALUES = range(2)  # what a source is: spikes, whose pixels may be summed over windows, or numbers
 # taps x vectors that `spread` can add
@@ -68,11 +68,11 @@ def spread(
 
 
 @kernel
-def from_bits(bits: Any, at: int, width: int, rows: int, windows: Any, out: Any, pieces: Any, ranges: Any, targets: Any,
-              weight: Any, index: Any) -> None:  # fmt: skip
+def from_bits(bits: Any, at: int, width: int, rows: int, nothing: int, windows: Any, out: Any, pieces: Any, ranges: Any,
+              targets: Any, weight: Any, index: Any) -> None:  # fmt: skip
     """Currents of spikes, bits of `width` bytes a pixel; those of windows of pixels [P, M] (-1: outside) are added up.
 
-    The weight rows of a pixel begin `rows` after those of the one before.
+    The weight rows of a pixel begin `rows` after those of the one before; row `nothing` is one of zeros.
     """
     P, M = windows.shape
     for p in range(P):
@@ -86,6 +86,9 @@ def from_bits(bits: Any, at: int, width: int, rows: int, windows: Any, out: Any,
                     for b in range(0, width, 4):
                         n = append(index, n, p * rows + 8 * b, bits, at + q * width + b, 32)
         if n:
+            for j in range(n, n + AT_ONCE):
+                index[j] = nothing
+            n = (n + AT_ONCE - 1) // AT_ONCE * AT_ONCE
             spread(out, pieces, ranges, targets, weight, index, None, n, p)
 
 
@@ -98,7 +101,9 @@ def listed(values: Any, at: int, number: int, row: int, index: Any, factor: Any)
         index[n] = row + c
         factor[n] = x
         n += x != 0
-    return n
+    for j in range(n, n + AT_ONCE):
+        index[j], factor[j] = row, 0
+    return (n + AT_ONCE - 1) // AT_ONCE * AT_ONCE
 
 
 @kernel

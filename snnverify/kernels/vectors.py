@@ -85,12 +85,9 @@ def drain(typing: Any, x: Any, at: Any, base: Any, of: Any, sums: Any, u: Any, s
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         to, vector, _ = word_of(context, builder, x, args[0], args[1])
         _, _, y = word_of(context, builder, base, args[2], args[3])
-        room, kind, found = word_of(context, builder, sums, args[4], args[5])
-        if isinstance(sums.dtype, types.Integer):
-            found = builder.sitofp(found, vector)
+        found = _taken(context, builder, sums, args[4], args[5], vector)
         found = builder.fmul(found, splat(builder, args[6], 64))
         builder.store(builder.fadd(y, found), to, align=x.dtype.bitwidth // 8)
-        builder.store(ir.Constant(kind, None), room, align=sums.dtype.bitwidth // 8)
         return context.get_dummy_value()
 
     return signature, codegen
@@ -147,6 +144,36 @@ def integrate(typing: Any, v: Any, at: Any, x: Any, of: Any, theta: Any, u: Any,
         return context.get_dummy_value()
 
     return signature, codegen
+
+
+@operation
+def fire(
+    typing: Any, v: Any, at: Any, base: Any, of: Any, sums: Any, u: Any, scale: Any, theta: Any, k: Any, strict: Any
+) -> Any:
+    """A step of 64 IF neurons with soft reset, in registers: `drain`, `plus`, `over`, `lower`; bits of those that fire."""
+    i = types.int64
+    signature = types.uint64(v, i, base, i, sums, i, scale, theta, i, strict)
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        pointer, vector, old = word_of(context, builder, v, args[0], args[1])
+        _, _, given = word_of(context, builder, base, args[2], args[3])
+        _, _, limit = word_of(context, builder, theta, args[7], args[8])
+        found = _taken(context, builder, sums, args[4], args[5], vector)
+        current = builder.fadd(given, builder.fmul(found, splat(builder, args[6], 64)))
+        raised = builder.fadd(old, current)
+        fires = builder.fcmp_ordered(">" if strict.literal_value else ">=", raised, limit)
+        left = builder.select(fires, builder.fsub(raised, limit), raised)
+        builder.store(left, pointer, align=v.dtype.bitwidth // 8)
+        return builder.bitcast(fires, _I64)
+
+    return signature, codegen
+
+
+def _taken(context: Any, builder: Any, sums: Any, value: Any, at: Any, vector: Any) -> Any:
+    """64 sums as floats; what held them holds zeros."""
+    room, kind, found = word_of(context, builder, sums, value, at)
+    builder.store(ir.Constant(kind, None), room, align=sums.dtype.bitwidth // 8)
+    return builder.sitofp(found, vector) if isinstance(sums.dtype, types.Integer) else found
 
 
 @operation

@@ -16,11 +16,11 @@ import numpy as np
 
 from ..kernels.fused_synapse import BLOCKS
 from ..kernels.vectors import WIDE
+from ..kernels.vectors_rows import AT_ONCE
 from ..network import Array, Conv, Dense, Op, Pool, Scale, Shape
 
 LINE = 64  # bytes of a cache line and of a vector
 EXACT_IN_16 = 2**15 - 1
-AS_BYTES = 4  # rows that must fit into bytes together for weights of 8 bits to pay
 REGISTERS = 18 if WIDE else 9  # vectors of 64 bytes that a block may keep in registers
 
 
@@ -45,13 +45,19 @@ class Frame:
         """Entries of a frame."""
         return -(-self.pixels * self.channels // 64) * 64
 
-    def of(self, value: Array | float, rest: float, dtype: Any) -> Array:
-        """Frame of a parameter of shape () or (C,); `rest` where it pads."""
-        frame = aligned((self.units,), dtype)
+    def of(self, value: Array | float, rest: float, dtype: Any, pixels: int | None = None) -> Array:
+        """Frame of a parameter of shape () or (C,); `rest` where it pads; or some of its pixels."""
+        pixels = self.pixels if pixels is None else pixels
+        frame = aligned((-(-pixels * self.channels // 64) * 64,), dtype)
         frame[:] = rest
-        body = frame[: self.pixels * self.channels].reshape(self.pixels, self.channels)
+        body = frame[: pixels * self.channels].reshape(pixels, self.channels)
         body[:, : self.shape[0]] = value
         return frame
+
+    def pattern(self, value: Array | float, rest: float, dtype: Any) -> Array:
+        """The pixels of `of` that repeat, whole words: a frame of a big layer takes room in the caches for nothing."""
+        pixels = math.lcm(self.channels, 64) // self.channels
+        return self.of(value, rest, dtype, None if self.pixels % pixels else pixels)
 
 
 @dataclass(frozen=True)
@@ -63,6 +69,8 @@ class Synapses:
     pieces, ranges, targets, weight : arrays
     rows : int
         Weight rows between one pixel of the source and the next.
+    nothing : int
+        A row of zeros, the last.
     channels : int
         Of an output's pixel.
     sums : dtype
@@ -76,6 +84,7 @@ class Synapses:
     targets: Array
     weight: Array
     rows: int
+    nothing: int
     channels: int
     sums: np.dtype[Any]
     scale: Any
@@ -162,14 +171,14 @@ def synapses(op: Op, source: Frame, out: Frame, worth: Array, single: bool, most
     scaled, scale = _in_16_bits(weight, most or 1) if narrow else (None, 1.0)
     found = weight if scaled is None else scaled
     sums = dtype if scaled is None else np.dtype(np.int16)
-    limit = 127 // max(int(np.abs(found).max(initial=0)), 1)
-    kind = np.int8 if scaled is not None and limit >= AS_BYTES else sums
-    padded = np.zeros((*weight.shape[:2], out.channels), kind)
-    padded[:, :, : weight.shape[2]] = found
+    limit = 127 // max(int(np.abs(found).max(initial=0)), 1) // AT_ONCE * AT_ONCE
+    kind = np.int8 if scaled is not None and limit else sums
+    padded = np.zeros((len(weight) + 1, weight.shape[1], out.channels), kind)
+    padded[:-1, :, : weight.shape[2]] = found
     widths = (4, 1) if single and most is None else tuple(sorted({v for _, v in BLOCKS}, reverse=True))
     pieces, ranges, flat = _pieces(padded, groups, widths, LINE // sums.itemsize, limit)
-    return Synapses(pieces, ranges[group_of], np.ascontiguousarray(targets, np.int32), flat, rows, out.channels, sums,
-                    dtype.type(scale))  # fmt: skip
+    targets = np.ascontiguousarray(targets, np.int32)
+    return Synapses(pieces, ranges[group_of], targets, flat, rows, len(weight), out.channels, sums, dtype.type(scale))
 
 
 def _expanded(op: Conv) -> Array:

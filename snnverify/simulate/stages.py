@@ -69,7 +69,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Stage:
-    """A layer that is computed: its biases as a frame, its branches, its neurons (None where it is analog).
+    """A layer that is computed: its biases as a frame's pattern, its branches, its neurons (None where it is analog).
 
     Of the branches that vary, the last synapses act in the step in which their neurons do, and one skip does with them; the
     others are added up before.
@@ -163,11 +163,12 @@ def _stage(layer: Layer, frame: Frame, views: dict[str, View], dtype: np.dtype[A
     constant, varying = (tuple(p for p in parts if p.view.varies == varies) for varies in (False, True))
     kind, worth, neuron, v_init, currents = VALUES, np.ones(frame.shape[0]), None, frame.of(0.0, 0.0, dtype), 0
     if act is not None:
-        neuron = (*settings(act, dtype), frame.of(act.theta, np.inf, dtype))
+        neuron = (*settings(act, dtype), frame.pattern(act.theta, np.inf, dtype))
         kind, worth = BITS, worth * act.amplitude
         v_init = frame.of(act.v_init, 0.0, dtype)
         currents = 2 if act.syn_decay is not None or act.delay else 0
-    stage = Stage(layer.name, frame, frame.of(bias, 0.0, dtype), constant, *_roles(varying, act is not None), neuron, worth,
+    bias = frame.pattern(bias, 0.0, dtype)
+    stage = Stage(layer.name, frame, bias, constant, *_roles(varying, act is not None), neuron, worth,
                   v_init, currents)  # fmt: skip
     return stage, View(layer.name, kind, frame, frame, worth, act is not None or bool(varying))
 

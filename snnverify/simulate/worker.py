@@ -132,22 +132,18 @@ class Worker:
         )
         if stage.cuba is not None:
             return _Ready([], [], kept)
-        base = self.room(stage.name, "constant", (n if stage.constant else 1, 1, units), dtype)
-        once: Calls = [partial(np.copyto, base, stage.bias), *self.accumulate(stage.constant, base)]
-        each: Calls = []
-        if stage.others:
-            whole = self.room(stage.name, "base", (n, steps, units), dtype)
-            each = [partial(np.copyto, whole, base), *self.accumulate(stage.others, whole)]
-            base = whole
+        base, strides, once, each = stage.bias, (0, 0), Calls(), Calls()
+        for parts, length, calls in ((stage.constant, 1, once), (stage.others, steps, each)):
+            if parts or (stage.neuron is None and calls is once):
+                more = self.room(stage.name, f"base {length}", (n, length, units), dtype)
+                calls += [partial(_repeat, base, more), *self.accumulate(parts, more)]
+                base, strides = more, (units * length, units * (length > 1))
         if stage.neuron is None:
-            self.held[stage.name] = base if len(base) == n else self.room(stage.name, "values", (n, 1, units), dtype)
-            if len(base) != n:
-                once.append(partial(np.copyto, self.held[stage.name], base))
+            self.held[stage.name] = base
             return _Ready(once, each, kept)
         bits = self.room(stage.name, "bits", (n, steps, units // 64), np.uint64)
         self.held[stage.name] = bits.view(np.uint8)
-        strides = (units * base.shape[1] * (len(base) > 1), units * (base.shape[1] > 1))
-        flat = (base.reshape(-1), strides, stage.neuron, state, bits.reshape(-1), steps,
+        flat = (base.reshape(-1), strides, stage.neuron, state, bits.reshape(-1), units, steps,
                 tuple(k.reshape(-1) for k in kept))  # fmt: skip
         if stage.last is None:
             each.append(partial(kernel.driven, *flat))
@@ -217,8 +213,9 @@ class Worker:
         bits, values = (NO_BITS, data) if view.kind == VALUES else (data, np.zeros(0, part.dtype))
         pixels = 1 if part.single else view.stored.pixels
         windows = np.arange(pixels, dtype=np.int32)[:, None] if view.windows is None else view.windows
-        rows = 0 if part.synapses is None else part.synapses.rows
-        return view.kind, bits.reshape(-1), values.reshape(-1), data.shape[2], part.channels // 8, rows, windows
+        rows, nothing = (0, 0) if part.synapses is None else (part.synapses.rows, part.synapses.nothing)
+        size, width = data.shape[2], part.channels // 8
+        return view.kind, bits.reshape(-1), values.reshape(-1), size, width, rows, nothing, windows
 
     def first(self, frames: Array, t: int, frame: Frame, into: Array) -> None:
         """Write step t of frames [n, T, units] with the channel first."""
@@ -275,6 +272,14 @@ def borrowed(plan: tuple[Stage, ...]) -> Worker:
 def give_back(worker: Worker) -> None:
     """Keep a worker, and its memory, for the next run; at most four of them."""
     _idle.append(worker)
+
+
+def _repeat(pattern: Array, frames: Array) -> None:
+    """Write a pattern of a frame, or one of [n, 1, units], to frames [n, T, units]."""
+    if pattern.ndim == 1:
+        frames.reshape(-1, len(pattern))[:] = pattern
+    else:
+        frames[:] = pattern
 
 
 def _handed_on(act: Cuba, frame: Frame, bits: Array, steps: int, state: State) -> Array:
