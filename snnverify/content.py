@@ -30,7 +30,8 @@ def frozen(array: npt.ArrayLike, dtype: npt.DTypeLike | None = None) -> Array:
     """Return an owned, C-contiguous, read-only copy (or the array itself where it is one already)."""
     a = np.asarray(array, dtype=dtype)
     owner = a.base if isinstance(a.base, np.ndarray) else a  # a view of what is frozen is frozen
-    if a.flags.writeable or owner.flags.writeable or owner.base is not None or not a.flags.c_contiguous:
+    owned = owner.base is None or getattr(owner.base, "lasting", False)
+    if a.flags.writeable or owner.flags.writeable or not owned or not a.flags.c_contiguous:
         a = np.array(a, order="C", copy=True)
         a.setflags(write=False)
     return a

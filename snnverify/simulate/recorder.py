@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 
@@ -13,18 +11,8 @@ from .. import __version__
 from ..activation import Cuba, Integer, SigmaDelta
 from ..network import Array, Flatten, Network, gated
 from ..trace import Case, Provenance, Record, Trace
+from .memory import arrays
 from .operations import apply, fan_out
-
-
-def _zeros(shapes: dict[str, tuple[int, ...]], kinds: dict[str, Any]) -> dict[str, Array]:
-    """Arrays of zeros in one block, whose pages are large: many small pages cost as much as a run."""
-    starts = np.cumsum([0, *(-(-math.prod(s) * np.dtype(kinds[k]).itemsize // 64) * 64 for k, s in shapes.items())])
-    block = np.zeros(starts[-1], np.uint8)
-    found = {}
-    for (name, shape), start in zip(shapes.items(), starts, strict=False):
-        size = math.prod(shape) * np.dtype(kinds[name]).itemsize
-        found[name] = block[start : start + size].view(kinds[name]).reshape(shape)
-    return found
 
 
 class Recorder:
@@ -38,10 +26,11 @@ class Recorder:
         kinds = {layer.name: np.int64 if isinstance(layer.act, Integer) else potential for layer in network.spiking}
         self.readout = np.zeros((len(marks), samples, *shapes[network.output.name]))
         once = {k: (samples, *shapes[k]) for k in names}
-        self.counts = _zeros(once, dict.fromkeys(names, np.int32))
-        self.v_end = _zeros(once, kinds)
+        self.counts, self.v_end = arrays(once, dict.fromkeys(names, np.int32)), arrays(once, kinds)
+        for counts in self.counts.values():
+            counts[:] = 0
         time_major = {k: (case.steps, samples, *shapes[k]) for k in names if record != "counts"}
-        self.spikes = {k: np.zeros(s, np.int32 if many[k] else np.uint8) for k, s in time_major.items()}
+        self.spikes = arrays(time_major, {k: np.int32 if many[k] else np.uint8 for k in names})
         full = record == "full"
         self.v = {k: np.zeros(s, kinds[k]) for k, s in time_major.items() if full}
         self.v_peak = {k: np.zeros(s, kinds[k]) for k, s in time_major.items() if full}

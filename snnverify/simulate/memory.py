@@ -1,0 +1,56 @@
+"""Memory of what runs record, kept for the next one: pages that the system hands out anew cost as much as the work."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from ..network import Array
+from .layout import LINE, aligned
+
+KEPT = 2**27  # bytes of a block that is kept when its arrays are gone; of four at most
+
+
+class Block:
+    """Bytes that arrays lie in. When the last of them is gone the bytes serve another block."""
+
+    lasting = True  # nothing but arrays that were frozen refers to it; see `content.frozen`
+
+    def __init__(self, size: int) -> None:
+        self.bytes = _spare(size)
+        self.__array_interface__ = {**self.bytes.__array_interface__, "shape": (size,)}
+
+    def __del__(self) -> None:
+        if self.bytes.size <= KEPT:
+            _free.append(self.bytes)
+
+
+_free: deque[Array] = deque(maxlen=4)
+
+
+def _spare(size: int) -> Array:
+    """Bytes that nobody uses any more, not many more than asked for, or fresh ones."""
+    for _ in range(len(_free)):
+        try:
+            found = _free.popleft()
+        except IndexError:  # other threads take them, too
+            break
+        if size <= found.size <= 2 * size + 2**16:
+            return found
+        _free.append(found)
+    return aligned((size,), np.uint8)
+
+
+def arrays(shapes: Mapping[str, tuple[int, ...]], kinds: Mapping[str, Any]) -> dict[str, Array]:
+    """Arrays of these shapes and dtypes in one block, each from a cache line on; they hold anything."""
+    sizes = {name: math.prod(shape) * np.dtype(kinds[name]).itemsize for name, shape in shapes.items()}
+    starts = np.cumsum([0, *(-(-size // LINE) * LINE for size in sizes.values())])
+    whole = np.asarray(Block(int(starts[-1])))
+    return {
+        name: whole[start : start + sizes[name]].view(kinds[name]).reshape(shapes[name])
+        for name, start in zip(sizes, starts.tolist(), strict=False)
+    }
