@@ -18,7 +18,7 @@ from snnverify.network import INPUT, Conv, Dense, Flatten, Layer, Network, Pool
 
 from .machine import products
 
-UNITS = ("calls", "constant products", "neuron updates", "rows added", "synaptic operations")
+UNITS = ("calls", "constant products", "neuron updates", "pixel steps", "skips added", "synaptic operations")
 BANDWIDTH = 1.25e9  # bytes/s: an assumption, 10 Gbit/s Ethernet at every machine
 
 
@@ -37,11 +37,11 @@ def work(network: Network, samples: int, steps: int, spikes: Mapping[str, float]
 
     Returns
     -------
-    float array [5]
-        A spike adds a row of weights for each tap (fan-out / channels out), also through pooling and flattening; the
-        fan-out is the mean over the source's units, padding included.
+    float array [6]
+        Pixel steps are positions of every spiking layer times steps; skips, currents that are added to another branch's.
+        Synaptic operations are spikes times the mean fan-out of their layer, padding included, also through pooling.
     """
-    constant = rows = operations = 0.0
+    constant = pixels = skips = updates = operations = 0.0
     for layer in network.layers:
         for b in layer.branches:
             if not isinstance(b.op, Dense | Conv):
@@ -49,12 +49,14 @@ def work(network: Network, samples: int, steps: int, spikes: Mapping[str, float]
             shape, source = network.shapes[b.source], _spiking(network, b.source)
             if source == INPUT:
                 constant += samples * products(b.op, shape)
-                continue
-            found = spikes[source] * products(b.op, shape) / math.prod(shape)
-            operations += found
-            rows += found / len(b.op.weight)
-    updates = samples * steps * sum(math.prod(network.shapes[v.name]) for v in network.spiking)
-    return np.array([calls, constant, updates, rows, operations], float)
+            else:
+                operations += spikes[source] * products(b.op, shape) / math.prod(shape)
+        if layer.act is not None:
+            shape = network.shapes[layer.name]
+            pixels += samples * steps * math.prod(shape[1:])
+            updates += samples * steps * math.prod(shape)
+            skips += samples * steps * math.prod(shape) * (len(layer.branches) - 1)
+    return np.array([calls, constant, updates, pixels, skips, operations], float)
 
 
 def _spiking(network: Network, source: str) -> str:

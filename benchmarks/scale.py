@@ -19,6 +19,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,6 @@ from snnverify import zoo
 from snnverify.content import Array
 from snnverify.convert import ConvertedNetwork, convert
 from snnverify.convert.curves import TILE, CurveTile, curve_tile
-from snnverify.errors import DataError
 from snnverify.fidelity.tiles import tile as fidelity_tile
 from snnverify.pipeline.models import outputs
 from snnverify.shards import Shards, run
@@ -46,7 +46,8 @@ from .shards import workers
 from .table import _pyplot, save
 
 STEPS = (4, 8, 16, 32, 64)
-VARIANTS = tuple((mode, v) for mode in ("max", "99.9%", "1/2", "1/3", "1/4") for v in ("half", "zero"))
+MODES, STARTS = ("max", "99.9%", "1/2", "1/3", "1/4"), ("half", "zero")
+VARIANTS = len(MODES) * len(STARTS)
 IMAGES, CALIBRATION = 50_000, 500
 WORKERS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 SENT = (2**10, 2**20, 2**22, 2**24)  # bytes of a task's data
@@ -130,9 +131,11 @@ def traffic(rounds: int) -> tuple[Fit, float, float]:
     return line(SENT, seconds)
 
 
-def converted(sweep: Sweep, n: int | None = None) -> Iterator[tuple[float, ConvertedNetwork]]:
+def converted(
+    sweep: Sweep, n: int | None = None, starts: Sequence[str] = STARTS
+) -> Iterator[tuple[float, ConvertedNetwork]]:
     """Every variant, from n calibration samples, with the processor seconds that it took."""
-    for mode, v_init in VARIANTS:
+    for mode, v_init in product(MODES, starts):
         yield processor(
             lambda m=mode, v=v_init: digested(convert(sweep.module, sweep.calibration[:n], mode=m, v_init=v))
         )
@@ -156,7 +159,7 @@ def serial(sweep: Sweep, samples: int, calibration: int, few: tuple[int, int]) -
     start = max(0.0, low - few[0] * slope)
     part, dtypes = sweep.x[: few[1]], (torch.float32, torch.float64)
     ann = sum(processor(lambda d=d: outputs(sweep.module, part, d, None))[0] for d in dtypes) / len(part)
-    return {"conversion": len(VARIANTS) * (start + slope * calibration), "ANN outputs": samples * ann}
+    return {"conversion": VARIANTS * (start + slope * calibration), "ANN outputs": samples * ann}
 
 
 def job_of(sweep: Sweep, fit: Fit, variants: Sequence[ConvertedNetwork], samples: int, pilot: int, steps: int,
@@ -170,7 +173,7 @@ def job_of(sweep: Sweep, fit: Fit, variants: Sequence[ConvertedNetwork], samples
         seconds.append(fit(work(v.snn, pilot, STEPS[-1], grown, calls=0)) / pilot)
         layout.append(max(0.0, cold - warm))
     sizes = [len(pickle.dumps(v, 5)) for v in variants]
-    return Job(samples, TILE, len(variants), float(np.mean(seconds)), statistics.median(layout), sweep.x[0].nbytes,
+    return Job(samples, TILE, VARIANTS, float(np.mean(seconds)), statistics.median(layout), sweep.x[0].nbytes,
                float(np.mean(sizes)), stages)  # fmt: skip
 
 
@@ -203,12 +206,25 @@ def local_sweep(short: bool) -> Sweep:
     from .nets import MNIST, _example
 
     if any(MNIST.glob("t10k-images*")):
-        found = _example("mnist_tutorial").subject("cnn", str(MNIST), 1024, 512 if short else 2000, 1 if short else 2)
+        found = _example("mnist_tutorial").subject("cnn", str(MNIST), 1024, 512 if short else 1024, 1 if short else 2)
         module, calibration, x, y = found
         return Sweep(f"MNIST tutorial CNN, {len(x)} images", module, calibration[:CALIBRATION], x, y)
     m = zoo.load_default("digits_cnn")
-    x, y = (np.resize(a, (2000, *a.shape[1:])) for a in (m.evaluation_x, m.evaluation_y))
+    x, y = (np.resize(a, (1024, *a.shape[1:])) for a in (m.evaluation_x, m.evaluation_y))
     return Sweep(f"embedded digits_cnn, {len(x)} images", m.module, m.train_x[:CALIBRATION], x, y)
+
+
+SPIN = (
+    "import time; s, p = time.perf_counter(), time.process_time()\n"
+    "while time.perf_counter() < s + 1: pass\n"
+    "print((time.process_time() - p) / (time.perf_counter() - s))"
+)
+
+
+def share(n: int) -> float:
+    """Measure the part of a core that each of n busy processes gets now: 1 on a machine where nobody else is at work."""
+    spinning = [subprocess.Popen([sys.executable, "-c", SPIN], stdout=subprocess.PIPE, text=True) for _ in range(n)]
+    return statistics.fmean(float(p.communicate()[0]) for p in spinning)
 
 
 def held_to_the_clock(fit: Fit, costs: Costs, rounds: int, short: bool) -> None:
@@ -218,30 +234,31 @@ def held_to_the_clock(fit: Fit, costs: Costs, rounds: int, short: bool) -> None:
     variants = [v for _, v in converted(sweep)]
     job = job_of(sweep, fit, variants, len(sweep.x), 32, STEPS[-1], stages)
     predicted = {n: parts(job, replace(costs, bandwidth=np.inf), n) for n in (1, 2)}
-    print(
-        f"\n{sweep.title}, {len(VARIANTS)} variants, T {STEPS[-1]}: {job.tasks} tasks; predicted, s, before it is clocked"
-    )
+    print(f"\n{sweep.title}, {VARIANTS} variants, T {STEPS[-1]}: {job.tasks} tasks; predicted, s, before it is clocked")
     stages_of = list(predicted[1])
     print(tabulate([[n, *(f"{p[k]:.2f}" for k in stages_of), f"{total(job, p):.2f}"] for n, p in predicted.items()],
                    ["workers", *stages_of, "total"], disable_numparse=True), flush=True)  # fmt: skip
     found: dict[int, list[tuple[float, float, tuple[int, ...]]]] = {1: [], 2: []}
+    shares: dict[int, list[float]] = {1: [], 2: []}
     for _ in range(rounds):
         for n, runs in found.items():
+            shares[n].append(share(n))
             runs.append(clocked(sweep, n))
+            shares[n].append(share(n))
     rows = []
     for n, runs in found.items():
         clock, used = ([r[k] for r in runs] for k in (0, 1))
-        said, middle = total(job, predicted[n]), statistics.median(clock)
-        cores = statistics.median(used)
-        rows.append([n, f"{said:.2f}", f"{middle:.2f}", f"{min(clock):.2f} - {max(clock):.2f}", f"{middle / said:.2f}",
-                     f"{job.tasks * TILE * job.second * job.samples / (TILE * -(-job.samples // TILE)):.2f}",
-                     f"{cores:.2f}", f"{cores / (n * middle):.0%}"])  # fmt: skip
-    print(tabulate(rows, ["workers", "predicted s", "clock s", "rounds", "clock / predicted", "predicted core s",
-                          "workers' core s", "of their time"], disable_numparse=True))  # fmt: skip
+        alone, got, middle = total(job, predicted[n]), statistics.fmean(shares[n]), statistics.median(clock)
+        computed = job.second * job.samples * job.variants + n * job.variants * job.layout
+        rows.append([n, f"{alone:.1f}", f"{got:.2f}", f"{alone / got:.1f}", f"{middle:.1f}",
+                     f"{min(clock):.1f} - {max(clock):.1f}", f"{middle / alone * got:.2f}", f"{computed:.1f}",
+                     f"{statistics.median(used):.1f}", f"{statistics.median(used) / computed:.2f}"])  # fmt: skip
+    print(tabulate(rows, ["workers", "predicted s", "share of a core", "predicted at it", "clock s", "rounds", "ratio",
+                          "workers' core s, predicted", "used", "ratio"], disable_numparse=True))  # fmt: skip
     rights = {r[2] for runs in found.values() for r in runs}
     if len(rights) != 1:
         raise AssertionError(f"runs differ: {rights}")
-    print(f"all runs agree: {rights.pop()} of {len(sweep.x) * len(VARIANTS)} right at T = {STEPS}; load "
+    print(f"all runs agree: {rights.pop()} of {len(sweep.x) * VARIANTS} right at T = {STEPS}; load "
           f"{os.getloadavg()[0]:.1f} on {machine.cores()} cores")  # fmt: skip
 
 
@@ -250,18 +267,18 @@ def stand_in(fit: Fit, rows: tuple[Array, Array], short: bool) -> Job:
     module = imagenet.network(width=8) if short else imagenet.network()
     images = imagenet.images(3)
     sweep = Sweep("stand-in", module, images, images, np.zeros(3, int))
-    variants = [v for _, v in converted(sweep, 2)]
+    variants = [v for _, v in converted(sweep, 2, ("half",))]
     one = variants[0].snn
-    shown, units, seconds = [], [], []
+    shown: list[list[Any]] = []
+    units, seconds = [], []
     for steps in (PILOT // 2, PILOT, 2 * PILOT):
         call = lambda t=steps: simulate(one, images[:1], t, threads=1)  # noqa: E731
         (s,) = median_of([call], 3)
         u = work(one, 1, steps, spikes(call()))
-        shown.append([steps, f"{u[4] / 1e9:.2f}", f"{fit(u):.3f}", f"{s:.3f}", f"{s / fit(u):.2f}"])
+        shown.append([steps, f"{u[-1] / 1e9:.2f}", f"{fit(u):.3f}", f"{s:.3f}", f"{s / fit(u):.2f}"])
         units.append(u)
         seconds.append(s)
-    updates = units[-1][2]
-    rate = sum(spikes(call()).values()) / updates
+    rate = sum(spikes(call()).values()) / units[-1][2]
     print(f"\nthe stand-in on one image, unknown to the fit: {machine_products(one) / 1e9:.2f} G multiply-adds a step, mean "
           f"firing rate {rate:.3f}")  # fmt: skip
     print(tabulate(shown, ["T", "G operations", "predicted core s", "measured", "ratio"], disable_numparse=True))
@@ -345,14 +362,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(tabulate([[n, f"{1e3 * s:.3f}", f"{1e3 * fit(u):.3f}", f"{o:+.0%}"] for n, u, s, o in
                         zip(names, units, seconds, fit.off, strict=True)], ["run", "ms", "fitted", "off by"],
                        disable_numparse=True))  # fmt: skip
-        sent, task, byte = traffic(1 if options.short else 3)
+        sent, task, byte = traffic(1 if options.short else 2)
         costs = Costs(task, byte)
         print(f"\ntasks through Dask: {1e3 * task:.2f} ms each + {1e9 * byte:.3g} ns a byte; {sent}", flush=True)
-        held_to_the_clock(fit, costs, 1 if options.short else 3, options.short)
+        held_to_the_clock(fit, costs, 1 if options.short else 2, options.short)
         job = stand_in(fit, (units, seconds), options.short)
-    print(f"\nImageNet, predicted: {IMAGES:,} images, T {STEPS} out of one run, {job.variants} variants, {job.tasks} tasks of "
-          f"{TILE} images; {job.second:.3f} core s an image, layout {job.layout:.1f} s, {job.network_bytes / 1e6:.0f} MB a variant, "
-          f"{IMAGES * job.sample_bytes / 1e9:.0f} GB of images; links of {8 * costs.bandwidth / 1e9:.0f} Gbit/s (assumed)")  # fmt: skip
+    print(f"\nImageNet, predicted: {IMAGES:,} images, T {STEPS} out of one run, {job.variants} variants, {job.tasks} tasks "
+          f"of {TILE} images; {job.second:.3f} core s an image, layout {job.layout:.1f} s, {job.network_bytes / 1e6:.0f} MB "
+          f"a variant, {IMAGES * job.sample_bytes / 1e9:.0f} GB of images; links of {8 * costs.bandwidth / 1e9:.0f} Gbit/s "
+          "(assumed)")  # fmt: skip
     print(text(predicted(job, costs)))
     print("first bottleneck:", ", then ".join(f"{k} from {n}" for n, k in switches(job, costs, WORKERS[-1])))
     if options.plot:
