@@ -158,6 +158,17 @@ def scaled(subject: Subject, *, samples: int | None = None, steps: int | None = 
     return Subject(subject.title, replace(case, x=x.astype(np.float32), steps=steps or case.steps, kind="rough"))
 
 
+def ordinary(subject: Subject) -> Subject:
+    """The same network with weights that are no multiples of 1/64, as trained ones are none: its sums are floats."""
+    def changed(op: Any) -> Any:
+        return replace(op, weight=op.weight * np.float32(1.1)) if isinstance(op, Conv | Dense) else op
+
+    network = subject.case.network
+    layers = [replace(v, branches=tuple(replace(b, op=changed(b.op)) for b in v.branches)) for v in network.layers]
+    case = replace(subject.case, network=replace(network, layers=tuple(layers)), kind="rough")
+    return Subject(subject.title, case)
+
+
 def _subject(title: str, rng: np.random.Generator, shape: tuple[int, ...], layers: list[Layer], samples: int,
              steps: int) -> Subject:  # fmt: skip
     x = (np.floor(rng.random((samples, *shape)) * GRID) / GRID).astype(np.float32)

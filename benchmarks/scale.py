@@ -88,7 +88,7 @@ def simulations(rounds: int, short: bool) -> tuple[list[str], Array, Array]:
     """Names, units and seconds of runs of the nets over T, batch and input."""
     subjects = []
     for name in ("mlp", "cnn", "residual", "digits"):
-        s = nets.NETS[name](short)
+        s = nets.ordinary(nets.NETS[name](short))
         n, t = len(s.case.x), s.case.steps
         grown: list[dict[str, Any]] = [
             {},
@@ -116,7 +116,7 @@ def receive(number: int, data: Array, threads: int | None = None) -> CurveTile:
 
 
 def traffic(rounds: int) -> tuple[Fit, float, float]:
-    """Fit of a task's seconds over its bytes, on one local worker; its start and slope."""
+    """Fit of a task's seconds over its bytes: core seconds of this process, in which client and scheduler are; start, slope."""
     rng, seconds = np.random.default_rng(0), []
     with workers(1) as execute:
         run(receive, [{"number": 0, "data": np.zeros(4)}], CurveTile, Shards(execute))
@@ -124,9 +124,7 @@ def traffic(rounds: int) -> tuple[Fit, float, float]:
             found = []
             for _ in range(rounds):
                 tasks = [{"number": k, "data": rng.integers(256, size=size, dtype=np.uint8)} for k in range(MANY[size])]
-                start = time.perf_counter()
-                run(receive, tasks, CurveTile, Shards(execute))
-                found.append((time.perf_counter() - start) / len(tasks))
+                found.append(processor(lambda t=tasks: run(receive, t, CurveTile, Shards(execute)))[0] / len(tasks))
             seconds.append(statistics.median(found))
     return line(SENT, seconds)
 
@@ -158,6 +156,7 @@ def serial(sweep: Sweep, samples: int, calibration: int, few: tuple[int, int]) -
     slope = max(0.0, (high - low) / (few[1] - few[0]))
     start = max(0.0, low - few[0] * slope)
     part, dtypes = sweep.x[: few[1]], (torch.float32, torch.float64)
+    outputs(sweep.module, part, torch.float64, None)
     ann = sum(processor(lambda d=d: outputs(sweep.module, part, d, None))[0] for d in dtypes) / len(part)
     return {"conversion": VARIANTS * (start + slope * calibration), "ANN outputs": samples * ann}
 
