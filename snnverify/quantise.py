@@ -120,29 +120,6 @@ class QuantisedNetwork(Content):
         """Bits of all weights, without scales and biases."""
         return sum(w.memory_bits for w in self.weights.values())
 
-    def carried(self, converted: Network) -> QuantisedNetwork:
-        """The integers of this (ANN) network with the scales of its conversion, whose weights are multiples of these.
-
-        Raises
-        ------
-        Unsupported
-            A conversion that scales the weights of one output channel differently, as thresholds per channel do.
-        """
-        scales = {}
-        for layer in converted.layers:
-            for i, branch in enumerate(layer.branches):
-                if (was := self.weights.get(f"{layer.name}.{i}")) is None:
-                    continue
-                new, old, q = (_rows(branch.op, a) for a in (_weight(branch.op), was.values, was.integers))
-                at = np.abs(old).argmax(1)[:, None]
-                ratio = np.take_along_axis(new, at, 1) / _or_one(np.take_along_axis(old, at, 1))
-                scale = np.where(np.take_along_axis(old, at, 1) == 0, 1.0, ratio) * np.reshape(was.scale, (-1, 1))
-                if np.any(np.abs(q * scale - new) > 2.0**-20 * np.abs(new).max(1, keepdims=True)):
-                    raise Unsupported(layer.name, "its conversion scales the weights of one output channel differently",
-                                      "convert with one threshold a layer, or quantise the spiking network")  # fmt: skip
-                scales[f"{layer.name}.{i}"] = scale[:, 0] if was.scale.ndim else scale[int(np.abs(old).max(1).argmax()), 0]
-        return quantise(converted, replace(self.grid, power_of_two=False), scales)
-
 
 def scale_of(weight: npt.ArrayLike, grid: Grid) -> Array:
     """Scale of every group: ``max |w| / Q``, or ``mean |w|`` of binary weights; 1 (binary: 0) where all weights are 0.
@@ -277,7 +254,3 @@ def _nearest_power(mean: Array) -> Array:
     """Power of two nearest to the mean, the lower one on a tie; 0 of 0."""
     mantissa, exponent = np.frexp(mean)  # mean = mantissa 2^exponent, mantissa in [1/2, 1)
     return np.where(mean == 0, 0.0, np.ldexp(np.where(mantissa > 0.75, 1.0, 0.5), exponent))
-
-
-def _or_one(a: Array) -> Array:
-    return np.where(a == 0, 1.0, a)

@@ -28,6 +28,7 @@ from ..errors import ConfigError, DataError
 from ..network import Network
 from ..quantise import Grid, QuantisedNetwork, quantise
 from .torchnet import TorchNetwork, key, seeded
+from .train import shifted
 
 Train = Literal["scales", "weights"]
 Progress = Callable[[int, int], None]
@@ -86,12 +87,15 @@ class Recipe:
     epochs, batch : int
     lr_weights, lr_scales : float
         Of weights and biases; of log2 s.
+    moved : bool
+        Each image moved by up to a pixel along each axis, as in the training of the embedded models.
     """
 
     epochs: int = 5
     batch: int = 32
     lr_weights: float = 1e-3
     lr_scales: float = 1e-2
+    moved: bool = False
 
 
 def fine_tune_quantised(
@@ -128,7 +132,7 @@ def fine_tune_quantised(
     if train not in ("scales", "weights"):
         raise ConfigError(f"train = {train!r}: one of scales, weights")
     recipe = recipe or Recipe()
-    images, labels = _pairs(x, y)
+    images, labels = pairs(x, y)
     model = TorchNetwork(ann)
     start = quantise(ann, grid)
     for layer in ann.layers:
@@ -139,30 +143,44 @@ def fine_tune_quantised(
                 parametrize.register_parametrization(model.parts[key(layer, i)], "weight", FakeQuantise(grid, s.reshape(shape)))
     scales = [p for name, p in model.named_parameters() if name.endswith("exponent")]
     others = [p for name, p in model.named_parameters() if not name.endswith("exponent")]
-    groups = [{"params": scales, "lr": recipe.lr_scales}]
+    groups: list[dict[str, object]] = [{"params": scales, "lr": recipe.lr_scales}]
     if train == "weights":
         groups.append({"params": others, "lr": recipe.lr_weights})
     else:
         for p in others:
             p.requires_grad_(False)
-    descend(model, images, labels, groups, recipe.epochs, recipe.batch, seed, progress)
+    descend(_entropy(model), images, labels, groups, recipe.epochs, recipe.batch, seed, progress, recipe.moved)
     return _finished(model, ann, grid)
 
 
+def fine_tune_float(
+    ann: Network, x: npt.ArrayLike, y: npt.ArrayLike, *, recipe: Recipe | None = None, seed: int = 0,
+    progress: Progress | None = None,
+) -> Network:  # fmt: skip
+    """The same training without a grid: what more training alone does, to hold the other against."""
+    recipe = recipe or Recipe()
+    model = TorchNetwork(ann)
+    groups: list[dict[str, object]] = [{"params": list(model.parameters()), "lr": recipe.lr_weights}]
+    descend(_entropy(model), *pairs(x, y), groups, recipe.epochs, recipe.batch, seed, progress, recipe.moved)
+    return model.exported()
+
+
 def descend(
-    output: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor, y: torch.Tensor,
-    groups: list[dict[str, object]], epochs: int, batch: int, seed: int, progress: Progress | None,
+    loss_of: Callable[[torch.Tensor, torch.Tensor], torch.Tensor], x: torch.Tensor, y: torch.Tensor,
+    groups: list[dict[str, object]], epochs: int, batch: int, seed: int, progress: Progress | None, moved: bool,
 ) -> None:  # fmt: skip
-    """Adam on cross entropy, seeded, its rates falling as a half cosine to 0."""
+    """Adam, seeded, its rates falling as a half cosine to 0; `moved`: images are shifted as the embedded models' were."""
     optimiser = torch.optim.Adam(groups)  # type: ignore[arg-type]
     rates = [float(g["lr"]) for g in optimiser.param_groups]
+    rng = np.random.Generator(np.random.PCG64(seed))
     with seeded(seed) as generator:
         for epoch in range(epochs):
             for group, rate in zip(optimiser.param_groups, rates, strict=True):
                 group["lr"] = rate * (1 + math.cos(math.pi * epoch / epochs)) / 2
             for rows in torch.split(torch.randperm(len(x), generator=generator), batch):
                 optimiser.zero_grad()
-                loss = nn.functional.cross_entropy(output(x[rows]), y[rows])
+                part = torch.from_numpy(shifted(x[rows].numpy(), rng)).to(x.dtype) if moved else x[rows]
+                loss = loss_of(part, y[rows])
                 if not torch.isfinite(loss):
                     raise DataError(f"training: the loss is {float(loss)} in epoch {epoch + 1}; lower the learning rate")
                 loss.backward()  # type: ignore[no-untyped-call]
@@ -184,7 +202,11 @@ def _finished(model: TorchNetwork, ann: Network, grid: Grid) -> QuantisedNetwork
     return quantise(model.exported(), grid, scales)
 
 
-def _pairs(x: npt.ArrayLike, y: npt.ArrayLike) -> tuple[torch.Tensor, torch.Tensor]:
+def _entropy(model: nn.Module) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
+    return lambda x, y: nn.functional.cross_entropy(model(x), y)
+
+
+def pairs(x: npt.ArrayLike, y: npt.ArrayLike) -> tuple[torch.Tensor, torch.Tensor]:
     images, labels = np.asarray(x, np.float32), np.asarray(y)
     if not len(images) or labels.shape != images.shape[:1] or labels.dtype.kind not in "iu":
         raise DataError(f"training data: x of shape {images.shape}, y of shape {labels.shape} and type {labels.dtype}; "

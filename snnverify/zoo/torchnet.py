@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -87,6 +89,18 @@ class TorchNetwork(nn.Module):
                         for i, b in enumerate(layer.branches)]  # fmt: skip
             layers.append(replace(layer, branches=tuple(branches)))
         return replace(self.network, layers=tuple(layers))
+
+
+def initialise(model: TorchNetwork, seed: int) -> None:
+    """Uniform weights of variance 2 / fan_in (He et al., ICCV 2015, eq. 10), biases 0; drawn by PCG64."""
+    rng = np.random.Generator(np.random.PCG64(seed))
+    with torch.no_grad():
+        for part in model.parts.values():
+            assert isinstance(part.weight, torch.Tensor)
+            draws = rng.random(tuple(part.weight.shape))
+            part.weight.copy_(torch.from_numpy((2 * draws - 1) * math.sqrt(6 / part.weight[0].numel())))
+            if isinstance(part.bias, torch.Tensor):
+                part.bias.zero_()
 
 
 @contextmanager

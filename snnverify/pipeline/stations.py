@@ -1,0 +1,251 @@
+"""What each station of the way to a chip costs: ANN, spiking, weights rounded, fine-tuned; and native training beside it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from .. import zoo
+from ..config import Settings
+from ..content import Array
+from ..convert import ConvertedNetwork, convert
+from ..data import check_labels, load_data
+from ..errors import ConfigError, DataError
+from ..network import Network
+from ..quantise import Grid, QuantisedNetwork, quantise
+from ..simulate import forward, simulate
+from ..stats import Paired, from_predictions
+from ..zoo import native, qat
+from .models import Subject, outputs, subjects
+
+Progress = Callable[[str, int, int], None]
+TILE = 256
+
+
+@dataclass(frozen=True)
+class Task:
+    """A trained model with labelled samples to train on, and others to judge by.
+
+    Parameters
+    ----------
+    subject : Subject
+    train_x, train_y : array
+        Calibrate and fine-tune.
+    moved : bool
+        Whether training moves images, as that of the embedded models did.
+    """
+
+    subject: Subject
+    train_x: Array
+    train_y: Array
+    moved: bool
+
+
+@dataclass(frozen=True)
+class Station:
+    """Predictions at one station, once per seed.
+
+    Parameters
+    ----------
+    name : str
+    grid : Grid or None
+    kind : {"ANN", "SNN"}
+    paired : tuple of Paired
+        Against the float ANN, for each seed.
+    accuracy : tuple of float
+    """
+
+    name: str
+    grid: Grid | None
+    kind: str
+    paired: tuple[Paired, ...]
+    accuracy: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of the two nets of the comparison with native training; per sample: spikes and synaptic operations."""
+
+    name: str
+    paired: Paired
+    accuracy: float
+    rate: float
+    spikes: float
+    operations: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The conversion, the natively trained net, and how many of the latter's spikes differ between torch and us."""
+
+    converted: Side
+    native: Side
+    differ: int
+    compared: int
+
+
+def tasks(settings: Settings, train: str | None, needed: bool = True) -> Iterator[Task]:
+    """Models that the settings name, each with its training samples, if those are `needed`.
+
+    Raises
+    ------
+    ConfigError
+        A model of the user's own without training data, or training data for an embedded one.
+    """
+    embedded = settings.model is None or ":" not in settings.model
+    if embedded and train is not None:
+        raise ConfigError(f"--train {train}: it goes with a model of your own; embedded models have their training images")
+    if not embedded and train is None and needed:
+        raise ConfigError("--train: labelled samples for fine-tuning are needed; give FILE.npz, an IDX pair or module:callable")
+    for subject in subjects(settings):
+        if embedded:
+            m = zoo.load_default(subject.name)
+            yield Task(subject, m.train_x, m.train_y, True)
+            continue
+        if train is None:
+            yield Task(subject, subject.x[:0], subject.y[:0], False)
+            continue
+        data = load_data(train, root=settings.root)
+        shape = subject.x.shape[1:]
+        if int(np.prod(data.x.shape[1:])) != int(np.prod(shape)):
+            raise DataError(f"--train {train}: samples of shape {data.x.shape[1:]}, those of data have {shape}; give both alike")
+        check_labels(data.y, outputs(subject.module, subject.x[:2], torch.float32, None).shape[1])
+        x = np.asarray(data.x, np.float32).reshape(-1, *shape)
+        yield Task(subject, x, np.asarray(data.y, np.int64), False)
+
+
+def visit(
+    task: Task, grids: Sequence[Grid], steps: int, seeds: Sequence[int], settings: Settings, recipe: qat.Recipe,
+    progress: Progress | None = None,
+) -> list[Station]:  # fmt: skip
+    """Accuracy at every station.
+
+    Parameters
+    ----------
+    task : Task
+    grids : sequence of Grid
+    steps : int
+        T.
+    seeds : sequence of int
+        Of fine-tuning; rounding after training knows none.
+    settings : Settings
+        Of the conversion.
+    recipe : qat.Recipe
+    progress : callable (stage, done, total), optional
+    """
+    subject, y = task.subject, task.subject.y
+    ann = outputs(subject.module, subject.x, torch.float32, None).argmax(1)
+    recipe = replace(recipe, moved=task.moved)
+    whole = _converted(subject.module, task, settings)
+    trainings = len(seeds) * (1 + 2 * len(grids))
+    done = [0]
+
+    def told(name: str) -> None:
+        done[0] += 1
+        if progress is not None:
+            progress(f"{subject.name}: {name}", done[0], trainings)
+
+    def station(name: str, grid: Grid | None, kind: str, classes: Sequence[Array]) -> Station:
+        pairs = tuple(from_predictions(y, ann, c) for c in classes)
+        return Station(name, grid, kind, pairs, tuple(float(np.mean(c == y)) for c in classes))
+
+    def spiking(network: Network) -> Array:
+        return _classes(_converted(network, task, settings), subject.x, steps)
+
+    rows = [station("float", None, "ANN", [ann]), station("float", None, "SNN", [_classes(whole, subject.x, steps)])]
+    control = []
+    for seed in seeds:
+        control.append(spiking(qat.fine_tune_float(whole.ann, task.train_x, task.train_y, recipe=recipe, seed=seed)))
+        told("fine-tuning")
+    rows.append(station("float, fine-tuned as well", None, "SNN", control))
+    for grid in grids:
+        rows.append(station("post-training", grid, "ANN", [_analog(quantise(whole.ann, grid).network, subject.x)]))
+        rounded = replace(whole, snn=quantise(whole.snn, grid).network)
+        rows.append(station("post-training", grid, "SNN", [_classes(rounded, subject.x, steps)]))
+        for train in ("scales", "weights"):
+            tuned = []
+            for seed in seeds:
+                found = qat.fine_tune_quantised(whole.ann, task.train_x, task.train_y, grid, train=train, recipe=recipe, seed=seed)  # type: ignore[arg-type]  # fmt: skip
+                tuned.append(spiking(found.network))
+                told("fine-tuning")
+            rows.append(station(f"fine-tuned {train}", grid, "SNN", tuned))
+    return rows
+
+
+def quantised(
+    task: Task, grid: Grid, train: str | None, seed: int, settings: Settings, recipe: qat.Recipe,
+    progress: Progress | None = None,
+) -> tuple[ConvertedNetwork, QuantisedNetwork]:  # fmt: skip
+    """A spiking network on a grid, after training (`train` None) or fine-tuned, and its integers.
+    """
+    whole = _converted(task.subject.module, task, settings)
+    if train is None:
+        found = quantise(whole.snn, grid)
+        return replace(whole, snn=found.network), found
+    tick = None if progress is None else lambda done, todo: progress(f"{task.subject.name}: fine-tuning", done, todo)
+    tuned = qat.fine_tune_quantised(whole.ann, task.train_x, task.train_y, grid, train=train, seed=seed, progress=tick,  # type: ignore[arg-type]
+                                    recipe=replace(recipe, moved=task.moved))  # fmt: skip
+    # Balanced thresholds leave the weights, hence their scales, as they were found.
+    converted = convert(tuned.network, task.subject.calibration, mode=settings.mode, v_init=settings.v_init, form="balance")
+    carried = quantise(converted.snn, grid, {name: w.scale for name, w in tuned.weights.items()})
+    return replace(converted, snn=carried.network), carried
+
+
+def against_native(
+    task: Task, steps: int, seed: int, settings: Settings, recipe: native.Recipe, progress: Progress | None = None
+) -> Comparison:
+    """Train natively, and compare with the conversion.
+
+    Both are simulated by our simulator on the evaluation samples; the equality is counted on up to `TILE` of them.
+    """
+    subject = task.subject
+    started = time.perf_counter()
+    whole = _converted(subject.module, task, settings)
+    converting = time.perf_counter() - started
+    tick = None if progress is None else lambda done, todo: progress(f"{subject.name}: native training", done, todo)
+    started = time.perf_counter()
+    net = native.train_native(whole.ann, task.train_x, task.train_y, steps, seed=seed, progress=tick,
+                              recipe=replace(recipe, moved=task.moved))  # fmt: skip
+    training = time.perf_counter() - started
+    ann = outputs(subject.module, subject.x, torch.float32, None).argmax(1)
+    sides = [_side(name, snn, subject, ann, steps, seconds)
+             for name, snn, seconds in (("converted", whole.snn, converting), ("native", net, training))]  # fmt: skip
+    few = subject.x[:TILE]
+    torchs, _ = native.spikes_of(net, few, steps)
+    ours = simulate(net, few, steps, record="spikes", dtype="float64").spikes
+    differ = sum(int(np.sum(s != ours[name])) for name, s in torchs.items())
+    return Comparison(sides[0], sides[1], differ, sum(s.size for s in torchs.values()))
+
+
+def _side(name: str, snn: Network, subject: Subject, ann: Array, steps: int, seconds: float) -> Side:
+    trace = simulate(snn, subject.x, steps)
+    n = len(subject.x)
+    classes = trace.readout[-1].argmax(-1)
+    units = sum(int(np.prod(snn.shapes[v.name])) for v in snn.spiking)
+    spikes = sum(int(c.sum()) for c in trace.counts.values()) / n
+    operations = sum(e.get("synaptic_operations", 0) for e in trace.events.values()) / n
+    paired = from_predictions(subject.y, ann, classes)
+    return Side(name, paired, float(np.mean(classes == subject.y)), spikes / units / steps, spikes, operations, seconds)
+
+
+def _converted(model: object, task: Task, settings: Settings) -> ConvertedNetwork:
+    options = {k: getattr(settings, k) for k in ("mode", "v_init", "reset", "maxpool", "pool_neurons")}
+    if isinstance(model, Network):
+        options["pool_neurons"] = False  # it has them already
+    return convert(model, task.subject.calibration, input_shape=task.subject.x.shape[1:], **options)  # type: ignore[arg-type]
+
+
+def _classes(converted: ConvertedNetwork, x: Array, steps: int) -> Array:
+    return converted.classify(x, steps)
+
+
+def _analog(network: Network, x: Array) -> Array:
+    parts = [forward(network, np.asarray(x[i : i + TILE], np.float32))[network.output.name].argmax(-1)
+             for i in range(0, len(x), TILE)]  # fmt: skip
+    return np.concatenate(parts)
+

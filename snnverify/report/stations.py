@@ -1,0 +1,104 @@
+"""Tables of the stations on the way to a chip, and of native training beside conversion."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..config import Settings
+from ..convert import ConvertedNetwork
+from ..pipeline.stations import Comparison, Side, Station, Task
+from ..quantise import QuantisedNetwork
+from ..stats import Paired, exact_upper, points, verdict
+from .libraries import render_rows
+
+
+def render_stations(task: Task, rows: Sequence[Station], settings: Settings, steps: int) -> str:
+    """A line a station: accuracy with its spread over seeds, the paired drop to the ANN, its bound and verdict."""
+    floats = {row.kind: np.mean(row.accuracy) for row in rows[:2]}
+    lines = []
+    for row in rows:
+        worst = _worst(row)
+        lines.append([
+            row.name, row.kind, str(row.grid or "-"), f"{100 * np.mean(row.accuracy):.2f}", _spread(row.accuracy),
+            f"{100 * (np.mean(row.accuracy) - floats['SNN']):+.2f}", f"{float(100 * worst.drop):.2f}",
+            f"{worst.b} / {worst.c}", f"{100 * exact_upper(worst):.2f}", verdict(worst, points(settings.max_drop)),
+        ])  # fmt: skip
+    head = ["station", "net", "weights", "accuracy", "sd (min-max), seeds", "to SNN", "drop", "b / c", "bound", "verdict"]
+    n, seeds = len(task.subject.x), len(rows[-1].accuracy)
+    said = (
+        f"accuracy in % (mean over seeds), the rest in points; {n} samples, T = {steps}, {seeds} seeds from {settings.seed}. drop, b / c "
+        f"(only the ANN, only this right), bound (upper 95 %,\nexact, paired) and verdict (limit {settings.max_drop}) are against "
+        "the float ANN, of the worst seed. Control: 'float, fine-tuned as well' has the same training without a grid."
+    )
+    return f"{task.subject.name}\n{render_rows(lines, head)}\n{said}\n"
+
+
+def stations_record(task: Task, rows: Sequence[Station], settings: Settings) -> dict[str, Any]:
+    """Every number of the table, for a JSON file."""
+    return {
+        "model": task.subject.name, "facts": dict(task.subject.facts), "training samples": len(task.train_x),
+        "stations": [
+            {"station": r.name, "net": r.kind, "grid": str(r.grid or ""), "accuracy": list(r.accuracy),
+             "paired": [{"n": p.n, "b": p.b, "c": p.c, "upper": exact_upper(p)} for p in r.paired],
+             "verdict of the worst seed": verdict(_worst(r), points(settings.max_drop))}
+            for r in rows
+        ],
+    }  # fmt: skip
+
+
+def render_quantised(task: Task, converted: ConvertedNetwork, found: QuantisedNetwork, steps: int) -> str:
+    """A line a layer: weights, memory, scales, zeros; and the accuracy of the spiking network on its grid."""
+    lines = []
+    for name, w in found.weights.items():
+        scale = np.ravel(w.scale)
+        lines.append([
+            name, str(w.integers.size), f"{w.memory_bits / 8:,.0f}", str(scale.size), f"{scale.min():.4g}", f"{scale.max():.4g}",
+            f"{int(w.integers.min())} ... {int(w.integers.max())}", f"{100 * np.mean(w.integers == 0):.1f}",
+        ])  # fmt: skip
+    head = ["layer", "weights", "bytes", "scales", "least", "greatest", "integers", "zeros, %"]
+    right = np.mean(converted.classify(task.subject.x, steps) == task.subject.y)
+    said = f"{found.grid}: {found.memory_bits / 8:,.0f} bytes of weights; {100 * right:.2f} % of {len(task.subject.x)} right at T = {steps}"
+    return f"{task.subject.name}\n{render_rows(lines, head)}\n{said}\n"
+
+
+def render_native(task: Task, found: Comparison, steps: int) -> str:
+    """Two lines, converted and native, and whether torch and our simulator agree about the latter."""
+    lines = []
+    for side in (found.converted, found.native):
+        p = side.paired
+        lines.append([side.name, f"{100 * side.accuracy:.2f}", f"{float(100 * p.drop):.2f}", f"{p.b} / {p.c}",
+                      f"{100 * exact_upper(p):.2f}", f"{100 * side.rate:.2f}", f"{side.spikes:.1f}", f"{side.operations:,.0f}",
+                      f"{side.seconds:.1f}"])  # fmt: skip
+    head = ["net", "accuracy, %", "drop", "b / c", "bound", "mean rate, %", "spikes", "synaptic operations", "seconds"]
+    said = (
+        f"{len(task.subject.x)} samples, T = {steps}; drop and bound (upper 95 %, paired) against the ANN, in points; spikes and synaptic "
+        f"operations per sample;\nseconds: of calibration and conversion (the ANN's training not counted), of native training.\n"
+        f"torch and snnverify on the native net: {found.differ} of {found.compared:,} spikes differ"
+    )
+    return f"{task.subject.name}\n{render_rows(lines, head)}\n{said}\n"
+
+
+def native_record(task: Task, found: Comparison) -> dict[str, Any]:
+    """Every number of the table, for a JSON file."""
+
+    def numbers(side: Side) -> dict[str, Any]:
+        p = side.paired
+        return {**{k: v for k, v in vars(side).items() if k != "paired"}, "n": p.n, "b": p.b, "c": p.c, "upper": exact_upper(p)}
+
+    return {
+        "model": task.subject.name, "facts": dict(task.subject.facts), "training samples": len(task.train_x),
+        "sides": [numbers(found.converted), numbers(found.native)], "spikes that differ": found.differ,
+        "spikes compared": found.compared,
+    }  # fmt: skip
+
+
+def _worst(row: Station) -> Paired:
+    return max(row.paired, key=lambda p: p.drop)
+
+
+def _spread(accuracy: Sequence[float]) -> str:
+    a = 100 * np.asarray(accuracy)
+    return f"{a.std(ddof=1):.2f} ({a.min():.2f}-{a.max():.2f})" if len(a) > 1 else "-"
