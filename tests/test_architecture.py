@@ -13,7 +13,7 @@ ORDER = (
     ("errors", "content", "objects", "schema"),
     ("activation", "stats", "idx"),
     ("kernels", "network", "findings"),
-    ("trace", "bounds", "loihi", "shards"),
+    ("trace", "bounds", "loihi", "shards", "quantise"),
     ("simulate", "reference", "oracles", "data", "gate"),
     ("convert", "config"),
     ("fidelity", "zoo", "strategies", "exchange"),
@@ -22,7 +22,7 @@ ORDER = (
     ("run",),
     ("pipeline", "mutation", "lava_demo"),
     ("report",),
-    ("plugin", "cli_oracles", "cli_vectors", "cli_lava", "cli"),
+    ("plugin", "cli_oracles", "cli_vectors", "cli_lava", "cli_quantise", "cli"),
     ("__main__",),
 )
 LEVEL = {room: level for level, rooms in enumerate(ORDER) for room in rooms}

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,7 +27,7 @@ class TorchNetwork(nn.Module):
     Parameters
     ----------
     network : Network
-        Its operations are dense, convolution, average or sum pooling, flattening and scaling.
+        Its operations are dense, convolution (transposed, too), average or sum pooling, flattening and scaling.
     dtype : torch.dtype
 
     Raises
@@ -61,8 +62,10 @@ class TorchNetwork(nn.Module):
         if isinstance(op, Flatten):
             return x.flatten(1)
         if isinstance(op, Scale):
-            y = x * torch.as_tensor(per_channel(op.factor, tuple(x.shape[1:])), dtype=x.dtype)
-            return y if op.bias is None else y + torch.as_tensor(per_channel(op.bias, tuple(x.shape[1:])), dtype=x.dtype)
+            factor, bias = (None if p is None else torch.tensor(per_channel(p, tuple(x.shape[1:])), dtype=x.dtype)
+                            for p in (op.factor, op.bias))  # fmt: skip
+            assert factor is not None
+            return x * factor if bias is None else x * factor + bias
         if isinstance(op, Pool):
             return _pooled(op, x)
         weight, bias = self.parts[name].weight, self.parts[name].bias
@@ -132,17 +135,22 @@ def _analog(layer: Layer, z: torch.Tensor) -> torch.Tensor:
 def _supported(name: str, op: Op) -> None:
     if isinstance(op, Pool) and op.kind not in ("average", "sum"):
         raise Unsupported(name, f"{op.kind} pooling has no spiking form that is trained here", "use average pooling")
-    if isinstance(op, Conv) and op.transposed:
-        raise Unsupported(name, "transposed convolutions are not trained here", "quantise the network after training")
 
 
 def _pooled(op: Pool, x: torch.Tensor) -> torch.Tensor:
-    pool = F.avg_pool1d if len(op.kernel) == 1 else F.avg_pool2d
-    y: torch.Tensor = pool(x, op.kernel, op.stride, op.padding, count_include_pad=op.kind == "sum" or op.count_include_pad)  # type: ignore[operator]
+    pool: Any = F.avg_pool1d if len(op.kernel) == 1 else F.avg_pool2d
+    inside = op.kind == "average" and not op.count_include_pad
+    y: torch.Tensor = pool(x, op.kernel, op.stride, op.padding, count_include_pad=not inside)
     return y * float(torch.tensor(op.kernel).prod()) if op.kind == "sum" else y
 
 
 def _convolved(op: Conv, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
-    padding = [p for before, after in reversed(op.padding) for p in (before, after)]
-    conv = F.conv1d if len(op.stride) == 1 else F.conv2d
-    return conv(F.pad(x, padding), weight, bias, op.stride, 0, op.dilation, op.groups)  # type: ignore[operator,no-any-return]
+    sides = [p for before, after in reversed(op.padding) for p in (before, after)]
+    if op.transposed:
+        turned: Any = F.conv_transpose1d if len(op.stride) == 1 else F.conv_transpose2d
+        y = turned(x, weight, bias, op.stride, 0, op.output_padding, op.groups, op.dilation)
+        return F.pad(y, [-p for p in sides])
+    conv: Any = F.conv1d if len(op.stride) == 1 else F.conv2d
+    y = conv(F.pad(x, sides), weight, bias, op.stride, 0, op.dilation, op.groups)
+    assert isinstance(y, torch.Tensor)
+    return y
