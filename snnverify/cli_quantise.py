@@ -21,7 +21,9 @@ def register(add: Add) -> None:
     p = add(_quantize, "quantize", "Put the weights of a converted network on a grid, and tell what that moves.")
     _common(p)
     p.add_argument("--precision", choices=PRECISIONS, default="int8", help="of the weights (int8)")
-    p.add_argument("--fine-tune", choices=("scales", "weights"), help="train what, through the grid; not at all without it")
+    p.add_argument(
+        "--fine-tune", choices=("scales", "weights"), help="train what, through the grid; not at all without it"
+    )
     p.add_argument("--out", type=Path, help="file (.npz) for the network, its integers and its scales")
     p.add_argument("--epochs", type=int, default=5, help="passes over the training samples (5)")
 
@@ -47,7 +49,8 @@ def _common(p: ArgumentParser, grid: bool = True) -> None:
     p.add_argument("--data", help="to judge by: .npz with x and y, an MNIST-style IDX pair, or module:callable")
     p.add_argument("--train", help="to fine-tune on: as --data, other samples")
     p.add_argument("--calibration", help="as --data; without it a tenth of the data is held back for it")
-    p.add_argument("-T", "--timesteps", type=int, default=32 if grid else 8, metavar="T", help=f"time steps ({32 if grid else 8})")
+    steps = 32 if grid else 8
+    p.add_argument("-T", "--timesteps", type=int, default=steps, metavar="T", help=f"time steps ({steps})")
     p.add_argument("--mode", help="of the thresholds: max, NN.N%% (a percentile) ... (99.9%%)")
     p.add_argument("--seed", type=int, help="of everything random (0)")
     if grid:
@@ -99,7 +102,7 @@ def _quantize(**options: Any) -> int:
     grid = Grid(options["precision"], options["per_channel"], options["power_of_two"])
     chosen = list(tasks(settings, options["train"], needed=options["fine_tune"] is not None))
     if options["out"] is not None and len(chosen) > 1:
-        raise ConfigError(f"--out {options['out']}: one file for one model; name the model, such as {chosen[0].subject.name}")
+        raise ConfigError(f"--out {options['out']}: one file for one model; name it, such as {chosen[0].subject.name}")
     for task in chosen:
         with Progress() as progress:
             converted, found = quantised(

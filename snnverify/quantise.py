@@ -1,12 +1,12 @@
 """Weights on a symmetric grid of few levels: int8, int4, binary; per tensor or per channel; kept as integers, too.
 
-``w -> s q`` with, for b bits, ``q = clip(round(w / s), -Q, Q)``, ``Q = 2^(b-1) - 1``: the grid is symmetric, so -2^(b-1) is
-left out (Krishnamoorthi, arXiv:1806.08342, section 2.2; Jacob et al., CVPR 2018, section 3.1), 0 is 0, and the sign of all weights can be
-changed. Ties go to even, as in ONNX's QuantizeLinear, torch.fake_quantize and lava-dl, and because rounding away from zero
-would lengthen every weight that ties. The scale is ``max |w| / Q``, so that nothing is clipped. Binary weights are ``s sign(w)``
-with sign(0) = 1 (Courbariaux et al., NeurIPS 2015, eq. 1) and ``s = mean |w|``, which has the least squared error (Rastegari et
-al., ECCV 2016, eq. 6). With `power_of_two` s is the next power of two at or above that; for binary weights, whose error is a parabola
-in s, the nearest one.
+``w -> s q`` with, for b bits, ``q = clip(round(w / s), -Q, Q)``, ``Q = 2^(b-1) - 1``: the grid is symmetric, so -2^(b-1)
+is left out (Krishnamoorthi, arXiv:1806.08342, section 2.2; Jacob et al., CVPR 2018, section 3.1), 0 is 0, and the sign of
+all weights can be changed. Ties go to even, as in ONNX's QuantizeLinear, torch.fake_quantize and lava-dl, and because
+rounding away from zero would lengthen every weight that ties. The scale is ``max |w| / Q``, so that nothing is clipped.
+Binary weights are ``s sign(w)`` with sign(0) = 1 (Courbariaux et al., NeurIPS 2015, eq. 1) and ``s = mean |w|``, which has
+the least squared error (Rastegari et al., ECCV 2016, eq. 6). With `power_of_two` s is the next power of two at or above
+that; for binary weights, whose error is a parabola in s, the nearest one.
 
 Biases and thresholds stay as they are: on hardware they have the width of an accumulator (Jacob et al., section 2.4).
 """
@@ -63,7 +63,7 @@ class Grid(Content):
     @property
     def most(self) -> int:
         """Greatest integer, Q; the least is -Q."""
-        return max(1, 2 ** (self.bits - 1) - 1)
+        return max(1, (1 << self.bits - 1) - 1)
 
     def __str__(self) -> str:
         return (
@@ -148,7 +148,8 @@ def rounded(weight: npt.ArrayLike, scale: npt.ArrayLike, grid: Grid) -> Array:
     w = np.asarray(weight, np.float64)
     if grid.precision == "binary":
         return np.where(w < 0, -1, 1).astype(np.int8)
-    return np.clip(np.rint(w / scale), -grid.most, grid.most).astype(np.int8)
+    q: Array = np.clip(np.rint(w / np.asarray(scale)), -grid.most, grid.most).astype(np.int8)
+    return q
 
 
 def quantise_weight(op: Op, grid: Grid, scale: npt.ArrayLike | None = None) -> Quantised:
@@ -247,10 +248,10 @@ def _power_above(top: Array, most: int) -> Array:
     """Least power of two s with ``s most >= top``: compared exactly, no logarithm that rounds."""
     _, exponent = np.frexp(np.maximum(top / most, LEAST))
     s = np.ldexp(1.0, exponent - 1)  # top / most, rounded, lies in [s, 2 s)
-    return np.where(s * most >= top, s, 2 * s)
+    return np.asarray(np.where(s * most >= top, s, 2 * s))
 
 
 def _nearest_power(mean: Array) -> Array:
     """Power of two nearest to the mean, the lower one on a tie; 0 of 0."""
     mantissa, exponent = np.frexp(mean)  # mean = mantissa 2^exponent, mantissa in [1/2, 1)
-    return np.where(mean == 0, 0.0, np.ldexp(np.where(mantissa > 0.75, 1.0, 0.5), exponent))
+    return np.asarray(np.where(mean == 0, 0.0, np.ldexp(np.where(mantissa > 0.75, 1.0, 0.5), exponent)))

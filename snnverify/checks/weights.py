@@ -48,7 +48,8 @@ def dyadics(draw: st.DrawFn, precisions: tuple[str, ...] = tuple(MOST), beyond: 
     """Weights of whole and half steps, so that ties are common; with `beyond` some lie as many steps outside the range."""
     precision = draw(st.sampled_from(precisions))
     most, (c, k) = MOST[precision], (draw(st.integers(1, 3)), draw(st.integers(1, 6)))
-    halves = draw(hnp.arrays(np.int16, (c, k + 1), elements=st.integers(-2 * most - 2 * beyond, 2 * most + 2 * beyond), fill=st.nothing()))
+    whole = st.integers(-2 * (most + beyond), 2 * (most + beyond))
+    halves = draw(hnp.arrays(np.int16, (c, k + 1), elements=whole, fill=st.nothing()))
     halves[:, 0] = draw(st.sampled_from([2 * most, -2 * most])) if not beyond else halves[:, 0]
     scale = 2.0 ** draw(hnp.arrays(np.int8, (c,), elements=st.integers(-12, 6), fill=st.nothing())).astype(float)
     return Drawn(halves / 2 * scale[:, None], scale, precision, draw(st.booleans()), draw(st.booleans()))
@@ -100,7 +101,8 @@ def _integer(w: Fraction, s: Fraction, precision: str) -> int:
 def _placed(subject: Oracle, d: Drawn) -> tuple[Array, Array, Array]:
     """Scale [C], integers and values [C, K] of the subject."""
     scale = np.asarray(subject.operator("grid_scale")(d.w, *d.options))
-    return scale, *map(np.asarray, subject.operator("grid_weight")(d.w, scale, d.precision))
+    q, y = subject.operator("grid_weight")(d.w, scale, d.precision)
+    return scale, np.asarray(q), np.asarray(y)
 
 
 @check("operators", dyadics())
@@ -129,7 +131,9 @@ def levels(d: Drawn, subject: Oracle) -> Iterator[Measure]:
     most = MOST[d.precision]
     yield Measure("beyond the range", float(np.abs(q.astype(int)).max()), float(most), where=d.precision)
     for row in y if d.per_channel else [y]:
-        yield Measure("levels", float(len(np.unique(row))), float(max(2, 2 * most + 1 if most > 1 else 2)), where=d.precision)
+        yield Measure(
+            "levels", float(len(np.unique(row))), float(max(2, 2 * most + 1 if most > 1 else 2)), where=d.precision
+        )
 
 
 @check("operators", roughs())
@@ -137,7 +141,9 @@ def idempotent(d: Drawn, subject: Oracle) -> Iterator[Measure]:
     """What lies on the grid is placed at the same integers again; where scales are powers of two, and on binary weights of such, bit for bit [definition: the largest |q| of a group is Q, or above Q / 2]."""
     _, q, y = _placed(subject, d)
     _, again, y2 = _placed(subject, replace(d, w=y))
-    apart = differences(q, again) if d.precision != "binary" or np.all(y != 0) else 0.0  # binary zeros have no sign to keep
+    apart = (
+        differences(q, again) if d.precision != "binary" or np.all(y != 0) else 0.0
+    )  # binary zeros have no sign to keep
     yield Measure("integers differ", apart, where=d.precision)
     if d.power_of_two:
         yield Measure("values differ", differences(y, y2), where=d.precision)
@@ -179,7 +185,9 @@ def powers(d: Drawn, subject: Oracle) -> Iterator[Measure]:
 @check("operators", roughs(WHOLE))
 def per_channel(d: Drawn, subject: Oracle) -> Iterator[Measure]:
     """A scale per channel bounds no weight's error worse than one for the tensor [max over a channel <= max over all; division rounds monotonically]."""
-    own, one = (np.asarray(subject.operator("grid_scale")(d.w, d.precision, each, d.power_of_two)) for each in (True, False))
+    own, one = (
+        np.asarray(subject.operator("grid_scale")(d.w, d.precision, each, d.power_of_two)) for each in (True, False)
+    )
     used = np.abs(d.w).max(1) > 0  # a channel of zeros has scale 1, and no error
     yield Measure("greater bounds", float(np.sum(own[used] > one[used])), where=d.precision)
     greatest = np.abs(d.w).max(1) == np.abs(d.w).max()
@@ -196,7 +204,9 @@ def straight_through(d: Drawn, subject: Oracle) -> Iterator[Measure]:
     sign = np.where(d.w < 0, -1, 1)
     yield Measure("not the clipped identity", differences(inside.astype(float), dw), where=d.precision)
     yield Measure("no gradient", float(inside.any() and not np.any(dw)), where=d.precision)
-    by_hand = sign if binary else np.where(inside, np.rint(v) - v, most * sign)  # np.rint: ties to even, on halves exact
+    by_hand = (
+        sign if binary else np.where(inside, np.rint(v) - v, most * sign)
+    )  # np.rint: ties to even, on halves exact
     yield Measure("gradients of scales differ", differences(by_hand.sum(1).astype(float), ds), where=d.precision)
 
 
@@ -224,7 +234,9 @@ def network(drawn: tuple[Conversion, str, bool], subject: Oracle) -> Iterator[Me
             for at in np.ndindex(*a.op.weight.shape):
                 groups.setdefault(_channel(a.op, at), []).append(Fraction(float(a.op.weight[at])))
             scales = {c: float(_scale(g, precision, two)) for c, g in groups.items()}
-            each = np.array([scales[_channel(a.op, at)] for at in np.ndindex(*a.op.weight.shape)]).reshape(a.op.weight.shape)
+            each = np.array([scales[_channel(a.op, at)] for at in np.ndindex(*a.op.weight.shape)]).reshape(
+                a.op.weight.shape
+            )
             yield Measure("weights differ", differences(w.integers * each, b.op.weight), where=was.name)
             yield Measure("moved, in steps", float((np.abs(b.op.weight - a.op.weight) / np.where(each == 0, 1, each)).max())
                           if precision != "binary" else 0.0, 0.5 + SLACK, where=was.name)  # fmt: skip
@@ -249,7 +261,9 @@ def activations(drawn: Any, subject: Oracle) -> Iterator[Measure]:
     """Static INT8 activations are s (clip(round(x / s) + z, 0, 255) - z), ties to even, so 0 stays 0 and nothing inside the range moves more than half a step [Jacob et al. 2018, eq. 1]."""
     zero, exponent, steps = drawn
     s = 2.0**exponent
-    y = np.asarray(subject.operator("activation_values")(np.append(steps, 0.0).astype(np.float32) * np.float32(s), s, zero))
+    y = np.asarray(
+        subject.operator("activation_values")(np.append(steps, 0.0).astype(np.float32) * np.float32(s), s, zero)
+    )
     exact = [(min(max(round(Fraction(float(v))) + zero, 0), 255) - zero) * s for v in np.append(steps, 0.0)]
     yield Measure("values differ", differences(np.array(exact), y.astype(float)))
 

@@ -1,11 +1,13 @@
-"""PyTorch's own fake quantisation as a subject: a second implementation, asked for as snnverify.oracles.torch_ao:oracle.
+"""PyTorch's own fake quantisation as a subject, a second implementation: ``--oracle snnverify.oracles.torch_ao:oracle``.
 
-Its observers choose other scales (2 max|w| / 255), so it answers what it is given one for: values and integers of ``torch.fake_quantize``,
-gradients of its learnable form (which passes them up to half a step beyond the last level), and affine activations.
+Its observers choose other scales (2 max |w| / 255), so it answers where it is given one: integers and values of
+``torch.fake_quantize_*``, gradients of its learnable form (which passes them up to half a step beyond the last level),
+affine activations.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -33,7 +35,8 @@ def oracle() -> Oracle:
         given = torch.tensor(w, dtype=torch.float32, requires_grad=True)
         s = torch.tensor(scale, dtype=torch.float32, requires_grad=True)
         zero = torch.zeros(len(s), requires_grad=True)
-        torch._fake_quantize_learnable_per_channel_affine(given, s, zero, 0, -q, q, 1.0).sum().backward()  # type: ignore[no-untyped-call]
+        y = torch._fake_quantize_learnable_per_channel_affine(given, s, zero, 0, -q, q, 1.0)
+        y.sum().backward()  # type: ignore[no-untyped-call]
         assert given.grad is not None
         assert s.grad is not None
         return given.grad.double().numpy(), s.grad.double().numpy()
@@ -41,7 +44,11 @@ def oracle() -> Oracle:
     def values(x: Array, scale: float, zero: int) -> Any:
         return torch.fake_quantize_per_tensor_affine(torch.tensor(x), scale, zero, 0, 255).numpy()
 
-    operators = {"grid_weight": weight, "grid_gradient": gradient, "activation_values": values}
+    operators: dict[str, Callable[..., Any]] = {
+        "grid_weight": weight,
+        "grid_gradient": gradient,
+        "activation_values": values,
+    }
     return Oracle("torch-ao", torch.__version__, operators=operators)
 
 

@@ -20,10 +20,12 @@ from ..quantise import Grid, QuantisedNetwork, quantise
 from ..simulate import forward, simulate
 from ..stats import Paired, from_predictions
 from ..zoo import native, qat
+from ..zoo.activations import static_int8
 from .models import Subject, outputs, subjects
 
 Progress = Callable[[str, int, int], None]
 TILE = 256
+ACTIVATIONS = "int8 activations"
 
 
 @dataclass(frozen=True)
@@ -99,9 +101,11 @@ def tasks(settings: Settings, train: str | None, needed: bool = True) -> Iterato
     """
     embedded = settings.model is None or ":" not in settings.model
     if embedded and train is not None:
-        raise ConfigError(f"--train {train}: it goes with a model of your own; embedded models have their training images")
+        raise ConfigError(
+            f"--train {train}: it goes with a model of your own; embedded models have their training images"
+        )
     if not embedded and train is None and needed:
-        raise ConfigError("--train: labelled samples for fine-tuning are needed; give FILE.npz, an IDX pair or module:callable")
+        raise ConfigError("--train: labelled samples to train on are needed; give .npz, an IDX pair or module:callable")
     for subject in subjects(settings):
         if embedded:
             m = zoo.load_default(subject.name)
@@ -113,7 +117,9 @@ def tasks(settings: Settings, train: str | None, needed: bool = True) -> Iterato
         data = load_data(train, root=settings.root)
         shape = subject.x.shape[1:]
         if int(np.prod(data.x.shape[1:])) != int(np.prod(shape)):
-            raise DataError(f"--train {train}: samples of shape {data.x.shape[1:]}, those of data have {shape}; give both alike")
+            raise DataError(
+                f"--train {train}: samples of shape {data.x.shape[1:]}, those of data: {shape}; give both alike"
+            )
         check_labels(data.y, outputs(subject.module, subject.x[:2], torch.float32, None).shape[1])
         x = np.asarray(data.x, np.float32).reshape(-1, *shape)
         yield Task(subject, x, np.asarray(data.y, np.int64), False)
@@ -158,11 +164,14 @@ def visit(
         return _classes(_converted(network, task, settings), subject.x, steps)
 
     rows = [station("float", None, "ANN", [ann]), station("float", None, "SNN", [_classes(whole, subject.x, steps)])]
+    if any(isinstance(m, torch.nn.ReLU) for m in subject.module.modules()):
+        static, _ = static_int8(subject.module, subject.calibration, kinds=(torch.nn.ReLU,))
+        rows.append(station(ACTIVATIONS, None, "ANN", [outputs(static, subject.x, torch.float32, None).argmax(1)]))
     control = []
     for seed in seeds:
         control.append(spiking(qat.fine_tune_float(whole.ann, task.train_x, task.train_y, recipe=recipe, seed=seed)))
         told("fine-tuning")
-    rows.append(station("float, fine-tuned as well", None, "SNN", control))
+    rows.append(station("trained on", None, "SNN", control))
     for grid in grids:
         rows.append(station("post-training", grid, "ANN", [_analog(quantise(whole.ann, grid).network, subject.x)]))
         rounded = replace(whole, snn=quantise(whole.snn, grid).network)
@@ -170,7 +179,8 @@ def visit(
         for train in ("scales", "weights"):
             tuned = []
             for seed in seeds:
-                found = qat.fine_tune_quantised(whole.ann, task.train_x, task.train_y, grid, train=train, recipe=recipe, seed=seed)  # type: ignore[arg-type]  # fmt: skip
+                found = qat.fine_tune_quantised(whole.ann, task.train_x, task.train_y, grid, train=train, recipe=recipe,
+                                                seed=seed)  # fmt: skip
                 tuned.append(spiking(found.network))
                 told("fine-tuning")
             rows.append(station(f"fine-tuned {train}", grid, "SNN", tuned))
@@ -181,8 +191,7 @@ def quantised(
     task: Task, grid: Grid, train: str | None, seed: int, settings: Settings, recipe: qat.Recipe,
     progress: Progress | None = None,
 ) -> tuple[ConvertedNetwork, QuantisedNetwork]:  # fmt: skip
-    """A spiking network on a grid, after training (`train` None) or fine-tuned, and its integers.
-    """
+    """A spiking network on a grid, after training (`train` None) or fine-tuned, and its integers."""
     whole = _converted(task.subject.module, task, settings)
     if train is None:
         found = quantise(whole.snn, grid)
@@ -191,7 +200,9 @@ def quantised(
     tuned = qat.fine_tune_quantised(whole.ann, task.train_x, task.train_y, grid, train=train, seed=seed, progress=tick,  # type: ignore[arg-type]
                                     recipe=replace(recipe, moved=task.moved))  # fmt: skip
     # Balanced thresholds leave the weights, hence their scales, as they were found.
-    converted = convert(tuned.network, task.subject.calibration, mode=settings.mode, v_init=settings.v_init, form="balance")
+    converted = convert(
+        tuned.network, task.subject.calibration, mode=settings.mode, v_init=settings.v_init, form="balance"
+    )
     carried = quantise(converted.snn, grid, {name: w.scale for name, w in tuned.weights.items()})
     return replace(converted, snn=carried.network), carried
 
@@ -248,4 +259,3 @@ def _analog(network: Network, x: Array) -> Array:
     parts = [forward(network, np.asarray(x[i : i + TILE], np.float32))[network.output.name].argmax(-1)
              for i in range(0, len(x), TILE)]  # fmt: skip
     return np.concatenate(parts)
-

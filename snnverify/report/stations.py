@@ -9,7 +9,7 @@ import numpy as np
 
 from ..config import Settings
 from ..convert import ConvertedNetwork
-from ..pipeline.stations import Comparison, Side, Station, Task
+from ..pipeline.stations import ACTIVATIONS, Comparison, Side, Station, Task
 from ..quantise import QuantisedNetwork
 from ..stats import Paired, exact_upper, points, verdict
 from .libraries import render_rows
@@ -22,18 +22,23 @@ def render_stations(task: Task, rows: Sequence[Station], settings: Settings, ste
     for row in rows:
         worst = _worst(row)
         lines.append([
-            row.name, row.kind, str(row.grid or "-"), f"{100 * np.mean(row.accuracy):.2f}", _spread(row.accuracy),
-            f"{100 * (np.mean(row.accuracy) - floats['SNN']):+.2f}", f"{float(100 * worst.drop):.2f}",
-            f"{worst.b} / {worst.c}", f"{100 * exact_upper(worst):.2f}", verdict(worst, points(settings.max_drop)),
+            row.name, row.kind, row.grid.precision if row.grid else "float", f"{100 * np.mean(row.accuracy):.2f}",
+            _spread(row.accuracy), f"{100 * (np.mean(row.accuracy) - floats['SNN']):+.2f}",
+            f"{float(100 * worst.drop):.2f}", f"{worst.b} / {worst.c}", f"{100 * exact_upper(worst):.2f}", verdict(worst, points(settings.max_drop)),
         ])  # fmt: skip
-    head = ["station", "net", "weights", "accuracy", "sd (min-max), seeds", "to SNN", "drop", "b / c", "bound", "verdict"]
-    n, seeds = len(task.subject.x), len(rows[-1].accuracy)
-    said = (
-        f"accuracy in % (mean over seeds), the rest in points; {n} samples, T = {steps}, {seeds} seeds from {settings.seed}. drop, b / c "
-        f"(only the ANN, only this right), bound (upper 95 %,\nexact, paired) and verdict (limit {settings.max_drop}) are against "
-        "the float ANN, of the worst seed. Control: 'float, fine-tuned as well' has the same training without a grid."
-    )
-    return f"{task.subject.name}\n{render_rows(lines, head)}\n{said}\n"
+    head = ["station", "net", "weights", "accuracy", "sd (min-max)", "to SNN", "drop", "b / c", "bound", "verdict"]
+    grids = sorted({str(row.grid).partition(" ")[2] for row in rows if row.grid})
+    said = [
+        f"{len(task.subject.x)} samples, T = {steps}, fine-tuned on {len(task.train_x)} by {len(rows[-1].accuracy)} "
+        f"seeds from {settings.seed}; grids {'; '.join(grids)}",
+        "accuracy in %, mean and spread over seeds; to SNN: points to the float SNN. Against the float ANN, of the worst seed:",
+        "drop in points, b / c (only the ANN, only this one right), its upper 95 % bound (exact, paired), verdict at "
+        f"{settings.max_drop} points.",
+        "'trained on' is the control: the same training without a grid.",
+    ]
+    if not any(row.name == ACTIVATIONS for row in rows):
+        said.append("Activations were not put on a grid: the model holds no nn.ReLU module.")
+    return "\n".join([task.subject.name, render_rows(lines, head), *said, ""])
 
 
 def stations_record(task: Task, rows: Sequence[Station], settings: Settings) -> dict[str, Any]:
@@ -55,12 +60,14 @@ def render_quantised(task: Task, converted: ConvertedNetwork, found: QuantisedNe
     for name, w in found.weights.items():
         scale = np.ravel(w.scale)
         lines.append([
-            name, str(w.integers.size), f"{w.memory_bits / 8:,.0f}", str(scale.size), f"{scale.min():.4g}", f"{scale.max():.4g}",
-            f"{int(w.integers.min())} ... {int(w.integers.max())}", f"{100 * np.mean(w.integers == 0):.1f}",
+            name, str(w.integers.size), f"{w.memory_bits / 8:,.0f}", str(scale.size), f"{scale.min():.4g}",
+            f"{scale.max():.4g}", f"{int(w.integers.min())} ... {int(w.integers.max())}",
+            f"{100 * np.mean(w.integers == 0):.1f}",
         ])  # fmt: skip
     head = ["layer", "weights", "bytes", "scales", "least", "greatest", "integers", "zeros, %"]
     right = np.mean(converted.classify(task.subject.x, steps) == task.subject.y)
-    said = f"{found.grid}: {found.memory_bits / 8:,.0f} bytes of weights; {100 * right:.2f} % of {len(task.subject.x)} right at T = {steps}"
+    memory, n = f"{found.memory_bits / 8:,.0f} bytes of weights", len(task.subject.x)
+    said = f"{found.grid}: {memory}; {100 * right:.2f} % of {n} right at T = {steps}"
     return f"{task.subject.name}\n{render_rows(lines, head)}\n{said}\n"
 
 
@@ -70,13 +77,13 @@ def render_native(task: Task, found: Comparison, steps: int) -> str:
     for side in (found.converted, found.native):
         p = side.paired
         lines.append([side.name, f"{100 * side.accuracy:.2f}", f"{float(100 * p.drop):.2f}", f"{p.b} / {p.c}",
-                      f"{100 * exact_upper(p):.2f}", f"{100 * side.rate:.2f}", f"{side.spikes:.1f}", f"{side.operations:,.0f}",
-                      f"{side.seconds:.1f}"])  # fmt: skip
+                      f"{100 * exact_upper(p):.2f}", f"{100 * side.rate:.2f}", f"{side.spikes:.1f}",
+                      f"{side.operations:,.0f}", f"{side.seconds:.1f}"])  # fmt: skip
     head = ["net", "accuracy, %", "drop", "b / c", "bound", "mean rate, %", "spikes", "synaptic operations", "seconds"]
     said = (
-        f"{len(task.subject.x)} samples, T = {steps}; drop and bound (upper 95 %, paired) against the ANN, in points; spikes and synaptic "
-        f"operations per sample;\nseconds: of calibration and conversion (the ANN's training not counted), of native training.\n"
-        f"torch and snnverify on the native net: {found.differ} of {found.compared:,} spikes differ"
+        f"{len(task.subject.x)} samples, T = {steps}; drop and bound (upper 95 %, paired) against the ANN, in points; spikes "
+        "and synaptic\noperations per sample; seconds of calibration and conversion (the ANN's training not counted), of native "
+        f"training.\ntorch and snnverify on the native net: {found.differ} of {found.compared:,} spikes differ"
     )
     return f"{task.subject.name}\n{render_rows(lines, head)}\n{said}\n"
 
@@ -86,7 +93,8 @@ def native_record(task: Task, found: Comparison) -> dict[str, Any]:
 
     def numbers(side: Side) -> dict[str, Any]:
         p = side.paired
-        return {**{k: v for k, v in vars(side).items() if k != "paired"}, "n": p.n, "b": p.b, "c": p.c, "upper": exact_upper(p)}
+        figures = {k: v for k, v in vars(side).items() if k != "paired"}
+        return {**figures, "n": p.n, "b": p.b, "c": p.c, "upper": exact_upper(p)}
 
     return {
         "model": task.subject.name, "facts": dict(task.subject.facts), "training samples": len(task.train_x),

@@ -1,8 +1,8 @@
 """Static INT8 activations: ranges from calibration data, then every chosen module's output is put on 256 levels.
 
-``q = clip(round(x / s) + z, 0, 255)``, ``x -> s (q - z)`` with ``s = (high - low) / 255`` and ``z = round(-low / s)``: the range is
-made to hold 0, which is then exact, as padding needs (Jacob et al., CVPR 2018, eq. 1 and section 3). Low and high are the
-extremes that the calibration data show, or percentiles of them (Migacz, GTC 2017, clips outliers for the same reason).
+``q = clip(round(x / s) + z, 0, 255)``, ``x -> s (q - z)`` with ``s = (high - low) / 255`` and ``z = round(-low / s)``: the
+range is made to hold 0, which is then exact, as padding needs (Jacob et al., CVPR 2018, eq. 1 and section 3). Low and high
+are the extremes that the calibration data show, or percentiles of them, which clips outliers.
 """
 
 from __future__ import annotations
@@ -95,9 +95,10 @@ def static_int8(
     if not len(x):
         raise DataError("calibration: no sample; give some inputs of the kind that the model will see")
     copied = copy.deepcopy(module).eval()
-    chosen = {name: m for name, m in copied.named_modules() if isinstance(m, tuple(kinds))}
+    wanted = tuple(kinds)
+    chosen = {name: m for name, m in copied.named_modules() if isinstance(m, wanted)}
     if not chosen:
-        said = ", ".join(k.__name__ for k in kinds)
+        said = ", ".join(k.__name__ for k in wanted)
         raise Unsupported(type(module).__name__, f"it holds no module of {said}", "name the classes of its activations")
     seen: dict[str, list[npt.NDArray[Any]]] = {name: [] for name in chosen}
     hooks = [m.register_forward_hook(_watch(seen[name])) for name, m in chosen.items()]

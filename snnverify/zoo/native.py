@@ -1,11 +1,11 @@
 """Native training: the same architecture as a spiking net, by backpropagation through time with a surrogate gradient.
 
-A spike's derivative is replaced by that of a fast sigmoid, ``1 / (1 + slope |v - theta|)^2`` (Zenke & Ganguli, Neural Comput.
-30(6), 2018, eq. 5; Neftci et al., IEEE Signal Process. Mag. 36(6), 2019). Neurons are those of a conversion: the input is a constant
-current, threshold 1, soft reset at once, no leak, and the read-out adds up what the last layer gets.
+A spike's derivative is replaced by that of a fast sigmoid, ``1 / (1 + slope |v - theta|)^2`` (Zenke & Ganguli, Neural
+Comput. 30(6), 2018; Neftci et al., IEEE Signal Process. Mag. 36(6), 2019). Neurons are those of a conversion: the input is
+a constant current, threshold 1, soft reset at once, no leak, and the read-out adds up what the last layer gets.
 
-Weights end on the grid ``k / 4096`` and potentials are then sums of few bits, so that torch's forward pass in float64 and our
-simulator must agree in every spike, in whatever order they add.
+Weights end on the grid ``k / 4096``. On inputs of few bits, such as the embedded images, potentials are then exact in
+float64, so that torch's forward pass and our simulator must agree in every spike, in whatever order they add.
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ def train_native(
 
 
 def spiking_twin(ann: Network) -> Network:
-    """Every ReLU a neuron of threshold 1, soft reset, no leak, that starts at 1/2; every dense or conv layer has a bias."""
+    """Every ReLU a neuron of threshold 1, soft reset, no leak, that starts at 1/2."""
     if not any(isinstance(layer.act, Relu) for layer in ann.layers):
         raise Unsupported("network", "it has no ReLU to replace by a neuron", "give an ANN with ReLU")
     for layer in ann.layers:
@@ -145,7 +145,7 @@ def unrolled(
             tell(layer.name, s)
         return s
 
-    total = model(x, neuron)
+    total: torch.Tensor = model(x, neuron)
     for _ in range(steps - 1):
         total = total + model(x, neuron)
     return total / steps

@@ -1,8 +1,8 @@
 """Quantisation-aware fine-tuning: weights go through the grid in every forward pass, gradients straight through it.
 
 The scale is learned as its logarithm to base 2 (Jain et al., MLSys 2020), so it stays positive and a step of the optimiser
-means the same at every size; rounding that logarithm, straight through again, makes it a power of two. With ``v = w / s`` the
-gradients are those of Esser et al. (ICLR 2020, eq. 3 and 5)::
+means the same at every size; rounding that logarithm, straight through again, makes it a power of two. With ``v = w / s``
+the gradients are those of Esser et al. (ICLR 2020, eq. 3 and 5)::
 
     d(s q) / dw = 1 where |v| <= Q, else 0
     d(s q) / ds = q - v where |v| <= Q, else +-Q
@@ -136,11 +136,12 @@ def fine_tune_quantised(
     model = TorchNetwork(ann)
     start = quantise(ann, grid)
     for layer in ann.layers:
-        for i, b in enumerate(layer.branches):
+        for i in range(len(layer.branches)):
             if (w := start.weights.get(f"{layer.name}.{i}")) is not None:
                 s = torch.tensor(np.maximum(w.scale, 1e-30), dtype=torch.float32)  # binary weights that are all 0
                 shape = (-1, *(1,) * (w.integers.ndim - 1)) if s.ndim else ()
-                parametrize.register_parametrization(model.parts[key(layer, i)], "weight", FakeQuantise(grid, s.reshape(shape)))
+                on_grid = FakeQuantise(grid, s.reshape(shape))
+                parametrize.register_parametrization(model.parts[key(layer, i)], "weight", on_grid)
     scales = [p for name, p in model.named_parameters() if name.endswith("exponent")]
     others = [p for name, p in model.named_parameters() if not name.endswith("exponent")]
     groups: list[dict[str, object]] = [{"params": scales, "lr": recipe.lr_scales}]
@@ -170,7 +171,7 @@ def descend(
     groups: list[dict[str, object]], epochs: int, batch: int, seed: int, progress: Progress | None, moved: bool,
 ) -> None:  # fmt: skip
     """Adam, seeded, its rates falling as a half cosine to 0; `moved`: images are shifted as the embedded models' were."""
-    optimiser = torch.optim.Adam(groups)  # type: ignore[arg-type]
+    optimiser = torch.optim.Adam(groups)
     rates = [float(g["lr"]) for g in optimiser.param_groups]
     rng = np.random.Generator(np.random.PCG64(seed))
     with seeded(seed) as generator:
@@ -182,7 +183,9 @@ def descend(
                 part = torch.from_numpy(shifted(x[rows].numpy(), rng)).to(x.dtype) if moved else x[rows]
                 loss = loss_of(part, y[rows])
                 if not torch.isfinite(loss):
-                    raise DataError(f"training: the loss is {float(loss)} in epoch {epoch + 1}; lower the learning rate")
+                    raise DataError(
+                        f"training: the loss is {float(loss)} in epoch {epoch + 1}; lower the learning rate"
+                    )
                 loss.backward()  # type: ignore[no-untyped-call]
                 optimiser.step()
             if progress is not None:
@@ -207,6 +210,7 @@ def _entropy(model: nn.Module) -> Callable[[torch.Tensor, torch.Tensor], torch.T
 
 
 def pairs(x: npt.ArrayLike, y: npt.ArrayLike) -> tuple[torch.Tensor, torch.Tensor]:
+    """Samples float32 and classes int64; `DataError` where they are not one class a sample, or none at all."""
     images, labels = np.asarray(x, np.float32), np.asarray(y)
     if not len(images) or labels.shape != images.shape[:1] or labels.dtype.kind not in "iu":
         raise DataError(f"training data: x of shape {images.shape}, y of shape {labels.shape} and type {labels.dtype}; "

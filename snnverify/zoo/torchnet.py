@@ -62,15 +62,15 @@ class TorchNetwork(nn.Module):
         if isinstance(op, Flatten):
             return x.flatten(1)
         if isinstance(op, Scale):
-            factor, bias = (None if p is None else torch.tensor(per_channel(p, tuple(x.shape[1:])), dtype=x.dtype)
-                            for p in (op.factor, op.bias))  # fmt: skip
+            factor, offset = (None if p is None else torch.tensor(per_channel(p, tuple(x.shape[1:])), dtype=x.dtype)
+                              for p in (op.factor, op.bias))  # fmt: skip
             assert factor is not None
-            return x * factor if bias is None else x * factor + bias
+            return x * factor if offset is None else x * factor + offset
         if isinstance(op, Pool):
             return _pooled(op, x)
-        weight, bias = self.parts[name].weight, self.parts[name].bias
-        assert isinstance(weight, torch.Tensor)
-        assert bias is None or isinstance(bias, torch.Tensor)
+        part: Any = self.parts[name]  # of parametrised modules torch knows no types
+        weight: torch.Tensor = part.weight
+        bias: torch.Tensor | None = part.bias
         if isinstance(op, Dense):
             return F.linear(x, weight, bias)
         assert isinstance(op, Conv)
@@ -88,8 +88,10 @@ class TorchNetwork(nn.Module):
         now = self.arrays()
         layers = []
         for layer in self.network.layers:
-            branches = [replace(b, op=replace(b.op, **{k: fit(v) for k, v in now.get(key(layer, i), {}).items()}))
-                        for i, b in enumerate(layer.branches)]  # fmt: skip
+            branches = []
+            for i, b in enumerate(layer.branches):
+                found: dict[str, Any] = {k: fit(v) for k, v in now.get(key(layer, i), {}).items()}
+                branches.append(replace(b, op=replace(b.op, **found)))
             layers.append(replace(layer, branches=tuple(branches)))
         return replace(self.network, layers=tuple(layers))
 
