@@ -13,7 +13,7 @@ from .. import zoo
 from ..config import Settings
 from ..content import Array
 from ..convert import ConvertedNetwork, convert
-from ..data import check_labels, load_data
+from ..data import check_labels, load_data, shared_samples
 from ..errors import ConfigError, DataError
 from ..network import Network
 from ..quantise import Grid, QuantisedNetwork, quantise
@@ -39,12 +39,15 @@ class Task:
         Calibrate and fine-tune.
     moved : bool
         Whether training moves images, as that of the embedded models did.
+    shared : int
+        Evaluation samples that are training samples as well.
     """
 
     subject: Subject
     train_x: Array
     train_y: Array
     moved: bool
+    shared: int = 0
 
 
 @dataclass(frozen=True)
@@ -109,7 +112,7 @@ def tasks(settings: Settings, train: str | None, needed: bool = True) -> Iterato
     for subject in subjects(settings):
         if embedded:
             m = zoo.load_default(subject.name)
-            yield Task(subject, m.train_x, m.train_y, True)
+            yield Task(subject, m.train_x, m.train_y, True, _shared(m.train_x, subject.x))
             continue
         if train is None:
             yield Task(subject, subject.x[:0], subject.y[:0], False)
@@ -122,7 +125,7 @@ def tasks(settings: Settings, train: str | None, needed: bool = True) -> Iterato
             )
         check_labels(data.y, outputs(subject.module, subject.x[:2], torch.float32, None).shape[1])
         x = np.asarray(data.x, np.float32).reshape(-1, *shape)
-        yield Task(subject, x, np.asarray(data.y, np.int64), False)
+        yield Task(subject, x, np.asarray(data.y, np.int64), False, _shared(x, subject.x))
 
 
 def visit(
@@ -242,6 +245,10 @@ def _side(name: str, snn: Network, subject: Subject, ann: Array, steps: int, sec
     operations = sum(e.get("synaptic_operations", 0) for e in trace.events.values()) / n
     paired = from_predictions(subject.y, ann, classes)
     return Side(name, paired, float(np.mean(classes == subject.y)), spikes / units / steps, spikes, operations, seconds)
+
+
+def _shared(train: Array, evaluation: Array) -> int:
+    return len(set(shared_samples(train, evaluation)[:, 1].tolist()))
 
 
 def _converted(model: object, task: Task, settings: Settings) -> ConvertedNetwork:

@@ -18,33 +18,35 @@ from .libraries import render_rows
 def render_stations(task: Task, rows: Sequence[Station], settings: Settings, steps: int) -> str:
     """A line a station: accuracy with its spread over seeds, the paired drop to the ANN, its bound and verdict."""
     floats = {row.kind: np.mean(row.accuracy) for row in rows[:2]}
-    lines = []
+    lines, tuned, n = [], rows[-1], len(task.subject.x)
     for row in rows:
         worst = _worst(row)
         lines.append([
             row.name, row.kind, row.grid.precision if row.grid else "float", f"{100 * np.mean(row.accuracy):.2f}",
             _spread(row.accuracy), f"{100 * (np.mean(row.accuracy) - floats['SNN']):+.2f}",
-            f"{float(100 * worst.drop):.2f}", f"{worst.b} / {worst.c}", f"{100 * exact_upper(worst):.2f}", verdict(worst, points(settings.max_drop)),
+            f"{float(100 * worst.drop):.2f}", f"{worst.b} / {worst.c}", f"{100 * exact_upper(worst):.2f}",
+            verdict(worst, points(settings.max_drop)),
         ])  # fmt: skip
     head = ["station", "net", "weights", "accuracy", "sd (min-max)", "to SNN", "drop", "b / c", "bound", "verdict"]
     grids = sorted({str(row.grid).partition(" ")[2] for row in rows if row.grid})
     said = [
-        f"{len(task.subject.x)} samples, T = {steps}, fine-tuned on {len(task.train_x)} by {len(rows[-1].accuracy)} "
-        f"seeds from {settings.seed}; grids {'; '.join(grids)}",
-        "accuracy in %, mean and spread over seeds; to SNN: points to the float SNN. Against the float ANN, of the worst seed:",
+        f"{n} samples, T = {steps}, fine-tuned on {len(task.train_x)} by {len(tuned.accuracy)} seeds from {settings.seed}; "
+        f"grids {'; '.join(grids)}",
+        "accuracy in %, mean and spread over seeds; to SNN: points to the float SNN. Of the worst seed, against the float ANN:",
         "drop in points, b / c (only the ANN, only this one right), its upper 95 % bound (exact, paired), verdict at "
         f"{settings.max_drop} points.",
         "'trained on' is the control: the same training without a grid.",
     ]
     if not any(row.name == ACTIVATIONS for row in rows):
         said.append("Activations were not put on a grid: the model holds no nn.ReLU module.")
-    return "\n".join([task.subject.name, render_rows(lines, head), *said, ""])
+    return "\n".join([task.subject.name, render_rows(lines, head), *said, *_shared(task), ""])
 
 
 def stations_record(task: Task, rows: Sequence[Station], settings: Settings) -> dict[str, Any]:
     """Every number of the table, for a JSON file."""
     return {
         "model": task.subject.name, "facts": dict(task.subject.facts), "training samples": len(task.train_x),
+        "training samples among them": task.shared,
         "stations": [
             {"station": r.name, "net": r.kind, "grid": str(r.grid or ""), "accuracy": list(r.accuracy),
              "paired": [{"n": p.n, "b": p.b, "c": p.c, "upper": exact_upper(p)} for p in r.paired],
@@ -80,12 +82,12 @@ def render_native(task: Task, found: Comparison, steps: int) -> str:
                       f"{100 * exact_upper(p):.2f}", f"{100 * side.rate:.2f}", f"{side.spikes:.1f}",
                       f"{side.operations:,.0f}", f"{side.seconds:.1f}"])  # fmt: skip
     head = ["net", "accuracy, %", "drop", "b / c", "bound", "mean rate, %", "spikes", "synaptic operations", "seconds"]
-    said = (
-        f"{len(task.subject.x)} samples, T = {steps}; drop and bound (upper 95 %, paired) against the ANN, in points; spikes "
-        "and synaptic\noperations per sample; seconds of calibration and conversion (the ANN's training not counted), of native "
-        f"training.\ntorch and snnverify on the native net: {found.differ} of {found.compared:,} spikes differ"
-    )
-    return f"{task.subject.name}\n{render_rows(lines, head)}\n{said}\n"
+    said = [
+        f"{len(task.subject.x)} samples, T = {steps}; drop and bound (upper 95 %, paired) against the ANN, in points; spikes and",
+        "operations per sample; seconds of calibration and conversion (the ANN's training not counted), of native training.",
+        f"torch and snnverify on the native net: {found.differ} of {found.compared:,} spikes differ",
+    ]
+    return "\n".join([task.subject.name, render_rows(lines, head), *said, *_shared(task), ""])
 
 
 def native_record(task: Task, found: Comparison) -> dict[str, Any]:
@@ -98,9 +100,18 @@ def native_record(task: Task, found: Comparison) -> dict[str, Any]:
 
     return {
         "model": task.subject.name, "facts": dict(task.subject.facts), "training samples": len(task.train_x),
+        "training samples among them": task.shared,
         "sides": [numbers(found.converted), numbers(found.native)], "spikes that differ": found.differ,
         "spikes compared": found.compared,
     }  # fmt: skip
+
+
+def _shared(task: Task) -> list[str]:
+    """A warning where samples that judge were trained on."""
+    said = (
+        f"{task.shared} of the {len(task.subject.x)} samples are training samples, too: what was trained is flattered"
+    )
+    return [said] if task.shared else []
 
 
 def _worst(row: Station) -> Paired:

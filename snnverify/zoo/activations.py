@@ -104,7 +104,7 @@ def static_int8(
     hooks = [m.register_forward_hook(_watch(seen[name])) for name, m in chosen.items()]
     with torch.no_grad():
         for start in range(0, len(x), batch):
-            copied(torch.from_numpy(x[start : start + batch]))
+            copied(torch.tensor(x[start : start + batch]))
     for hook in hooks:
         hook.remove()
     ranges = {}

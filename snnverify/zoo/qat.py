@@ -184,7 +184,7 @@ def descend(
                 loss = loss_of(part, y[rows])
                 if not torch.isfinite(loss):
                     raise DataError(
-                        f"training: the loss is {float(loss)} in epoch {epoch + 1}; lower the learning rate"
+                        f"training: the loss is {float(loss.detach())} in epoch {epoch + 1}; lower the learning rate"
                     )
                 loss.backward()  # type: ignore[no-untyped-call]
                 optimiser.step()
