@@ -30,8 +30,8 @@ def render_stations(task: Task, rows: Sequence[Station], settings: Settings, ste
     head = ["station", "net", "weights", "accuracy", "sd (min-max)", "to SNN", "drop", "b / c", "bound", "verdict"]
     grids = sorted({str(row.grid).partition(" ")[2] for row in rows if row.grid})
     said = [
-        f"{n} samples, T = {steps}, fine-tuned on {len(task.train_x)} by {len(tuned.accuracy)} seeds from {settings.seed}; "
-        f"grids {'; '.join(grids)}",
+        f"{n} samples, T = {steps}, fine-tuned on {len(task.train_x)} by {len(tuned.accuracy)} seeds from "
+        f"{settings.seed}; grids {'; '.join(grids)}",
         "accuracy in %, mean and spread over seeds; to SNN: points to the float SNN. Of the worst seed, against the float ANN:",
         "drop in points, b / c (only the ANN, only this one right), its upper 95 % bound (exact, paired), verdict at "
         f"{settings.max_drop} points.",
@@ -83,8 +83,8 @@ def render_native(task: Task, found: Comparison, steps: int) -> str:
                       f"{side.operations:,.0f}", f"{side.seconds:.1f}"])  # fmt: skip
     head = ["net", "accuracy, %", "drop", "b / c", "bound", "mean rate, %", "spikes", "synaptic operations", "seconds"]
     said = [
-        f"{len(task.subject.x)} samples, T = {steps}; drop and bound (upper 95 %, paired) against the ANN, in points; spikes and",
-        "operations per sample; seconds of calibration and conversion (the ANN's training not counted), of native training.",
+        f"{len(task.subject.x)} samples, T = {steps}; drop and bound (upper 95 %, paired) against the ANN, in points;",
+        "spikes and operations per sample; seconds of calibration and conversion (the ANN's training not counted), of native training.",
         f"torch and snnverify on the native net: {found.differ} of {found.compared:,} spikes differ",
     ]
     return "\n".join([task.subject.name, render_rows(lines, head), *said, *_shared(task), ""])
