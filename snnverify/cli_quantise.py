@@ -26,12 +26,14 @@ def register(add: Add) -> None:
     )
     p.add_argument("--out", type=Path, help="file (.npz) for the network, its integers and its scales")
     p.add_argument("--epochs", type=int, default=5, help="passes over the training samples (5)")
+    p.add_argument("--lr", type=float, default=1e-3, help="learning rate of weights and biases (0.001)")
 
     p = add(_stations, "stations", "Accuracy at each station: ANN, SNN, weights rounded after training, fine-tuned.")
     _common(p)
     p.add_argument("--precision", choices=PRECISIONS, nargs="+", default=list(PRECISIONS), help="of the weights (all)")
     p.add_argument("--seeds", type=int, default=5, help="fine-tunings, from --seed on (5)")
     p.add_argument("--epochs", type=int, default=5, help="passes over the training samples (5)")
+    p.add_argument("--lr", type=float, default=1e-3, help="learning rate of weights and biases (0.001)")
     p.add_argument("--max-drop", help="greatest accuracy drop let through, percentage points (1.0)")
     p.add_argument("--out", type=Path, help="file (.json) for every number, with versions, seeds and data digests")
 
@@ -64,6 +66,8 @@ def _settings(options: dict[str, Any]) -> Any:
     for name in ("epochs", "seeds", "timesteps"):
         if name in options and options[name] < 1:
             raise ConfigError(f"--{name} = {options[name]}: at least 1")
+    if not 0 < options.get("lr", 1.0) < float("inf"):
+        raise ConfigError(f"--lr = {options['lr']}: a finite rate > 0")
     if (out := options.get("out")) is not None and not out.absolute().parent.is_dir():
         raise ConfigError(f"--out {out}: there is no folder {out.absolute().parent}; make it first")
     names = ("model", "weights", "data", "calibration", "mode", "seed", "max_drop")
@@ -80,11 +84,12 @@ def _stations(**options: Any) -> int:
 
     settings = _settings(options)
     grids = [Grid(p, options["per_channel"], options["power_of_two"]) for p in options["precision"]]
+    recipe = Recipe(epochs=options["epochs"], lr_weights=options["lr"])
     seeds = range(settings.seed, settings.seed + options["seeds"])
     records = []
     for task in tasks(settings, options["train"]):
         with Progress() as progress:
-            rows = visit(task, grids, options["timesteps"], seeds, settings, Recipe(epochs=options["epochs"]), progress)
+            rows = visit(task, grids, options["timesteps"], seeds, settings, recipe, progress)
         print(render_stations(task, rows, settings, options["timesteps"]))
         records.append(stations_record(task, rows, settings))
     return _kept(options["out"], records, settings)
@@ -100,14 +105,13 @@ def _quantize(**options: Any) -> int:
 
     settings = _settings(options)
     grid = Grid(options["precision"], options["per_channel"], options["power_of_two"])
+    recipe = Recipe(epochs=options["epochs"], lr_weights=options["lr"])
     chosen = list(tasks(settings, options["train"], needed=options["fine_tune"] is not None))
     if options["out"] is not None and len(chosen) > 1:
         raise ConfigError(f"--out {options['out']}: one file for one model; name it, such as {chosen[0].subject.name}")
     for task in chosen:
         with Progress() as progress:
-            converted, found = quantised(
-                task, grid, options["fine_tune"], settings.seed, settings, Recipe(epochs=options["epochs"]), progress
-            )
+            converted, found = quantised(task, grid, options["fine_tune"], settings.seed, settings, recipe, progress)
         print(render_quantised(task, converted, found, options["timesteps"]))
         if options["out"] is not None:
             print(f"written: {save(found, options['out'])}")

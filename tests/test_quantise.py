@@ -17,6 +17,7 @@ from snnverify.zoo.qat import FakeQuantise, Recipe, fine_tune_float, fine_tune_q
 from snnverify.zoo.torchnet import TorchNetwork
 
 INT4 = Grid("int4", per_channel=True)
+POOLING = Layer("p", (Branch(Pool("sum", (2,))),), Relu())
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +68,7 @@ def test_the_codec_keeps_it(digits, tmp_path):
         (lambda: quantise_weight(Dense(np.ones((1, 1))), Grid("int8"), 0.0), NetworkError, "above 0"),
         (lambda: quantise_weight(Pool("sum", (2,)), INT4), Unsupported, "Pool"),
         (
-            lambda: quantise(Network((1, 4), (Layer("p", (Branch(Pool("sum", (2,))),), Relu()),)), INT4),
+            lambda: quantise(Network((1, 4), (POOLING,)), INT4),
             Unsupported,
             "nothing",
         ),

@@ -148,6 +148,7 @@ def test_a_model_of_the_users_own(project, cli):
         (("quantize", "--out", "x.npz"), "one file for one model"),
         (("quantize", "digits_mlp", "--precision", "int2"), "int2"),
         (("native", "digits_mlp", "--activity", "nan"), "--activity = nan"),
+        (("quantize", "digits_mlp", "--lr", "-1"), "--lr = -1.0"),
         (("stations", "nets.py:build", "--data", "data.npz", "--train", "absent.npz"), "absent.npz"),
     ],
 )

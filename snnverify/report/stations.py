@@ -32,7 +32,7 @@ def render_stations(task: Task, rows: Sequence[Station], settings: Settings, ste
     said = [
         f"{n} samples, T = {steps}, fine-tuned on {len(task.train_x)} by {len(tuned.accuracy)} seeds from "
         f"{settings.seed}; grids {'; '.join(grids)}",
-        "accuracy in %, mean and spread over seeds; to SNN: points to the float SNN. Of the worst seed, against the float ANN:",
+        "accuracy in %, mean and spread over seeds; to SNN: points to the float one. Of the worst seed, against the ANN:",
         "drop in points, b / c (only the ANN, only this one right), its upper 95 % bound (exact, paired), verdict at "
         f"{settings.max_drop} points.",
         "'trained on' is the control: the same training without a grid.",
@@ -84,7 +84,7 @@ def render_native(task: Task, found: Comparison, steps: int) -> str:
     head = ["net", "accuracy, %", "drop", "b / c", "bound", "mean rate, %", "spikes", "synaptic operations", "seconds"]
     said = [
         f"{len(task.subject.x)} samples, T = {steps}; drop and bound (upper 95 %, paired) against the ANN, in points;",
-        "spikes and operations per sample; seconds of calibration and conversion (the ANN's training not counted), of native training.",
+        "spikes and operations per sample; seconds: of conversion (the ANN's training not counted), of native training.",
         f"torch and snnverify on the native net: {found.differ} of {found.compared:,} spikes differ",
     ]
     return "\n".join([task.subject.name, render_rows(lines, head), *said, *_shared(task), ""])
