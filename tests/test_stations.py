@@ -9,6 +9,7 @@ from snnverify import content, zoo
 from snnverify.activation import Neuron
 from snnverify.convert import convert
 from snnverify.errors import ConfigError, Unsupported
+from snnverify.network import Branch, Conv, Dense, Flatten, Layer, Network, Pool
 from snnverify.pipeline import stations
 from snnverify.quantise import QuantisedNetwork
 from snnverify.simulate import simulate
@@ -55,6 +56,18 @@ def test_activity_costs_rate():
         net = train_native(ann, model.train_x, model.train_y, 4, recipe=Recipe(epochs=5, activity=activity))
         rates.append(sum(int(c.sum()) for c in simulate(net, model.evaluation_x[:200], 4).counts.values()))
     assert rates[1] < rates[0]
+
+
+def test_connections_from_analog_values_by_hand():
+    layers = (
+        Layer("conv", (Branch(Conv(np.ones((2, 1, 3, 3)), padding=((1, 1), (1, 1)))),), Neuron()),
+        Layer("pool", (Branch(Pool("average", (2, 2)), "conv"),)),
+        Layer("next", (Branch(Conv(np.ones((3, 2, 1, 1))), "pool"),), Neuron()),
+        Layer("flat", (Branch(Flatten(), "next"),)),
+        Layer("fc", (Branch(Dense(np.ones((5, 12))), "flat"),)),
+    )
+    # 3 x 3 kernels on 4 x 4 pixels, padding 1, make (3 x 4 - 2)^2 pairs; 2 x 2 averages go to 3 channels each; fc gets spikes
+    assert stations.multiply_adds(Network((1, 4, 4), layers)) == 2 * 10**2 + 2 * 3 * 2 * 2
 
 
 def test_native_refusals():

@@ -292,9 +292,9 @@ def surrogate_forward(drawn: Conversion, subject: Oracle) -> Iterator[Measure]:
 
 @check("operators", dyadic((9,), -16, 16))
 def fast_sigmoid(v: Array, subject: Oracle) -> Iterator[Measure]:
-    """The surrogate of a spike is 1 / (1 + k |v - theta|)^2: 1 at the threshold, 0 nowhere [Zenke & Ganguli 2018, eq. 5; limit: four roundings]."""
+    """The surrogate of a spike is 1 / (1 + k |v - theta|)^2: 1 at the threshold, 0 nowhere [Zenke & Ganguli 2018; limit: four roundings]."""
     for slope in (1.0, 5.0):
-        g = np.asarray(subject.operator("gradient_spike")(v, slope))
+        g = np.asarray(subject.operator("surrogate_gradient")(v, slope))
         exact = [1 / (1 + Fraction(slope) * abs(Fraction(float(x)))) ** 2 for x in v]
         off = max(abs(Fraction(float(a)) / e - 1) for a, e in zip(g, exact, strict=True))
         yield Measure("relative error", float(off), 6 * 2.0**-53, where=f"slope {slope:g}")

@@ -16,7 +16,8 @@ def operators() -> dict[str, Callable[..., Any]]:
     - ``grid_gradient(w, scale [C], precision)``: gradient of the sum of all values in w [C, K] and in scale [C];
     - ``grid_network(network, precision, per_channel, power_of_two)``: a `QuantisedNetwork`;
     - ``activation_grid(low, high)``: scale and zero point; ``activation_values(x, scale, zero)``;
-    - ``surrogate_spikes(network, x, steps)``: of every spiking layer, torch's forward pass.
+    - ``surrogate_spikes(network, x, steps)``: of every spiking layer, torch's forward pass on ``spiking_twin(network)``;
+    - ``surrogate_gradient(v, slope)``: derivative of a spike, v above the threshold.
     """
     return {
         "grid_scale": _scale,
@@ -25,7 +26,7 @@ def operators() -> dict[str, Callable[..., Any]]:
         "grid_network": _network,
         "activation_grid": _activation_grid,
         "activation_values": _activation_values,
-        "gradient_spike": _spike_gradient,
+        "surrogate_gradient": _spike_gradient,
         "surrogate_spikes": lambda network, x, steps: _native().spikes_of(_native().spiking_twin(network), x, steps)[0],
         "spiking_twin": lambda network: _native().spiking_twin(network),
     }

@@ -15,9 +15,9 @@ from ..content import Array
 from ..convert import ConvertedNetwork, convert
 from ..data import check_labels, load_data, shared_samples
 from ..errors import ConfigError, DataError
-from ..network import Network
+from ..network import INPUT, Conv, Dense, Flatten, Network
 from ..quantise import Grid, QuantisedNetwork, quantise
-from ..simulate import forward, simulate
+from ..simulate import fan_out, forward, simulate
 from ..stats import Paired, from_predictions
 from ..zoo import native, qat
 from ..zoo.activations import static_int8
@@ -73,7 +73,21 @@ class Station:
 
 @dataclass(frozen=True)
 class Side:
-    """One of the two nets of the comparison with native training; per sample: spikes and synaptic operations."""
+    """One of the two nets of the comparison with native training.
+
+    Parameters
+    ----------
+    name : str
+    paired : Paired
+        Against the float ANN.
+    accuracy, rate : float
+        Shares; spikes per unit and step.
+    spikes, operations : float
+        Spikes, and non-zero connections that they pass, per sample.
+    multiply_adds : int
+        Non-zero connections from analog values (the input, averages) per sample and step: no spike passes these.
+    seconds : float
+    """
 
     name: str
     paired: Paired
@@ -81,6 +95,7 @@ class Side:
     rate: float
     spikes: float
     operations: float
+    multiply_adds: int
     seconds: float
 
 
@@ -244,7 +259,19 @@ def _side(name: str, snn: Network, subject: Subject, ann: Array, steps: int, sec
     spikes = sum(int(c.sum()) for c in trace.counts.values()) / n
     operations = sum(e.get("synaptic_operations", 0) for e in trace.events.values()) / n
     paired = from_predictions(subject.y, ann, classes)
-    return Side(name, paired, float(np.mean(classes == subject.y)), spikes / units / steps, spikes, operations, seconds)
+    return Side(name, paired, float(np.mean(classes == subject.y)), spikes / units / steps, spikes, operations,
+                multiply_adds(snn), seconds)  # fmt: skip
+
+
+def multiply_adds(network: Network) -> int:
+    """Non-zero connections of dense layers and convolutions that carry analog values: one multiply-add a step each."""
+    analog, found = {INPUT}, 0
+    for layer in network.layers:
+        fed = [b for b in layer.branches if b.source in analog]
+        found += sum(int(fan_out(b.op, network.shapes[b.source]).sum()) for b in fed if isinstance(b.op, (Dense, Conv)))
+        if layer.act is None and (fed or not all(isinstance(b.op, Flatten) for b in layer.branches)):
+            analog.add(layer.name)
+    return found
 
 
 def _shared(train: Array, evaluation: Array) -> int:

@@ -80,11 +80,23 @@ def render_native(task: Task, found: Comparison, steps: int) -> str:
         p = side.paired
         lines.append([side.name, f"{100 * side.accuracy:.2f}", f"{float(100 * p.drop):.2f}", f"{p.b} / {p.c}",
                       f"{100 * exact_upper(p):.2f}", f"{100 * side.rate:.2f}", f"{side.spikes:.1f}",
-                      f"{side.operations:,.0f}", f"{side.seconds:.1f}"])  # fmt: skip
-    head = ["net", "accuracy, %", "drop", "b / c", "bound", "mean rate, %", "spikes", "synaptic operations", "seconds"]
+                      f"{side.operations:,.0f}", f"{side.multiply_adds:,}", f"{side.seconds:.1f}"])  # fmt: skip
+    head = [
+        "net",
+        "accuracy, %",
+        "drop",
+        "b / c",
+        "bound",
+        "rate, %",
+        "spikes",
+        "synaptic ops",
+        "MACs / step",
+        "seconds",
+    ]
     said = [
         f"{len(task.subject.x)} samples, T = {steps}; drop and bound (upper 95 %, paired) against the ANN, in points;",
-        "spikes and operations per sample; seconds: of conversion (the ANN's training not counted), of native training.",
+        "rate: spikes per unit and step; spikes and synaptic operations (what they pass) per sample; MACs: connections from",
+        "analog values (input, averages), per step; seconds: of conversion (the ANN's training not counted), of training.",
         f"torch and snnverify on the native net: {found.differ} of {found.compared:,} spikes differ",
     ]
     return "\n".join([task.subject.name, render_rows(lines, head), *said, *_shared(task), ""])
