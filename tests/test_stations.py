@@ -66,7 +66,7 @@ def test_connections_from_analog_values_by_hand():
         Layer("flat", (Branch(Flatten(), "next"),)),
         Layer("fc", (Branch(Dense(np.ones((5, 12))), "flat"),)),
     )
-    # 3 x 3 kernels on 4 x 4 pixels, padding 1, make (3 x 4 - 2)^2 pairs; 2 x 2 averages go to 3 channels each; fc gets spikes
+    # 3 x 3 kernels on 4 x 4 pixels, padding 1, make (3 x 4 - 2)^2 pairs; 2 x 2 averages go to 3 channels; fc gets spikes
     assert stations.multiply_adds(Network((1, 4, 4), layers)) == 2 * 10**2 + 2 * 3 * 2 * 2
 
 
