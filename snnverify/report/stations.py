@@ -62,13 +62,13 @@ def render_quantised(task: Task, converted: ConvertedNetwork, found: QuantisedNe
     for name, w in found.weights.items():
         scale = np.ravel(w.scale)
         lines.append([
-            name, str(w.integers.size), f"{w.memory_bits / 8:,.0f}", str(scale.size), f"{scale.min():.4g}",
+            name, str(w.integers.size), f"{-(-w.memory_bits // 8):,}", str(scale.size), f"{scale.min():.4g}",
             f"{scale.max():.4g}", f"{int(w.integers.min())} ... {int(w.integers.max())}",
             f"{100 * np.mean(w.integers == 0):.1f}",
         ])  # fmt: skip
     head = ["layer", "weights", "bytes", "scales", "least", "greatest", "integers", "zeros, %"]
     right = np.mean(converted.classify(task.subject.x, steps) == task.subject.y)
-    memory, n = f"{found.memory_bits / 8:,.0f} bytes of weights", len(task.subject.x)
+    memory, n = f"{-(-found.memory_bits // 8):,} bytes of weights", len(task.subject.x)
     said = f"{found.grid}: {memory}; {100 * right:.2f} % of {n} right at T = {steps}"
     return f"{task.subject.name}\n{render_rows(lines, head)}\n{said}\n"
 
