@@ -6,11 +6,13 @@ import torch
 
 from snnverify import content, zoo
 from snnverify.activation import Relu
+from snnverify.checks import select
 from snnverify.convert import convert
 from snnverify.errors import ConfigError, DataError, NetworkError, Unsupported
 from snnverify.network import Branch, Conv, Dense, Layer, Network, Pool
 from snnverify.oracles import get
 from snnverify.quantise import Grid, QuantisedNetwork, quantise, quantise_weight
+from snnverify.run import run
 from snnverify.simulate import forward
 from snnverify.zoo.activations import grid_of, static_int8
 from snnverify.zoo.qat import FakeQuantise, Recipe, fine_tune_float, fine_tune_quantised
@@ -200,3 +202,10 @@ def test_torchs_own_is_another_subject():
     assert (q.tolist(), y.tolist()) == ([[-7, 2, 4]], [[-7, 2, 4]])
     with pytest.raises(Unsupported, match="binary"):
         found.operator("grid_weight")(w, s, "binary")
+
+
+@pytest.mark.parametrize("name", ["weights.nearest", "weights.straight_through", "weights.activations"])
+def test_torchs_own_fake_quantisation_keeps_the_laws(name):
+    (check,) = select(name)
+    finding = run(check, get("snnverify.oracles.torch_ao:oracle"), examples=60, seed_value=3)
+    assert (finding.outcome, finding.cases > 10) == ("pass", True), finding.explain()
