@@ -36,6 +36,7 @@ ROOMS = {
     "exchange": ("exchange",),
     "netx": ("netx",),
     "blocks": ("blocks",),
+    "weights": ("weights",),
     "converter": ("conversion", "converter", "calibration", "model"),
     "fold": ("batchnorm", "conversion", "model"),
     "import": ("importer",),

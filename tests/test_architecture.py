@@ -13,7 +13,7 @@ ORDER = (
     ("errors", "content", "objects", "schema"),
     ("activation", "stats", "idx"),
     ("kernels", "network", "findings"),
-    ("trace", "bounds", "loihi", "shards"),
+    ("trace", "bounds", "loihi", "shards", "quantise"),
     ("simulate", "reference", "oracles", "data", "gate"),
     ("convert", "config"),
     ("fidelity", "zoo", "strategies", "exchange"),
@@ -22,7 +22,7 @@ ORDER = (
     ("run",),
     ("pipeline", "mutation", "lava_demo"),
     ("report",),
-    ("plugin", "cli_oracles", "cli_vectors", "cli_lava", "cli"),
+    ("plugin", "cli_oracles", "cli_vectors", "cli_lava", "cli_quantise", "cli"),
     ("__main__",),
 )
 LEVEL = {room: level for level, rooms in enumerate(ORDER) for room in rooms}
@@ -38,7 +38,8 @@ HOMES = {
 PORTABLE = {"__init__", "errors", "content", "objects", "activation", "network", "trace", "oracles", "loihi"}
 # The adapter of our own package reaches everything, inside its function and in this interpreter alone; that of netx writes
 # its files with `exchange`.
-LAZY = {"oracles/own.py", "oracles/own_loihi.py", "oracles/reference.py", "oracles/lava_netx_file.py"}
+LAZY = {"oracles/own.py", "oracles/own_loihi.py", "oracles/own_quantise.py", "oracles/reference.py",
+        "oracles/lava_netx_file.py"}  # fmt: skip
 WRITERS = ("exchange/hdf5.py", "exchange/netx_format.py", "exchange/netx_write.py")  # run in Lava's interpreter, too
 
 

@@ -36,6 +36,7 @@ ROOMS = (
     "exchange",
     "netx",
     "blocks",
+    "weights",
     "golden",
     "vectors",
     "importer",

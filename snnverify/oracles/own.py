@@ -21,6 +21,7 @@ def oracle() -> Oracle:
     from ..simulate import forward, run
     from ..trace import compare
     from .own_loihi import operators as loihi
+    from .own_quantise import operators as quantisation
 
     return Oracle(
         "snnverify",
@@ -50,6 +51,7 @@ def oracle() -> Oracle:
             "verdict": stats.verdict,
             "gate": judge,
             **loihi(),
+            **quantisation(),
         },
     )
 
