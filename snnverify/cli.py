@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
-from . import __version__, cli_lava, cli_oracles, cli_vectors
+from . import __version__, cli_calibrate, cli_lava, cli_oracles, cli_vectors
 from .errors import CodecError, ConfigError, SnnverifyError
 
 
@@ -68,12 +68,13 @@ def _parser() -> _Parser:
     report.add_argument(
         "-T", "--timesteps", nargs="+", type=int, metavar="T", help="numbers of time steps (4 8 16 32 64)"
     )
-    report.add_argument("--mode", help="max, NN.N%% (a percentile), a fraction of the maximum, channel-wise (99.9%%)")
+    report.add_argument("--mode", help=cli_calibrate.MODE)
     report.add_argument("--v-init", help="half, zero, or a fraction of the threshold (half)")
     report.add_argument("--reset", choices=("subtract", "value"), help="soft or hard reset (subtract)")
     report.add_argument("--encoding", choices=("constant", "poisson"), help="of the input (constant)")
     report.add_argument("--maxpool", choices=("refuse", "gate"), help="max pooling: an error, or a gate (refuse)")
     report.add_argument("--pool-neurons", action="store_true", default=None, help="a neuron after each average pooling")
+    cli_calibrate.options(report)
     report.add_argument("--modes", action="store_true", default=None, help="accuracy over T of six modes side by side")
     report.add_argument("--max-drop", help="greatest accuracy drop let through, percentage points (1.0)")
     report.add_argument("--max-disagreement", help="greatest share classified differently, percent (5.0)")
@@ -104,6 +105,7 @@ def _parser() -> _Parser:
         "--input-shape", nargs="+", type=_positive, metavar="N", help="sample axes, channel first: 1 28 28"
     )
 
+    cli_calibrate.register(add)
     cli_oracles.register(add)
     cli_lava.register(add)
     cli_vectors.register(add)

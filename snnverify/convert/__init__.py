@@ -25,6 +25,7 @@ from .qcfs import QCFS, fine_tune, replace_relu
 from .rates import LayerRates, Setting, Target, explained, measure_rates, sampled, search
 from .torch_import import from_torch
 
+
 def convert(
     model: nn.Module | Network,
     calibration: npt.ArrayLike | torch.Tensor | None = None,
@@ -187,9 +188,7 @@ def convert(
     if target is not None:
         options["target_rate"] = f"{target.low:g} to {target.high:g}, T = {setting.steps}, {setting.encoding}"
     kind: Readout = "count" if counted else "membrane"
-    return ConvertedNetwork(
-        ann, snn, tuple(statistics.values()), units, kind, options, tuple(notes), rates, inputs
-    )
+    return ConvertedNetwork(ann, snn, tuple(statistics.values()), units, kind, options, tuple(notes), rates, inputs)
 
 
 def _v_init(value: str | float) -> float:

@@ -70,7 +70,9 @@ def unit_input(network: Network, given: InputRange) -> Network:
         return fold(replace(network, layers=tuple(layers)), kept)
     except Unsupported as e:
         raise Unsupported(
-            "input range", f"{e.what}", "give signed inputs as constant currents (without unit_input), or train on [0, 1]"
+            "input range",
+            f"{e.what}",
+            "give signed inputs as constant currents (without unit_input), or train on [0, 1]",
         ) from None
 
 

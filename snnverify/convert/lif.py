@@ -45,7 +45,7 @@ def rate(i: float | Fraction, leak: float | Fraction, reset: Reset = "subtract",
         In (0, 1]; 1 is IF, whose rate is i, or 1 / ceil(1 / i) with hard reset.
     reset : {"subtract", "value"}
     finest : int
-        With soft reset the rate is told up to 1 / finest^2 where it is no fraction of a denominator up to `finest`.
+        With soft reset a rate that is no fraction of a denominator up to `finest` is told up to 1 / finest.
 
     Raises
     ------
@@ -80,7 +80,9 @@ def interval(i: Fraction, a: Fraction) -> int:
     while v < 1:
         v, k = a * v + i, k + 1
         if k > 100_000:
-            raise ConfigError(f"input = {float(i):g}: so near the rheobase {float(1 - a):g} that no spike comes in 100,000 steps")
+            raise ConfigError(
+                f"input = {float(i):g}: so near the rheobase {float(1 - a):g} that no spike comes in 100,000 steps"
+            )
     return k
 
 
