@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
-from . import __version__, cli_calibrate, cli_lava, cli_oracles, cli_vectors
+from . import __version__, cli_analyze, cli_calibrate, cli_lava, cli_oracles, cli_vectors
 from .errors import CodecError, ConfigError, SnnverifyError
 
 
@@ -98,13 +98,7 @@ def _parser() -> _Parser:
     replay.add_argument("case", type=Path, help="file named by the failure")
     replay.add_argument("--oracle", help="another oracle than the one that failed")
 
-    analyze = add(_analyze, "analyze", "Tell, before any conversion, what of a model converts.")
-    analyze.add_argument("model", help="module:callable or path.py:callable")
-    analyze.add_argument("--weights", help="trained weights: whether a normalisation folds depends on them")
-    analyze.add_argument(
-        "--input-shape", nargs="+", type=_positive, metavar="N", help="sample axes, channel first: 1 28 28"
-    )
-
+    cli_analyze.register(add)
     cli_calibrate.register(add)
     cli_oracles.register(add)
     cli_lava.register(add)
@@ -219,23 +213,6 @@ def _replay(*, case: Path, oracle: str | None, command: str) -> int:
     finding = replay(failure, get(oracle or failure.oracle))
     print(finding.explain())
     return 0 if finding.outcome == "pass" else 1
-
-
-def _analyze(*, model: str, weights: str | None, input_shape: list[int] | None, command: str) -> int:
-    from . import zoo
-    from .convert import analyze
-    from .convert.load import load_model
-    from .pipeline import embedded_names
-    from .report import render_verdicts
-
-    if ":" in model:
-        module, shape = load_model(model, weights)[0], input_shape
-    else:
-        (name,) = embedded_names(model)
-        module, shape = zoo.load_default(name).module, [1, 8, 8]
-    rows = analyze(module, tuple(shape) if shape else None)
-    print(render_verdicts(rows))
-    return 1 if any(r.verdict == "unsupported" for r in rows) else 0
 
 
 def _mutants(*, patterns: list[str], examples: int, jobs: int, command: str) -> int:

@@ -22,7 +22,7 @@ ORDER = (
     ("run",),
     ("pipeline", "mutation", "lava_demo"),
     ("report",),
-    ("plugin", "cli_calibrate", "cli_oracles", "cli_vectors", "cli_lava", "cli"),
+    ("plugin", "cli_analyze", "cli_calibrate", "cli_oracles", "cli_vectors", "cli_lava", "cli"),
     ("__main__",),
 )
 LEVEL = {room: level for level, rooms in enumerate(ORDER) for room in rooms}
