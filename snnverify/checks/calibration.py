@@ -192,7 +192,8 @@ def target_rate(r: Request, subject: Oracle) -> Iterator[Measure]:
         yield Measure("silent off", float(row.silent != (counts.reshape(len(d.x), -1).max(0) == 0).sum()), where=row.layer)
         yield Measure("saturated off", abs(row.saturated - (counts >= T).mean()), 2.0**-40, where=row.layer)
         inside = r.low <= average <= r.high
-        enough = len(d.x) > 1 and row.error <= (r.high - r.low) / 2
+        means = counts.reshape(len(d.x), -1).mean(1) / T
+        enough = len(d.x) > 1 and means.std(ddof=1) / np.sqrt(len(d.x)) <= (r.high - r.low) / 2
         yield Measure("cause missing or invented", float(bool(row.causes) == (inside and enough)), where=row.layer)
         theta, first = float(converted.scales[row.layer]), float(plain.scales[row.layer])
         if inside and theta != first:
