@@ -126,25 +126,31 @@ def convert(
     if x is None and (target or unit_range):
         raise ConfigError(f"{'target_rate' if target else 'unit_range'}: it needs a calibration set; give one")
     notes: list[str] = []
+    inputs = InputRange.of(x) if unit_range and x is not None else None
+
+    def prepared(network: Network) -> Network:
+        if inputs is not None:
+            network = unit_input(network, inputs)
+        if pool_neurons:
+            network = with_pool_neurons(network)
+        return network
+
     if isinstance(model, Network):
-        ann = used = fold(model) if fold_batchnorm else model
+        ann = used = prepared(fold(model) if fold_batchnorm else model)
     else:
         if model.training:
             notes.append("the model was in training mode; it was converted in eval mode")
         shape = input_shape or _shape_of(model, x)
-        ann = used = from_torch(model, shape, fold_batchnorm=bool(fold_batchnorm))
+        imported = from_torch(model, shape, fold_batchnorm=bool(fold_batchnorm))
+        notes += [] if fold_batchnorm else _unfolded(model, imported)
+        ann = used = prepared(imported)
         if fold_batchnorm == "ignore":
-            used = from_torch(bare(model), shape)
+            used = prepared(from_torch(bare(model), shape))
             notes.append("batch normalisation ignored: this is not the trained model")
-        notes += [] if fold_batchnorm else _unfolded(model, ann)
-    inputs = None
-    if unit_range:
+    if inputs is not None:
         assert x is not None
-        inputs = InputRange.of(x)
-        x, ann, used = inputs.unit(x), unit_input(ann, inputs), unit_input(used, inputs)
+        x = inputs.unit(x)
         notes.append("inputs are mapped to [0, 1] by the range of each channel; the first layer's weights undo it")
-    if pool_neurons:
-        ann, used = with_pool_neurons(ann), with_pool_neurons(used)
     counted = _counts(ann, readout)
     fired = [v.name for v in ann.layers if isinstance(v.act, (Relu, ClipFloor)) or (counted and v is ann.output)]
     learned = {v.name: np.asarray(v.act.theta, float) for v in ann.layers if isinstance(v.act, ClipFloor)}
@@ -160,8 +166,10 @@ def convert(
     if silent and x is not None:
         notes.append(f"silent on the calibration set: {', '.join(silent)}; is it representative?")
     thresholds = {s.layer: s.threshold for s in statistics.values()}
-    how: dict[str, Any] = {"v_init": start, "maxpool": maxpool, "form": form,
-                           "neuron": replace(neuron or Neuron(), reset=reset, **({} if leak == 1 else {"leak": leak}))}  # fmt: skip
+    template = replace(neuron or Neuron(), reset=reset)
+    if leak != 1:
+        template = replace(template, leak=leak)
+    how: dict[str, Any] = {"v_init": start, "neuron": template, "form": form, "maxpool": maxpool}
     rates: tuple[LayerRates, ...] = ()
     if target is not None:
         assert x is not None
@@ -169,12 +177,11 @@ def convert(
         few = np.clip(few, 0, 1) if inputs is not None and setting.encoding == "poisson" else few
         if by_rate:
             thresholds = search(used, thresholds, few, target, setting, **how)
-            statistics = calibrate(ann, x, chosen, population, thresholds, batch_size)
-            statistics = {name: statistics[name] for name in fired}
+            measured = calibrate(ann, x, chosen, population, thresholds, batch_size)
+            statistics = {name: measured[name] for name in fired}
         rates = measure_rates(spiking(used, thresholds, **how)[0], thresholds, few, setting)
         rates = explained(rates, target, used, ann, thresholds, statistics, few, setting, **how)
-        missed = [f"layer {r.layer}: average rate {r.average:.3g}, asked for {target.low:g} to {target.high:g}: {cause}"
-                  for r in rates for cause in r.causes]  # fmt: skip
+        missed = [r.said(target) for r in rates if r.causes]
         notes += missed
         for line in missed:
             warnings.warn(line, ConversionWarning, stacklevel=2)

@@ -81,6 +81,11 @@ class LayerRates(Content):
     error: float
     causes: tuple[str, ...] = ()
 
+    def said(self, target: Target) -> str:
+        """Return the warning of a layer outside its range, with its likely causes."""
+        asked = f"asked for {target.low:g} to {target.high:g}"
+        return f"layer {self.layer}: average rate {self.average:.3g}, {asked}: {'; '.join(self.causes)}"
+
 
 @dataclass(frozen=True)
 class Setting:
