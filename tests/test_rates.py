@@ -103,12 +103,14 @@ def test_an_offset_before_a_padded_convolution_is_refused():
         convert(model, RNG.normal(size=(4, 1, 6)), unit_range=True)
 
 
-def test_signed_inputs_give_the_same_outputs_and_can_be_drawn():
+def test_a_mapped_input_is_recorded_and_clipped_where_it_is_drawn():
     model = linear(RNG.normal(size=(4, 4)).astype(np.float32).tolist(), [0.1] * 4)
     x = RNG.normal(size=(32, 4)).astype(np.float32)
-    plain, mapped = (convert(model, x, unit_range=r) for r in (False, True))
-    assert np.allclose(plain.run(x, 50), mapped.run(x, 50), atol=2 / 50)  # a tie may fall otherwise, once in 50 steps
-    assert mapped.run(3 * x, 8, encoding="poisson").shape == (32, 2)  # clipped, not refused
+    mapped = convert(model, x, unit_range=True)
+    assert (mapped.options["unit_range"], mapped.inputs.low.tolist()) == ("True", x.min(0).tolist())
+    assert any("[0, 1]" in note for note in mapped.notes)
+    assert mapped.run(3 * x, 8, encoding="poisson").shape == (32, 2)  # not refused
+    assert mapped.entered(3 * x).max() > 1  # constant currents are not clipped
 
 
 def test_the_command_tells_rates_leak_and_remedies(tmp_path, capsys):
