@@ -51,7 +51,9 @@ def _analyze(
     if x is not None and shape is None:
         shape = list(x.shape[1:])
     if x is not None and shape is not None and x[0].size != _size(shape):
-        raise ConfigError(f"input_shape = {shape}: the samples of {data} have shape {list(x.shape[1:])}; leave one of them out")
+        raise ConfigError(
+            f"input_shape = {shape}: the samples of {data} have shape {list(x.shape[1:])}; leave one of them out"
+        )
     found = examine(module, tuple(shape) if shape else None, x)
     if json is not None:
         import json as codec
@@ -76,8 +78,9 @@ def _summary(found: Any, meaning: tuple[str, ...]) -> str:
     said = [f"{'ConversionWarning' if p.weight else 'note'}, weight {p.weight}: {p}" for p in found.patterns]
     lines = ["", *(textwrap.fill(line, 118, subsequent_indent="    ") for line in said)]
     heaviest = max((p.weight for p in found.patterns), default=0)
-    lines.append(f"\ndifficulty: {found.difficulty} ({meaning[heaviest]}), score {found.score}"
-                 + (f" = {' + '.join(str(p.weight) for p in found.patterns)}" if len(found.patterns) > 1 else ""))  # fmt: skip
+    terms = " + ".join(str(p.weight) for p in found.patterns)
+    lines.append(f"\ndifficulty: {found.difficulty} ({meaning[heaviest]}), score {terms + ' = ' if '+' in terms else ''}"
+                 f"{found.score}")  # fmt: skip
     if not found.judged_input:
         lines.append("inputs: not judged; give --data to see whether they are signed")
     return "\n".join(lines)

@@ -13,6 +13,7 @@ from .content import write_atomic
 from .errors import ConfigError
 
 MODE = "max, NN.N%% (a percentile), a fraction of the maximum, channel-wise, rate (99.9%%)"
+LEAK = ("layer", "lost", "IF stated", "LIF stated", "IF measured", "LIF measured")
 RATES = ("layer", "threshold", "average", "99 %", "maximum", "saturated", "silent")
 Add = Callable[[Callable[..., int], str, str], argparse.ArgumentParser]
 
@@ -81,10 +82,10 @@ def _page(found: Any) -> str:
     if found.leak:
         rows = [(c.layer, f"{100 * c.lost:.1f} %", *(f"{v:.4f}" for v in (c.stated_if, c.stated_lif, c.measured_if,
                 c.measured_lif))) for c in found.leak]  # fmt: skip
-        parts.append("what the leak costs: activations below the rheobase, and the average rate by the f-I curve and measured\n"
-                     + render_rows(rows, ("layer", "lost", "IF stated", "LIF stated", "IF measured", "LIF measured")))  # fmt: skip
+        parts.append("what the leak costs: activations under the rheobase; average rate by the f-I curve, and measured\n"
+                     + render_rows(rows, LEAK))  # fmt: skip
         parts.append("f-I curve: input in thresholds per step, rate without and with the leak\n"
-                     + render_rows([tuple(f"{v:.4g}" for v in row) for row in found.curve], ("input", "IF", "LIF")))  # fmt: skip
+                     + render_rows([[f"{v:.4g}" for v in row] for row in found.curve], ("input", "IF", "LIF")))  # fmt: skip
     rows = [
         (r.name, r.steps, f"{100 * r.right / r.samples:.2f} %", f"{100 * (r.right - found.ann_right) / r.samples:+.2f}",
          f"{r.rate:.4f}", "" if r.inside < 0 else f"{r.inside} of {r.layers}", f"{r.spikes:,.0f}")

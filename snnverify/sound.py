@@ -68,7 +68,9 @@ def _digits(files: Sequence[Path]) -> list[Recording]:
     named = [(p, _DIGIT.fullmatch(p.name)) for p in files]
     odd = [p for p, m in named if m is None]
     if odd:
-        raise DataError(f"{odd[0]}: the name tells no label; name it digit_speaker_i.wav, or put it in a folder of its label")
+        raise DataError(
+            f"{odd[0]}: the name tells no label; name it digit_speaker_i.wav, or put it in a folder of its label"
+        )
     known = [(p, m) for p, m in named if m is not None]
     tested = 10 if len({m["speaker"] for _, m in known}) <= FEW_SPEAKERS else 5
     return [Recording(p, m["label"], "test" if int(m["index"]) < tested else "train") for p, m in known]
@@ -115,11 +117,13 @@ def features(folder: Path, split: str | None = None) -> tuple[Array, Array, str]
         rate, samples = read(r.path)
         first = first or rate
         if rate != first:
-            raise DataError(f"{r.path}: {rate} samples a second, {chosen[0].path.name} has {first}; resample it to one rate")
+            raise DataError(
+                f"{r.path}: {rate} samples a second, {chosen[0].path.name} has {first}; resample it to one rate"
+            )
         cut += len(samples) > rate
         x[i] = mfcc(samples, rate)
     note = (f"MFCC, {COEFFICIENTS} coefficients x {FRAMES} frames of {WINDOW} ms every {SHIFT} ms at {first} Hz, by "
-            f"kaldi-native-fbank {version('kaldi-native-fbank')}; {cut} clips cut to 1 s; labels {' '.join(labels)}")  # fmt: skip
+            f"kaldi-native-fbank {version('kaldi-native-fbank')}; {cut} cut to 1 s; labels {' '.join(labels)}")  # fmt: skip
     return x, np.array([labels[r.label] for r in chosen], np.int64), note
 
 
@@ -138,7 +142,9 @@ def read(path: Path) -> tuple[int, Array]:
             warnings.simplefilter("always", wavfile.WavFileWarning)
             rate, samples = wavfile.read(path)
     except Exception as e:  # scipy answers a damaged header with whatever it runs into
-        raise DataError(f"{path}: not a WAV file that can be read ({type(e).__name__}: {e}); write it as 16-bit PCM") from e
+        raise DataError(
+            f"{path}: not a WAV file that can be read ({type(e).__name__}: {e}); write it as 16-bit PCM"
+        ) from e
     early = [str(w.message) for w in told if "EOF" in str(w.message)]
     if early:
         raise DataError(f"{path}: it ends before its header says; copy it again")

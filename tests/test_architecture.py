@@ -31,9 +31,9 @@ HOMES = {
     "pandas": {"report", "mutation"}, "matplotlib": {"report"}, "jinja2": {"report"}, "tabulate": {"report"},
     "hypothesis": {"strategies", "run", "checks", "mutation"}, "pytest": {"plugin"}, "sklearn": {"zoo", "mutation"},
     "torch": {"convert", "zoo", "pipeline", "mutation", "oracles"}, "safetensors": {"convert", "zoo"}, "tqdm": {"cli"},
-    "scipy": {"stats", "checks", "sound"}, "kaldi_native_fbank": {"sound"}, "nir": {"exchange", "oracles"}, "h5py": {"exchange", "oracles", "checks"},
+    "scipy": {"stats", "checks", "sound"}, "nir": {"exchange", "oracles"}, "h5py": {"exchange", "oracles", "checks"},
     "distributed": {"shards"}, "dask": {"shards"}, "numba": {"kernels"}, "llvmlite": {"kernels"},
-    "threadpoolctl": {"kernels"},
+    "threadpoolctl": {"kernels"}, "kaldi_native_fbank": {"sound"},
 }  # fmt: skip
 PORTABLE = {"__init__", "errors", "content", "objects", "activation", "network", "trace", "oracles", "loihi"}
 # The adapter of our own package reaches everything, inside its function and in this interpreter alone; that of netx writes

@@ -19,7 +19,8 @@ def one(layer, shape=(8,)):
 
 @pytest.mark.parametrize(
     ("layer", "pattern", "difficulty"),
-    [(nn.BatchNorm1d(8), "batch normalisation", "moderate"), (nn.Dropout(), "dropout", "easy"), (nn.GELU(), "activation without a rate", "hard"),
+    [(nn.BatchNorm1d(8), "batch normalisation", "moderate"), (nn.Dropout(), "dropout", "easy"),
+     (nn.GELU(), "activation without a rate", "hard"),
      (nn.SiLU(), "activation without a rate", "hard"), (nn.LeakyReLU(), "signed activation", "hard"),
      (nn.Softmax(-1), "softmax", "hard"), (nn.LayerNorm(8), "normalisation of each sample", "redesign"),
      (nn.LSTM(8, 8), "recurrent cell", "redesign"), (nn.GRUCell(8, 8), "recurrent cell", "redesign")],
@@ -60,7 +61,9 @@ def test_warnings_are_those_with_something_to_do():
 
 
 def test_the_command_writes_json(tmp_path, capsys):
-    (tmp_path / "nets.py").write_text("from torch import nn\ndef build(): return nn.Sequential(nn.Linear(4, 4), nn.GELU())\n")
+    (tmp_path / "nets.py").write_text(
+        "from torch import nn\nbuild = lambda: nn.Sequential(nn.Linear(4, 4), nn.GELU())\n"
+    )
     out = tmp_path / "a.json"
     assert main(["analyze", f"{tmp_path / 'nets.py'}:build", "--input-shape", "4", "--json", str(out)]) == 1
     told = json.loads(out.read_text())

@@ -80,7 +80,9 @@ def test_data_unlike_the_calibration_set_are_told():
     converted = convert(linear(IDENTITY, [0.0] * 4), X, mode="max", target_rate=(0.3, 0.6))
     for other, named in ((X, False), (0.1 * X, True)):
         rows = measure_rates(converted.snn, converted.scales, other, Setting())
-        assert [any("unrepresentative" in c for c in r.causes) for r in unlike(converted.rates, rows, target)] == [named]
+        assert [any("unrepresentative" in c for c in r.causes) for r in unlike(converted.rates, rows, target)] == [
+            named
+        ]
 
 
 def test_a_fixed_threshold_that_misses_points_to_the_search():
@@ -125,7 +127,9 @@ def test_the_command_tells_rates_leak_and_remedies(tmp_path, capsys):
     assert "what the leak costs" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("arguments", [["-T", "0"], ["--leak", "2"], ["--target-rate", "0.3", "0.1"], ["--mode", "fast"]])
+@pytest.mark.parametrize(
+    "arguments", [["-T", "0"], ["--leak", "2"], ["--target-rate", "0.3", "0.1"], ["--mode", "fast"]]
+)
 def test_bad_options_are_one_line(arguments, capsys):
     assert main(["calibrate", "digits_mlp", *arguments]) == 2
     assert len(capsys.readouterr().err.strip().splitlines()) == 1

@@ -188,8 +188,12 @@ def target_rate(r: Request, subject: Oracle) -> Iterator[Measure]:
     for row in converted.rates:
         counts = reference.run(Case(converted.snn, d.x, T)).counts[row.layer]
         average = counts.mean() / T
-        yield Measure("average off", abs(row.average - average), 2.0**-40, where=row.layer)  # one mean of a few integers
-        yield Measure("silent off", float(row.silent != (counts.reshape(len(d.x), -1).max(0) == 0).sum()), where=row.layer)
+        yield Measure(
+            "average off", abs(row.average - average), 2.0**-40, where=row.layer
+        )  # one mean of a few integers
+        yield Measure(
+            "silent off", float(row.silent != (counts.reshape(len(d.x), -1).max(0) == 0).sum()), where=row.layer
+        )
         yield Measure("saturated off", abs(row.saturated - (counts >= T).mean()), 2.0**-40, where=row.layer)
         inside = r.low <= average <= r.high
         means = counts.reshape(len(d.x), -1).mean(1) / T
@@ -199,7 +203,10 @@ def target_rate(r: Request, subject: Oracle) -> Iterator[Measure]:
         if inside and theta != first:
             k = round(64 * np.log2(theta / first))
             nearer = _rounded(first * 2.0 ** ((k - np.sign(k)) / 64)) if abs(k) > 1 else first
-            rate = reference.run(Case(_with_threshold(converted.snn, row.layer, nearer), d.x, T)).counts[row.layer].mean() / T
+            rate = (
+                reference.run(Case(_with_threshold(converted.snn, row.layer, nearer), d.x, T)).counts[row.layer].mean()
+                / T
+            )
             yield Measure("a nearer threshold is inside", float(r.low <= rate <= r.high), where=row.layer)
 
 

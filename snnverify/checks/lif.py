@@ -96,7 +96,9 @@ def curve(d: tuple[int, int, str], subject: Oracle) -> Iterator[Measure]:
     if reset == "subtract":
         low, high = (Fraction(int(i >= 1)),) * 2 if i <= 1 - a or i >= 1 else _rotation(i, a)
         # a rate of a denominator over 256 is told up to 1 / 256
-        yield Measure("rate off", float(max(low - found, found - high, 0)), 0.0 if found.denominator < 128 else 2.0**-8)
+        yield Measure(
+            "rate off", float(max(low - found, found - high, Fraction(0))), 0.0 if found.denominator < 128 else 2.0**-8
+        )
         return
     v, k = i, 1
     while v < 1 and k < 4096:  # above the rheobase by 1/32 at least: far fewer steps

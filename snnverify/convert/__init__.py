@@ -19,8 +19,8 @@ from .analyze import LayerVerdict, analyze
 from .calibrate import LayerStatistics, Mode, Population, calibrate, explicit
 from .converted import ConversionWarning, ConvertedNetwork, Readout
 from .fold import fold
-from .normalise import Form, MaxPool, spiking, with_pool_neurons
 from .inputs import InputRange, bare, unit_input
+from .normalise import Form, MaxPool, spiking, with_pool_neurons
 from .qcfs import QCFS, fine_tune, replace_relu
 from .rates import LayerRates, Setting, Target, explained, measure_rates, sampled, search
 from .torch_import import from_torch

@@ -72,7 +72,8 @@ _TABLE: dict[str, tuple[int, str, str, str]] = {
     ),
     "softmax": (
         2, "softmax logsoftmax softmin",
-        "it divides by a sum over units", "leave it out at the output, where the arg max stays; inside, replace it and fine-tune",
+        "it divides by a sum over units",
+        "leave it out at the output, where the arg max stays; inside, replace it and fine-tune",
     ),
     "normalisation of each sample": (
         3, "layernorm groupnorm instancenorm instancenorm1d instancenorm2d rmsnorm localresponsenorm normalize",
@@ -151,7 +152,7 @@ def examine(model: nn.Module, input_shape: tuple[int, ...] | None = None, x: Arr
     patterns = [_told(name, paths, rows) for name, paths in found.items() if paths]
     if x is not None and np.min(x) < 0:
         low, high = float(np.min(x)), float(np.max(x))
-        patterns.append(Pattern("signed input", ("input",), 1, f"samples run from {low:.3g} to {high:.3g}, and a rate is never "
+        patterns.append(Pattern("signed input", ("input",), 1, f"samples run from {low:.3g} to {high:.3g}; no rate is "
                                 "negative", "unit_range=True maps them to [0, 1] and the first layer's weights undo it; "
                                 "constant currents may be signed as they are"))  # fmt: skip
     convertible = all(r.verdict != "unsupported" or _pattern(r) == "max pooling" for r in rows)

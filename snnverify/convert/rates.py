@@ -159,7 +159,7 @@ def _times(threshold: Array, k: int) -> Array:
 
 
 def _nearest(rate: Callable[[int], float], target: Target) -> int:
-    """k of the least change for which the falling function `rate` is in the range, or too low beside a step over it."""
+    """K of the least change for which the falling function `rate` is in the range, or too low beside a step over it."""
     first = rate(0)
     if target.holds(first):
         return 0
@@ -259,7 +259,7 @@ def _too_low(
     most = rate(-REACH)
     alive = 1 - known.dead / known.units
     if most < target.low:
-        if alive > 0 and most / alive >= target.low or known.dead == known.units:
+        if (alive > 0 and most / alive >= target.low) or known.dead == known.units:
             return [f"dead ReLU: {known.dead} of {known.units} units never leave zero on the calibration set; the others "
                     f"alone reach {most / alive if alive else 0:.3g}; retrain or prune them"]  # fmt: skip
         return [f"over-determined request: whatever the threshold, the average is at most {most:.3g}; lower the range"]

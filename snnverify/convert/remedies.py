@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -81,7 +81,7 @@ def leak_costs(converted: ConvertedNetwork, x: Array, setting: Setting) -> tuple
         Calibration samples as the networks take them.
     setting : Setting
     """
-    leak, reset = Fraction(converted.options["leak"]), converted.snn.spiking[0].act.reset  # type: ignore[union-attr]
+    leak, reset = Fraction(converted.options["leak"]), cast(lif.Reset, converted.options["reset"])
     grid = np.arange(POINTS + 1) / POINTS
     curves = [np.array([float(lif.rate(Fraction(n, POINTS), a, reset)) for n in range(POINTS + 1)])
               for a in (Fraction(1), leak)]  # fmt: skip
@@ -99,7 +99,7 @@ def leak_costs(converted: ConvertedNetwork, x: Array, setting: Setting) -> tuple
         positive = i > 0
         lost = float((positive & (i <= float(1 - leak))).sum() / max(positive.sum(), 1))
         stated = [float(np.interp(i, grid, curve).mean()) for curve in curves]
-        rows.append(LeakCost(name, lost, *stated, without[name], with_leak[name]))
+        rows.append(LeakCost(name, lost, stated[0], stated[1], without[name], with_leak[name]))
     return tuple(rows)
 
 

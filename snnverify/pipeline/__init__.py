@@ -39,6 +39,7 @@ __all__ = [
 ]  # fmt: skip
 
 Progress = Callable[[str, int, int], None]  # stage, done, total
+OPTIONS = ("mode", "v_init", "reset", "maxpool", "pool_neurons", "per_channel", "unit_range")  # of `convert`
 QUICK = 256  # evaluation samples of a first look
 OF_SOFT_RESET = {"model.first_layer_rate", "model.layer_identity", "model.rate_error_explained"}
 OF_CONSTANT_INPUT = {"model.first_layer_rate"}
@@ -145,10 +146,9 @@ def _curves(
 
 
 def _convert(subject: Subject, settings: Settings, **other: Any) -> ConvertedNetwork:
-    names = ("mode", "v_init", "reset", "maxpool", "pool_neurons", "per_channel", "unit_range")
     rate = None if settings.target_rate is None else tuple(map(float, settings.target_rate))
     setting = Setting(settings.timesteps[-1], cast(Encoding, settings.encoding), settings.seed)
-    options = {k: getattr(settings, k) for k in names} | {"leak": float(settings.leak), "target_rate": rate} | other
+    options = {k: getattr(settings, k) for k in OPTIONS} | {"leak": float(settings.leak), "target_rate": rate} | other
     return convert(subject.module, subject.calibration, input_shape=subject.x.shape[1:], setting=setting, **options)
 
 

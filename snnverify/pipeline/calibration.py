@@ -16,7 +16,7 @@ from ..convert.rates import LayerRates, Setting, Target, sampled, unlike
 from ..convert.remedies import LeakCost, Remedy, compare, leak_costs, measure_remedy
 from ..data import check_labels
 from ..trace import Encoding
-from . import provenance
+from . import OPTIONS, provenance
 from .models import outputs, subjects
 
 Progress = Callable[[str, int, int], None]
@@ -70,7 +70,7 @@ def calibration(settings: Settings, longer: int, progress: Progress | None = Non
     setting = Setting(settings.timesteps[-1], encoding, settings.seed)
     check_labels(subject.y, outputs(subject.module, subject.x[:2], torch.float32, None).shape[1])
     asked: dict[str, Any] = {k: getattr(settings, k) for k in
-                             ("mode", "v_init", "reset", "maxpool", "pool_neurons", "per_channel", "unit_range")}  # fmt: skip
+                             OPTIONS}  # fmt: skip
     asked |= {"leak": float(settings.leak), "target_rate": (target.low, target.high)}
 
     def make(**options: Any) -> Any:
@@ -90,8 +90,8 @@ def calibration(settings: Settings, longer: int, progress: Progress | None = Non
     )  # fmt: skip
     right = int((outputs(subject.module, subject.x, torch.float32, None).argmax(1) == subject.y).sum())
     conversion = ", ".join(f"{k} {v}" for k, v in converted.options.items())
-    facts = {"model": subject.name, "conversion": conversion, **{k: str(v) for k, v in subject.facts.items() if k != "model"},
-             "network digest": converted.snn.digest, **provenance(settings, time.perf_counter() - started, False)}  # fmt: skip
+    about = {**subject.facts, **provenance(settings, time.perf_counter() - started, False)}
+    facts = {**about, "model": subject.name, "conversion": conversion, "network digest": converted.snn.digest}
     if converted.inputs is not None:
         low, high = (np.asarray(v) for v in (converted.inputs.low, converted.inputs.high))
         facts["input range"] = f"{low.min():g} to {high.max():g}, digest {converted.inputs.digest}"
