@@ -53,7 +53,7 @@ def test_a_layer_that_cannot_give_so_many_spikes_is_asked_for_too_much():
 
 def test_a_range_between_two_steps_of_the_rate_cannot_be_met():
     same = np.ones((8, 4), np.float32)
-    told = causes(linear(IDENTITY, [0.0] * 4), same, mode="rate", target_rate=(0.55, 0.6), setting=Setting(2))
+    told = causes(linear(IDENTITY, [0.0] * 4), same, mode="rate", target_rate=(0.55, 0.6), rate_steps=2)
     assert ["over-determined" in c and "jumps" in c for c in told] == [True]
 
 

@@ -15,6 +15,7 @@ from ..activation import ClipFloor, Neuron, Relu
 from ..content import Array
 from ..errors import ConfigError
 from ..network import Network
+from ..trace import Encoding
 from .analyze import LayerVerdict, analyze
 from .calibrate import LayerStatistics, Mode, Population, calibrate, explicit
 from .converted import ConversionWarning, ConvertedNetwork, Readout
@@ -45,7 +46,9 @@ def convert(
     pool_neurons: bool = False,
     leak: float = 1.0,
     target_rate: tuple[float, float] | None = None,
-    setting: Setting = Setting(),  # noqa: B008 - frozen
+    rate_steps: int = 20,
+    encoding: Encoding = "constant",
+    seed: int = 0,
     unit_range: bool = False,
 ) -> ConvertedNetwork:
     """Convert a trained ANN to a spiking network.
@@ -91,8 +94,10 @@ def convert(
     target_rate : pair of float, optional
         Range of the average rate of every layer, in spikes per step; (0.05, 0.20) for ``mode="rate"``. Rates outside it
         are warned of with their likely causes.
-    setting : Setting
-        Steps, encoding and seed that rates are measured with.
+    rate_steps : int
+    encoding : {"constant", "poisson"}
+    seed : int
+        What rates are measured with.
     unit_range : bool
         Whether inputs are mapped to [0, 1] by the range of each channel in the calibration set, and back by the first
         layer's weights: for signed features under a rate code.
@@ -171,6 +176,7 @@ def convert(
         template = replace(template, leak=leak)
     how: dict[str, Any] = {"v_init": start, "neuron": template, "form": form, "maxpool": maxpool}
     rates: tuple[LayerRates, ...] = ()
+    setting = Setting(rate_steps, encoding, seed)
     if target is not None:
         assert x is not None
         few = sampled(x, setting.seed)

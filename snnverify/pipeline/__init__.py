@@ -19,7 +19,6 @@ from ..checks import select
 from ..config import Settings
 from ..convert import ConvertedNetwork, convert
 from ..convert.curves import Curve, side_by_side
-from ..convert.rates import Setting
 from ..data import check_labels
 from ..errors import DataError
 from ..fidelity import ModelUnderTest, measure
@@ -147,9 +146,9 @@ def _curves(
 
 def _convert(subject: Subject, settings: Settings, **other: Any) -> ConvertedNetwork:
     rate = None if settings.target_rate is None else tuple(map(float, settings.target_rate))
-    setting = Setting(settings.timesteps[-1], cast(Encoding, settings.encoding), settings.seed)
     options = {k: getattr(settings, k) for k in OPTIONS} | {"leak": float(settings.leak), "target_rate": rate} | other
-    return convert(subject.module, subject.calibration, input_shape=subject.x.shape[1:], setting=setting, **options)
+    return convert(subject.module, subject.calibration, input_shape=subject.x.shape[1:], rate_steps=settings.timesteps[-1],
+                   encoding=cast(Encoding, settings.encoding), seed=settings.seed, **options)  # fmt: skip
 
 
 def _ticker(stage: str, total: int, progress: Progress | None) -> Callable[[int], None]:

@@ -74,7 +74,8 @@ def calibration(settings: Settings, longer: int, progress: Progress | None = Non
     asked |= {"leak": float(settings.leak), "target_rate": (target.low, target.high)}
 
     def make(**options: Any) -> Any:
-        return convert(subject.module, subject.calibration, input_shape=subject.x.shape[1:], setting=setting, **options)
+        return convert(subject.module, subject.calibration, input_shape=subject.x.shape[1:], rate_steps=setting.steps,
+                       encoding=encoding, seed=settings.seed, **options)  # fmt: skip
 
     converted = make(**asked)
     few = converted.entered(sampled(subject.calibration, settings.seed), encoding)
