@@ -92,7 +92,7 @@ CURVE = st.tuples(st.integers(1, 31), st.integers(1, 32), st.sampled_from(["subt
 def curve(d: tuple[int, int, str], subject: Oracle) -> Iterator[Measure]:
     """The stated f-I curve is what a neuron fires in the long run: with hard reset exactly, with soft reset within the bounds of its count over 2,048 steps [the recurrence itself, in exact arithmetic]."""
     a, i, reset = Fraction(d[0], 32), Fraction(d[1], 32), d[2]
-    found = Fraction(subject.operators["fi_rate"](i, a, reset))
+    found = Fraction(subject.operator("fi_rate")(i, a, reset))
     if reset == "subtract":
         low, high = (Fraction(int(i >= 1)),) * 2 if i <= 1 - a or i >= 1 else _rotation(i, a)
         # a rate of a denominator over 256 is told up to 1 / 256
