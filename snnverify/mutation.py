@@ -27,7 +27,18 @@ from .errors import ConfigError
 PACKAGE = Path(__file__).parent
 # Rooms whose checks can reach the code that a family of mutants patches.
 ROOMS = {
-    "simulator": ("dynamics", "invariance", "parity", "golden", "conversion", "converter", "model"),
+    "simulator": (
+        "dynamics",
+        "lif",
+        "invariance",
+        "parity",
+        "golden",
+        "conversion",
+        "converter",
+        "calibration",
+        "model",
+    ),
+    "leak": ("lif",),
     "fused": ("dynamics", "invariance", "parity"),
     "fused integers": ("quantized",),
     "quantized": ("quantized",),

@@ -11,7 +11,7 @@ ROOT = PACKAGE.parent
 # Rooms in the order in which imports may run: a room imports earlier ones, or those of its own line.
 ORDER = (
     ("errors", "content", "objects", "schema"),
-    ("activation", "stats", "idx"),
+    ("activation", "stats", "idx", "sound"),
     ("kernels", "network", "findings"),
     ("trace", "bounds", "loihi", "shards", "quantise"),
     ("simulate", "reference", "oracles", "data", "gate"),
@@ -22,7 +22,7 @@ ORDER = (
     ("run",),
     ("pipeline", "mutation", "lava_demo"),
     ("report",),
-    ("plugin", "cli_oracles", "cli_vectors", "cli_lava", "cli_quantise", "cli"),
+    ("plugin", "cli_analyze", "cli_calibrate", "cli_lava", "cli_oracles", "cli_quantise", "cli_vectors", "cli"),
     ("__main__",),
 )
 LEVEL = {room: level for level, rooms in enumerate(ORDER) for room in rooms}
@@ -31,9 +31,9 @@ HOMES = {
     "pandas": {"report", "mutation"}, "matplotlib": {"report"}, "jinja2": {"report"}, "tabulate": {"report"},
     "hypothesis": {"strategies", "run", "checks", "mutation"}, "pytest": {"plugin"}, "sklearn": {"zoo", "mutation"},
     "torch": {"convert", "zoo", "pipeline", "mutation", "oracles"}, "safetensors": {"convert", "zoo"}, "tqdm": {"cli"},
-    "scipy": {"stats", "checks"}, "nir": {"exchange", "oracles"}, "h5py": {"exchange", "oracles", "checks"},
+    "scipy": {"stats", "checks", "sound"}, "nir": {"exchange", "oracles"}, "h5py": {"exchange", "oracles", "checks"},
     "distributed": {"shards"}, "dask": {"shards"}, "numba": {"kernels"}, "llvmlite": {"kernels"},
-    "threadpoolctl": {"kernels"},
+    "threadpoolctl": {"kernels"}, "kaldi_native_fbank": {"sound"},
 }  # fmt: skip
 PORTABLE = {"__init__", "errors", "content", "objects", "activation", "network", "trace", "oracles", "loihi"}
 # The adapter of our own package reaches everything, inside its function and in this interpreter alone; that of netx writes

@@ -30,6 +30,7 @@ ROOMS = (
     "conversion",
     "converter",
     "calibration",
+    "lif",
     "batchnorm",
     "operators",
     "findings",

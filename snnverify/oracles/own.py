@@ -14,6 +14,7 @@ def oracle() -> Oracle:
     from .. import __version__, reference, stats
     from ..convert import convert, from_torch
     from ..convert.fold import fold, fold_batchnorm
+    from ..convert.lif import rate
     from ..exchange import from_nir, netx_bytes, netx_ignores, read_netx, to_nir
     from ..exchange.nir_table import nir_export, nir_run
     from ..gate import judge
@@ -31,6 +32,7 @@ def oracle() -> Oracle:
         operators={
             "fold_batchnorm": fold_batchnorm,
             "fold": fold,
+            "fi_rate": rate,
             "from_torch": from_torch,
             "forward": forward,
             "from_nir": from_nir,
