@@ -16,7 +16,7 @@ ORDER = (
     ("trace", "bounds", "loihi", "shards"),
     ("simulate", "reference", "oracles", "data", "gate"),
     ("convert", "config"),
-    ("fidelity", "zoo", "strategies", "exchange"),
+    ("fidelity", "zoo", "strategies", "exchange", "hardware"),
     ("golden", "fingerprint", "diagnosis"),
     ("checks",),
     ("run",),
