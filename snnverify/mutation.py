@@ -42,6 +42,7 @@ ROOMS = {
     "vectors": ("vectors",),
     "gate": ("statistics",),
     "fidelity": ("model", "parity"),
+    "energy": ("energy",),
 }
 MARK = {"pass": ".", "fail": "x", "error": "E", "unsupported": "."}
 

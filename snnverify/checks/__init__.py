@@ -40,6 +40,7 @@ ROOMS = (
     "vectors",
     "importer",
     "statistics",
+    "energy",
     "model",
 )
 _CHECKS: dict[str, Check] = {}

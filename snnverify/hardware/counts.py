@@ -74,8 +74,8 @@ class Counts(Content):
     steps : int
         T; 1 for an ANN.
     layers : mapping of layer (or ``"input"``) to mapping of `KINDS` to int64 array [N]
-        ``spikes`` are those that neurons, or the encoding of the input, emit; ``handed`` those that a layer hands on, its own
-        or passed through a flattening or a gate. Both and hops are booked on the layer that sends, all else on the one
+        ``spikes`` are those that neurons, or the encoding of the input, emit; ``handed`` those that a layer hands on,
+        also through a flattening or a gate. Both and hops are booked on the layer that sends, all else on the one
         that receives.
     """
 

@@ -20,6 +20,7 @@ def oracle() -> Oracle:
     from ..kernels import encode
     from ..simulate import forward, run
     from ..trace import compare
+    from .own_energy import operators as energy
     from .own_loihi import operators as loihi
 
     return Oracle(
@@ -50,6 +51,7 @@ def oracle() -> Oracle:
             "verdict": stats.verdict,
             "gate": judge,
             **loihi(),
+            **energy(),
         },
     )
 
