@@ -22,7 +22,7 @@ ORDER = (
     ("run",),
     ("pipeline", "mutation", "lava_demo"),
     ("report",),
-    ("plugin", "cli_oracles", "cli_vectors", "cli_lava", "cli"),
+    ("plugin", "cli_oracles", "cli_vectors", "cli_lava", "cli_energy", "cli"),
     ("__main__",),
 )
 LEVEL = {room: level for level, rooms in enumerate(ORDER) for room in rooms}
@@ -31,7 +31,7 @@ HOMES = {
     "pandas": {"report", "mutation"}, "matplotlib": {"report"}, "jinja2": {"report"}, "tabulate": {"report"},
     "hypothesis": {"strategies", "run", "checks", "mutation"}, "pytest": {"plugin"}, "sklearn": {"zoo", "mutation"},
     "torch": {"convert", "zoo", "pipeline", "mutation", "oracles"}, "safetensors": {"convert", "zoo"}, "tqdm": {"cli"},
-    "scipy": {"stats", "checks"}, "nir": {"exchange", "oracles"}, "h5py": {"exchange", "oracles", "checks"},
+    "scipy": {"stats", "checks", "hardware"}, "nir": {"exchange", "oracles"}, "h5py": {"exchange", "oracles", "checks"},
     "distributed": {"shards"}, "dask": {"shards"}, "numba": {"kernels"}, "llvmlite": {"kernels"},
     "threadpoolctl": {"kernels"},
 }  # fmt: skip

@@ -97,17 +97,21 @@ def _fan_out(op: Op, shape: Shape) -> dict[tuple[int, ...], int]:
     return found
 
 
+def _place(drawn: Sent, kind: str, spikes: bool) -> str:
+    """What the known defects of counters hang on."""
+    transposed = isinstance(drawn.op, Conv) and drawn.op.transposed
+    weight = drawn.op.weight  # type: ignore[union-attr]
+    weights = "weights of 0 and 1" if np.all((weight == 0) | (weight == 1)) else "other weights"
+    return f"{'transposed ' * transposed}{kind}, {'spikes' if spikes else 'analog values'}, {weights}"
+
+
 @check("operators", sent())
 def operations(drawn: Sent, subject: Oracle) -> Iterator[Measure]:
     """Each spike costs an accumulation, and each analog value a MAC, for every connection of its fan-out or for those that are not 0: real connections, none into the padding [definition; NeuroBench, Yik et al., Nat. Commun. 16:1545, 2025, "synaptic operations"]."""
     counted = subject.operator("operations")(drawn.op, drawn.x, drawn.spikes)
-    weight = drawn.op.weight  # type: ignore[union-attr]
-    kind = "transposed " if isinstance(drawn.op, Conv) and drawn.op.transposed else ""
-    binary = "weights of 0 and 1" if np.all((weight == 0) | (weight == 1)) else "other weights"
     for name, number in by_hand(drawn.op, drawn.x, drawn.spikes).items():
         if name in counted:
-            where = f"{kind}{name}, {'spikes' if drawn.spikes else 'analog values'}, {binary}"
-            yield Measure("operations off", float(abs(counted[name] - number)), where=where)
+            yield Measure("operations off", float(abs(counted[name] - number)), where=_place(drawn, name, drawn.spikes))
 
 
 @check("operators", exact_cases())
@@ -245,9 +249,10 @@ def monotone_in_rate(drawn: Sent, subject: Oracle) -> Iterator[Measure]:
     few, many = counted(drawn.op, less, True), counted(drawn.op, more, True)
     fans = {"synops_every": _fan_out(_ones(drawn.op), x.shape[2:]), "synops_nonzero": _fan_out(drawn.op, x.shape[2:])}
     for kind, fan in fans.items():
-        if kind in few and subject.name == "snnverify":
+        if kind in few:
             added = many[kind] - few[kind]
-            yield Measure("a spike adds less than its fan-out", float(abs(added - fan.get(unit[2:], 0))), where=kind)
+            yield Measure("a spike adds less than its fan-out", float(abs(added - fan.get(unit[2:], 0))),
+                          where=_place(drawn, kind, True))  # fmt: skip
 
 
 @check("operators", sent())

@@ -10,7 +10,7 @@ Flattening renames values and costs nothing; a gate hands spikes on.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import lru_cache
@@ -244,16 +244,14 @@ def static_synops(network: Network, counts: Counts, connections: Connections = "
     }
 
 
-def synapses(network: Network, connections: Connections = "every") -> dict[str, int]:
-    """Connections that every layer receives; flattening makes none."""
-    return {
-        layer.name: sum(
-            int(fans[connections == "nonzero"].sum())
-            for b, fans in zip(layer.branches, _fan_outs(network)[layer.name], strict=True)
-            if not isinstance(b.op, Flatten)
-        )
+def synapses_from(network: Network, sources: Collection[str], connections: Connections = "every") -> int:
+    """Connections that leave these sources; flattening makes none."""
+    return sum(
+        int(fans[connections == "nonzero"].sum())
         for layer in network.layers
-    }
+        for b, fans in zip(layer.branches, _fan_outs(network)[layer.name], strict=True)
+        if b.source in sources and not isinstance(b.op, Flatten)
+    )
 
 
 def _nothing(samples: int) -> dict[str, Array]:
