@@ -49,7 +49,7 @@ def sent(draw: st.DrawFn) -> Sent:
         kernel = tuple(draw(st.integers(1, 3)) for _ in range(axes))
         one = (draw(st.integers(1, 2)) for _ in range(2))
         stride, dilation = ((n,) * axes for n in one)
-        if not transposed and (kernel[0] - 1) * dilation[0] >= min(shape[1:]):
+        if not transposed and any((k - 1) * d >= n for n, k, d in zip(shape[1:], kernel, dilation, strict=True)):
             dilation = (1,) * axes
         pads = ((draw(st.integers(0, 1)),) * 2,) * axes
         lead = (a, b // groups) if transposed else (b, a // groups)

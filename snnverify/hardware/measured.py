@@ -174,7 +174,7 @@ def compare(log: Log, low: Array, high: Array, tolerance: float | None = None) -
 
 
 def meters() -> tuple[dict[str, Callable[[], float]], list[str]]:
-    """Energy meters of this machine, each a function that returns joules since some moment; and what is missing, in words."""
+    """Energy meters of this machine, functions that return joules since some moment; and what is missing, in words."""
     found: dict[str, Callable[[], float]] = {}
     missing = []
     for zone in sorted(POWERCAP.glob("intel-rapl:[0-9]*")):

@@ -62,7 +62,7 @@ def row(network: Network, encoded: bool, snn: Counts, ann: Counts, table: Table,
         quantised = Range(macs["mac"] * one.low, macs["mac"] * one.high)
     still = estimate({**each, "synop": 0, "spike": 0, "hop": 0}, table)
     spikes = Fraction(driven(network, encoded, convention) * snn.steps)
-    spiking = estimate({k: 0 for k in each} | {"synop": spikes}, table)
+    spiking = estimate(dict.fromkeys(each, 0) | {"synop": spikes}, table)
     even = [break_even(b, s, p) for b, s, p in ((baseline.low, still.low, spiking.low),
                                                (baseline.high, still.high, spiking.high))]  # fmt: skip
     return Row(table, found, baseline, quantised, tuple(None if e is None else float(e) for e in even), without)
