@@ -12,6 +12,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from .. import reference
+from ..activation import Neuron
 from ..content import Array, Content
 from ..findings import Measure
 from ..network import Conv, Dense, Flatten, Op, Pool, Scale, Shape
@@ -58,7 +59,7 @@ def sent(draw: st.DrawFn) -> Sent:
         op: Op = Conv(weight, bias, stride, pads, dilation, groups, transposed)
         if transposed and any((n - 1) * s + d * (k - 1) + 1 <= 2 * pads[0][0]
                               for n, s, d, k in zip(shape[1:], stride, dilation, kernel, strict=True)):  # fmt: skip
-            op = replace(op, padding=((0, 0),) * axes)
+            op = Conv(weight, bias, stride, ((0, 0),) * axes, dilation, groups, transposed)
     else:
         op = Dense(rng.choice(levels, (b, a)), rng.choice(levels, b))
     lead2 = (draw(st.integers(1, 3)), draw(st.integers(1, 2)))
@@ -224,8 +225,10 @@ def _priced(c: Any, connections: str, repeated: int) -> dict[str, int]:
 def silence_costs_the_static_terms(case: Case, subject: Oracle) -> Iterator[Measure]:
     """At rate 0 a network pays for the updates of its neurons and its analog values alone [spikes are what is event-driven]."""
     theta = 2.0**40  # never reached
-    layers = tuple(replace(v, act=replace(v.act, theta=theta, v_init=0.0)) if v.act is not None else v  # type: ignore[type-var]
-                   for v in case.network.layers)  # fmt: skip
+    layers = tuple(
+        replace(v, act=replace(v.act, theta=theta, v_init=0.0)) if isinstance(v.act, Neuron) else v
+        for v in case.network.layers
+    )
     silent = replace(case, network=replace(case.network, layers=layers), encoding="constant",
                      x=case.x if case.encoding == "constant" else case.x[0])  # fmt: skip
     free = {k: v if k in STATIC else (Fraction(10**9),) * 2 for k, v in PRICES.items()}

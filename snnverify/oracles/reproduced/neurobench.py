@@ -61,7 +61,7 @@ def recurrent_layer() -> tuple[Any, Any]:
     with torch.no_grad():
         found = manager.run_metrics(model, model(x), (x, torch.zeros(1)), 1, 1)
     manager.cleanup_hooks(model)
-    return float(found["SynapticOperations"] == 0.0), 0.0  # type: ignore[comparison-overlap]
+    return float(found["SynapticOperations"] == 0.0), 0.0
 
 
 def transposed_convolution() -> tuple[Any, Any]:
