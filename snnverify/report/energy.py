@@ -78,15 +78,16 @@ def _operations(e: Energy) -> list[Record]:
 
 
 def _conventions(e: Energy, tables: Sequence[Table]) -> list[Record]:
+    whole_models = [t for t in tables if "mac" in t.pJ or not e.snn.total(CONVENTIONS[0])["mac"]] or list(tables)
     rows = []
     for convention in CONVENTIONS:
         total = e.snn.total(convention)
-        priced = [estimate(total, t) for t in tables]
+        priced = [estimate(total, t) for t in whole_models]
         whole = Range(min(r.low for r in priced) / e.snn.samples, max(r.high for r in priced) / e.snn.samples)
         rows.append({
             "connections": convention.connections, "constant input paid": convention.constant,
             **{kind: total[kind] for kind in OPERATIONS if total[kind]},
-            f"nJ per inference, {len(tables)} models": _range(whole),
+            f"nJ per inference, {len(whole_models)} models with MACs": _range(whole),
         })  # fmt: skip
     return rows
 
@@ -126,7 +127,8 @@ def _ratio(a: Range, b: Range | None) -> str:
 
 
 def _even(even: Sequence[float | None]) -> str:
-    told = [f"{r:.3g}" if r is not None else "never" for r in even]
+    known = sorted(r for r in even if r is not None)
+    told = [f"{r:.3g}" for r in known] + ["never"] * (len(known) < len(even))
     return " - ".join(dict.fromkeys(told)) or "-"
 
 
