@@ -136,7 +136,7 @@ def _by_hand(case: Case) -> dict[tuple[str, str], int]:
         tally = dict.fromkeys(("synops_every", "synops_nonzero", "macs_every", "macs_nonzero", "constant_every",
                                "constant_nonzero"), 0)  # fmt: skip
         for b in layer.branches:
-            if isinstance(b.op, Flatten):
+            if layer.act is None and len(layer.branches) == 1 and isinstance(b.op, Flatten):
                 continue
             is_spikes = b.source in spikes
             seen = spikes[b.source] if is_spikes else values[b.source]

@@ -4,7 +4,7 @@ A *synaptic operation* (accumulate, AC) is a connection that a spike goes over; 
 over: the input's, those of a layer without neurons (pooling). Counted are, side by side, every connection of the operation
 and those whose weight is not 0 (of MACs, those where value and weight are not 0). Padding has no connections: a unit at the
 border has a smaller fan-out. Biases, resets and leaks belong to the update of a neuron, of which there is one a step.
-Flattening renames values and costs nothing; a gate hands spikes on.
+A layer that only flattens renames values and costs nothing; a gate hands spikes on.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import numpy as np
 from ..activation import Cuba
 from ..content import Array, Content
 from ..errors import ConfigError, DataError
-from ..network import INPUT, Conv, Dense, Flatten, Network, Op, Scale, Shape
+from ..network import INPUT, Conv, Dense, Network, Op, Scale, Shape
 from ..objects import nearest
 from ..simulate import fan_out, forward, run
 from ..trace import Case, Trace
@@ -152,7 +152,7 @@ def count(case: Case, trace: Trace | None = None, hops: Mapping[str, Array | int
         if layer.act is not None:
             found["updates"] += case.steps * math.prod(network.shapes[layer.name])
         for b, fans in zip(layer.branches, _fan_outs(network)[layer.name], strict=True):
-            if isinstance(b.op, Flatten):
+            if sent.renames(layer):
                 continue
             if b.source in spiking:
                 kind, weighed = "synops", (handed[b.source],) * 2
@@ -184,7 +184,7 @@ def count_ann(network: Network, x: Array) -> Counts:
     layers = {name: _nothing(len(x)) for name in (INPUT, *(v.name for v in network.layers))}
     for layer in network.layers:
         for b, (every, nonzero) in zip(layer.branches, _fan_outs(network)[layer.name], strict=True):
-            if not isinstance(b.op, Flatten):
+            if not sent.renames(layer):
                 layers[layer.name]["constant_every"] += int(every.sum())
                 layers[layer.name]["constant_nonzero"] += _weighed(values[b.source] != 0, nonzero)
     return Counts(1, layers)
@@ -236,7 +236,7 @@ def static_synops(network: Network, counts: Counts, connections: Connections = "
                     handed[b.source] * int(fans[connections == "nonzero"].sum()), math.prod(network.shapes[b.source])
                 )
                 for b, fans in zip(layer.branches, _fan_outs(network)[layer.name], strict=True)
-                if not isinstance(b.op, Flatten)
+                if not sent.renames(layer)
             ),
             Fraction(0),
         )
@@ -250,7 +250,7 @@ def synapses_from(network: Network, sources: Collection[str], connections: Conne
         int(fans[connections == "nonzero"].sum())
         for layer in network.layers
         for b, fans in zip(layer.branches, _fan_outs(network)[layer.name], strict=True)
-        if b.source in sources and not isinstance(b.op, Flatten)
+        if b.source in sources and not sent.renames(layer)
     )
 
 

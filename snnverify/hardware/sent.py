@@ -83,8 +83,13 @@ def values(case: Case, trace: Trace, train: Array | None) -> dict[str, Array]:
     return found
 
 
+def renames(layer: Layer) -> bool:
+    """Whether a layer only gives the values of its source other names; a flattening into neurons is one synapse each."""
+    return layer.act is None and len(layer.branches) == 1 and isinstance(layer.branches[0].op, Flatten)
+
+
 def _passes(layer: Layer, known: Collection[str]) -> bool:
     """Whether a layer without neurons hands the spikes of its only source on."""
     first = layer.branches[0]
     alone = layer.act is None and len(layer.branches) == 1
-    return alone and first.source in known and (isinstance(first.op, Flatten) or gated(first))
+    return alone and first.source in known and (renames(layer) or gated(first))
