@@ -54,6 +54,7 @@ ROOMS = {
     "vectors": ("vectors",),
     "gate": ("statistics",),
     "fidelity": ("model", "parity"),
+    "energy": ("energy",),
 }
 MARK = {"pass": ".", "fail": "x", "error": "E", "unsupported": "."}
 

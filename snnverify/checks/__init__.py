@@ -42,6 +42,7 @@ ROOMS = (
     "vectors",
     "importer",
     "statistics",
+    "energy",
     "model",
 )
 _CHECKS: dict[str, Check] = {}

@@ -21,6 +21,7 @@ def oracle() -> Oracle:
     from ..kernels import encode
     from ..simulate import forward, run
     from ..trace import compare
+    from .own_energy import operators as energy
     from .own_loihi import operators as loihi
     from .own_quantise import operators as quantisation
 
@@ -54,6 +55,7 @@ def oracle() -> Oracle:
             "gate": judge,
             **loihi(),
             **quantisation(),
+            **energy(),
         },
     )
 
