@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
-from . import __version__, cli_lava, cli_oracles, cli_vectors
+from . import __version__, cli_hardware, cli_lava, cli_oracles, cli_vectors
 from .errors import CodecError, ConfigError, SnnverifyError
 
 
@@ -107,6 +107,7 @@ def _parser() -> _Parser:
     cli_oracles.register(add)
     cli_lava.register(add)
     cli_vectors.register(add)
+    cli_hardware.register(add)
 
     mutants = add(_mutants, "mutants", "Break the package in many ways and tell which checks notice.")
     mutants.add_argument("patterns", nargs="*", help="names of mutants; all by default")

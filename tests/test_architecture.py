@@ -17,12 +17,12 @@ ORDER = (
     ("simulate", "reference", "oracles", "data", "gate"),
     ("convert", "config"),
     ("fidelity", "zoo", "strategies", "exchange"),
-    ("golden", "fingerprint", "diagnosis"),
+    ("golden", "fingerprint", "diagnosis", "hardware"),
     ("checks",),
     ("run",),
     ("pipeline", "mutation", "lava_demo"),
     ("report",),
-    ("plugin", "cli_oracles", "cli_vectors", "cli_lava", "cli"),
+    ("plugin", "cli_oracles", "cli_vectors", "cli_lava", "cli_hardware", "cli"),
     ("__main__",),
 )
 LEVEL = {room: level for level, rooms in enumerate(ORDER) for room in rooms}
