@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import tomllib
 
 from ..errors import ConfigError, DataError
 from ..objects import nearest
@@ -124,7 +125,7 @@ def parse_claims(table: Mapping[str, Any], where: str) -> Claims:
         raise ConfigError(f"{breach} is what is asked for" if " = " in breach else breach)
     _known(table, FORM["properties"], where)
     numbers: dict[str, Number] = {}
-    claims = []
+    claims: list[Claim] = []
     for kind, items in (("given", table.get("given", ())), ("claim", table["claim"])):
         for item in items:
             place = f"{where}: {kind} {item['name']!r}"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import operator
-import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -12,6 +11,8 @@ from functools import cache, reduce
 from importlib.resources import files
 from itertools import pairwise
 from typing import Any
+
+import tomllib
 
 from .intervals import Interval, exactly
 
