@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import textwrap
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from ..hardware.audit import Finding, tally
 from ..hardware.claims import Claims
+from ..hardware.targets import LIMITS, Target
+from ..pipeline.mapped import Mapped
 from .libraries import render_rows
 from .markdown import escape
 
@@ -44,3 +47,58 @@ def _weight(f: Finding) -> int:
 
 def _plain(text: str) -> str:
     return "".join(ch for ch in " ".join(text.split()) if ch.isprintable())
+
+
+def render_map(m: Mapped, target: Target, precision: str) -> str:
+    """Tables of a network on a target: layers, limits with their sources, silent neurons, and whether it fits."""
+    parts = [f"{_plain(m.model)} on {target.title}, weights {precision}", render_rows(*_layers(m)),
+             render_rows(*_limits(m, target))]  # fmt: skip
+    parts += [textwrap.fill(line, 120, subsequent_indent="  ") for line in [*_silence(m), *_broken(m)]]
+    return "\n\n".join(parts)
+
+
+def markdown_map(m: Mapped, target: Target, precision: str) -> str:
+    """Give the same as Markdown."""
+    layers, limits = (table([[str(c) for c in row] for row in rows], heads) for rows, heads in (_layers(m), _limits(m, target)))
+    said = [f"- {escape(line)}" for line in (*_silence(m), *_broken(m))]
+    return "\n".join([f"## {escape(m.model)} on {escape(target.title)}, weights {precision}", "", *layers, "", *limits, "",
+                      *said]) + "\n"  # fmt: skip
+
+
+def _layers(m: Mapped) -> tuple[list[list[str]], Sequence[str]]:
+    cores = Counter(c.layer for c in m.placement.cores)
+    rows = [[n.layer, n.units, n.stored, n.connections, _kib(n.stored * m.placement.bits),
+             _kib(n.connections * m.placement.bits), n.fan_in, n.fan_out, cores[n.layer], m.removal.silent.get(n.layer, "")]
+            for n in m.placement.needs]  # fmt: skip
+    sums = [sum(row[i] for row in rows) for i in (1, 2, 3)]  # type: ignore[misc]
+    memory = [_kib(v * m.placement.bits) for v in sums[1:]]
+    rows.append(["all", *sums, *memory, "", "", len(m.placement.cores), sum(m.removal.silent.values())])
+    heads = ("layer", "units", "weights", "connections", "KiB, shared", "KiB, each", "fan-in", "fan-out", "cores", "silent")
+    return [[f"{c:,}" if isinstance(c, int) else str(c) for c in row] for row in rows], heads
+
+
+def _kib(bits: int) -> str:
+    return f"{bits / 8192:,.2f}"
+
+
+def _limits(m: Mapped, target: Target) -> tuple[list[list[str]], Sequence[str]]:
+    rows = [[name.replace("_", " "), f"{limit.value:,}", limit.grade, textwrap.fill(_plain(limit.source), 70)]
+            for name, limit in target.limits.items()]  # fmt: skip
+    rows += [[name.replace("_", " "), "unknown", "", "no figure with a source; not checked"]
+             for name in LIMITS if name not in target.limits]  # fmt: skip
+    return rows, ("limit", "at most", "grade", "source")
+
+
+def _silence(m: Mapped) -> Iterable[str]:
+    r = m.removal
+    yield (f"silent: {sum(r.silent.values())} neurons on {m.samples} samples, T = {m.steps} (data {m.data_digest[:16]}); "
+           f"{sum(r.removed.values())} removed; spikes of the others that changed: {r.changed}, read-out by at most "
+           f"{r.readout_error:.3g}; cores then: {len(m.smaller.cores)}")  # fmt: skip
+    yield from (f"{name}: {r.silent[name]} silent, {r.removed.get(name, 0)} removed: {why}" for name, why in r.kept_because.items())
+
+
+def _broken(m: Mapped) -> Iterable[str]:
+    for v in m.placement.violations:
+        yield f"over the limit: {v.layer}: {v.limit.replace('_', ' ')} {v.value:,}, at most {v.most:,}"
+    yield (f"{'does not fit' if m.placement.violations else 'fits'}: {len(m.placement.cores)} cores by cutting layers one by "
+           f"one, no partition with fewer than {m.placement.least_cores}")  # fmt: skip
