@@ -41,6 +41,8 @@ ROOMS = {
     "import": ("importer",),
     "vectors": ("vectors",),
     "gate": ("statistics",),
+    "mapping": ("mapping",),
+    "audit": ("audit",),
     "fidelity": ("model", "parity"),
 }
 MARK = {"pass": ".", "fail": "x", "error": "E", "unsupported": "."}

@@ -39,6 +39,8 @@ ROOMS = (
     "golden",
     "vectors",
     "importer",
+    "mapping",
+    "audit",
     "statistics",
     "model",
 )

@@ -29,6 +29,8 @@ class Removal:
         Units without a spike on the data.
     removed : mapping of layer to int
         Units that were taken out of the network.
+    keep : mapping of layer to array
+        Which channels were kept, booleans [C]; a layer that is not in it is whole.
     kept_because : mapping of layer to str
         Why not all silent units could go.
     network : Network
@@ -41,6 +43,7 @@ class Removal:
 
     silent: Mapping[str, int]
     removed: Mapping[str, int]
+    keep: Mapping[str, Array]
     kept_because: Mapping[str, str]
     network: Network
     changed: int
@@ -50,7 +53,9 @@ class Removal:
 def remove_dead(case: Case) -> Removal:
     """Run a case, remove the channels that stayed silent, run again, and compare every spike of the rest."""
     network, before = case.network, run(case, "spikes")
-    silent, keep, because = {}, {}, {}
+    silent: dict[str, int] = {}
+    keep: dict[str, Array] = {}
+    because: dict[str, str] = {}
     for layer in network.spiking:
         dead = (before.counts[layer.name] == 0).all(axis=0)
         silent[layer.name] = int(dead.sum())
@@ -69,7 +74,7 @@ def remove_dead(case: Case) -> Removal:
     changed = sum(int(np.sum(_rest(before.spikes[name], keep.get(name)) != s)) for name, s in after.spikes.items())
     removed = {name: int((~k).sum()) * math.prod(network.shapes[name][1:]) for name, k in keep.items()}
     error = float(np.abs(before.readout - after.readout).max()) if network.output.name not in keep else 0.0
-    return Removal(silent, removed, because, smaller, changed, error)
+    return Removal(silent, removed, keep, because, smaller, changed, error)
 
 
 def without(network: Network, keep: Mapping[str, Array]) -> Network:

@@ -69,7 +69,8 @@ class Violation:
 
 @dataclass(frozen=True)
 class Placement:
-    """A network on a target: needs by layer, cores of the partition, a lower bound of their number, and broken limits."""
+    """A network on a target: needs by layer, cores of the partition, a lower bound of their number
+    for any partition that keeps the limits, and broken limits."""
 
     needs: Sequence[Need]
     cores: Sequence[Core]
@@ -206,7 +207,7 @@ def _axons(cores: Sequence[Core], wires: Mapping[str, Sequence[Wire]], shapes: M
 
 
 def _least(needs: Sequence[Need], target: Target, bits: int) -> int:
-    """Cores that no partition can do without: the tightest of all units and all weights, as if nothing were lost."""
+    """Cores that no partition within the limits can do without: the tightest of all units and all weights."""
     total = {"units_per_core": sum(n.units for n in needs), "weight_bits_per_core": bits * sum(n.connections for n in needs)}
     return max([1, *(math.ceil(v / most) for k, v in total.items() if (most := target.most(k)))])
 

@@ -100,5 +100,5 @@ def _silence(m: Mapped) -> Iterable[str]:
 def _broken(m: Mapped) -> Iterable[str]:
     for v in m.placement.violations:
         yield f"over the limit: {v.layer}: {v.limit.replace('_', ' ')} {v.value:,}, at most {v.most:,}"
-    yield (f"{'does not fit' if m.placement.violations else 'fits'}: {len(m.placement.cores)} cores by cutting layers one by "
-           f"one, no partition with fewer than {m.placement.least_cores}")  # fmt: skip
+    verdict, cores = "does not fit" if m.placement.violations else "fits", len(m.placement.cores)
+    yield f"{verdict}: {cores} cores by cutting layers one by one; no partition has fewer than {m.placement.least_cores}"
