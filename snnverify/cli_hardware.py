@@ -29,7 +29,9 @@ def register(add: Add) -> None:
     p = add(_map, "map", "Tell what a converted model takes on a chip: exit 0 it fits, 1 it breaks a limit.")
     p.add_argument("model", nargs="?", help="as of report; without one, both embedded models")
     p.add_argument("--target", required=True, help="loihi1, loihi2, many-core, or one of --targets")
-    p.add_argument("--targets", type=Path, metavar="FILE", help="TOML file of further targets, each limit with its source")
+    p.add_argument(
+        "--targets", type=Path, metavar="FILE", help="TOML file of further targets, each limit with its source"
+    )
     p.add_argument("--precision", choices=("fp32", "int8", "int4", "binary"), default="int8", help="of weights (int8)")
     p.add_argument("--weights", help="as of report")
     p.add_argument("--data", help="as of report; finds the neurons that stay silent")
@@ -73,7 +75,7 @@ def _map(*, target: str, targets: Path | None, precision: str, samples: int, net
         raise ConfigError("model: --netx and --nir write one network; name the model")
     chip = known.target(target, targets)
     found = list(mapped(merge(options, read_config()), chip, precision, samples))
-    files = {path: content for m in found for path, content in _artefacts(m.network, netx, nir)}  # all, before any is written
+    files = {path: content for m in found for path, content in _artefacts(m.network, netx, nir)}
     if markdown:
         files[markdown] = "\n".join(markdown_map(m, chip, precision) for m in found).encode()
     for path, content in files.items():

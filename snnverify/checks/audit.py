@@ -81,7 +81,9 @@ def _report(t: Truth, wrong: Mapping[str, Fraction] | None = None) -> dict[str, 
     ]  # fmt: skip
     for name, (value, places, unit, relation, of) in values.items():
         said = _rounded(value * (wrong or {}).get(name, Fraction(1)), places)
-        claims.append({"name": name, "quote": "q", "value": said, "unit": unit, "check": [{"relation": relation, "of": of}]})
+        claims.append(
+            {"name": name, "quote": "q", "value": said, "unit": unit, "check": [{"relation": relation, "of": of}]}
+        )
     return {"title": "t", "source": "s", "given": given, "claim": claims}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -37,7 +38,11 @@ class Chip(Content):
     @property
     def target(self) -> Target:
         """The chip."""
-        limits = {"units_per_core": self.units, "weight_bits_per_core": self.weight_bits, "input_axons_per_core": self.axons}
+        limits = {
+            "units_per_core": self.units,
+            "weight_bits_per_core": self.weight_bits,
+            "input_axons_per_core": self.axons,
+        }
         return Target("drawn", "drawn", {k: Limit(v, "drawn", "model") for k, v in limits.items()})
 
 
@@ -106,13 +111,17 @@ def cores(d: Chip, subject: Oracle) -> Iterator[Measure]:
     for name, each in pairs.items():
         mine = [c for c in placed.cores if c.layer == name]
         held = [u for c in mine for u in range(c.start, c.stop)]
-        yield Measure("units lost or doubled", float(held != list(range(int(np.prod(d.network.shapes[name]))))), where=name)
+        yield Measure(
+            "units lost or doubled", float(held != list(range(int(np.prod(d.network.shapes[name]))))), where=name
+        )
         for c in mine:
             needs = _needs(each, c.start, c.stop)
             over = any(n > most for n, most in zip(needs, limits, strict=True))
-            yield Measure("limit broken unnamed", float(over and not (c.stop - c.start == 1 and name in named)), where=name)
+            yield Measure(
+                "limit broken unnamed", float(over and not (c.stop - c.start == 1 and name in named)), where=name
+            )
             yield Measure("needs differ", float((c.stop - c.start, c.weight_bits, c.input_axons) != needs), where=name)
-        for a, b in zip(mine, mine[1:], strict=False):
+        for a, b in pairwise(mine):
             room = all(n <= most for n, most in zip(_needs(each, a.start, b.start + 1), limits, strict=True))
             yield Measure("a core is left early", float(room), where=name)
     if not placed.violations:  # the bound is one of partitions that keep the limits
@@ -125,7 +134,9 @@ def output_axons(d: Chip, subject: Oracle) -> Iterator[Measure]:
     placed, pairs = subject.operator("place")(d.network, d.target, "int4"), _pairs(d.network)
     reached: set[tuple[str, int, int]] = set()
     for number, c in enumerate(placed.cores):
-        reached |= {(source.split(" ", 1)[1], i, number) for here, source, i in pairs[c.layer] if c.start <= here < c.stop}
+        reached |= {
+            (source.split(" ", 1)[1], i, number) for here, source, i in pairs[c.layer] if c.start <= here < c.stop
+        }
     for c in placed.cores:
         wanted = sum(layer == c.layer and c.start <= i < c.stop for layer, i, _ in reached)
         yield Measure("differs", float(abs(c.output_axons - wanted)), where=c.layer)
@@ -135,7 +146,7 @@ def output_axons(d: Chip, subject: Oracle) -> Iterator[Measure]:
 def precision(d: Chip, subject: Oracle) -> Iterator[Measure]:
     """Fewer bits a weight never need more cores, nor a higher lower bound [monotonicity of the sums]."""
     placed = [subject.operator("place")(d.network, d.target, p) for p in ("binary", "int4", "int8", "fp32")]
-    for a, b in zip(placed, placed[1:], strict=False):
+    for a, b in pairwise(placed):
         yield Measure("more cores", float(len(a.cores) - len(b.cores)))
         yield Measure("higher bound", float(a.least_cores - b.least_cores))
 

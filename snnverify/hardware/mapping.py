@@ -70,7 +70,8 @@ class Violation:
 @dataclass(frozen=True)
 class Placement:
     """A network on a target: needs by layer, cores of the partition, a lower bound of their number
-    for any partition that keeps the limits, and broken limits."""
+    for any partition that keeps the limits, and broken limits.
+    """
 
     needs: Sequence[Need]
     cores: Sequence[Core]
@@ -103,7 +104,9 @@ def place(network: Network, target: Target, precision: str) -> Placement:
              int(into[name].max()), int(out[name].max()))
         for name in wires
     ]  # fmt: skip
-    cores = _axons([c for name in wires for c in _partition(name, wires[name], into[name], target, bits)], wires, shapes)
+    cores = _axons(
+        [c for name in wires for c in _partition(name, wires[name], into[name], target, bits)], wires, shapes
+    )
     return Placement(needs, cores, _least(needs, target, bits), tuple(_violations(needs, cores, target)), bits)
 
 
@@ -148,7 +151,9 @@ def fan_in(op: Op, shape: Shape, out: Shape) -> Array:
     if isinstance(op, Dense):
         return np.asarray(np.count_nonzero(op.weight, axis=1), np.int64).reshape(out)
     if isinstance(op, Pool):
-        op = Conv(np.ones((shape[0], 1, *op.kernel)), None, op.stride, tuple((p, p) for p in op.padding), groups=shape[0])
+        op = Conv(
+            np.ones((shape[0], 1, *op.kernel)), None, op.stride, tuple((p, p) for p in op.padding), groups=shape[0]
+        )
     mask = Conv((op.weight != 0).astype(float), None, op.stride, op.padding, op.dilation, op.groups, op.transposed,
                 op.output_padding)  # fmt: skip
     return np.asarray(np.rint(apply(mask, np.ones((1, *shape)))[0]), np.int64)
@@ -161,7 +166,9 @@ def _partition(name: str, wires: Sequence[Wire], into: Array, target: Target, bi
         low, high = start + 1, into.size  # all three needs grow with the stop, so that halving finds the last that fits
         while low < high:
             middle = (low + high + 1) // 2
-            low, high = (middle, high) if _fits(_core(name, wires, into, start, middle, bits), target) else (low, middle - 1)
+            low, high = (
+                (middle, high) if _fits(_core(name, wires, into, start, middle, bits), target) else (low, middle - 1)
+            )
         cores.append(_core(name, wires, into, start, low, bits))
         start = low
     return cores
@@ -208,7 +215,10 @@ def _axons(cores: Sequence[Core], wires: Mapping[str, Sequence[Wire]], shapes: M
 
 def _least(needs: Sequence[Need], target: Target, bits: int) -> int:
     """Cores that no partition within the limits can do without: the tightest of all units and all weights."""
-    total = {"units_per_core": sum(n.units for n in needs), "weight_bits_per_core": bits * sum(n.connections for n in needs)}
+    total = {
+        "units_per_core": sum(n.units for n in needs),
+        "weight_bits_per_core": bits * sum(n.connections for n in needs),
+    }
     return max([1, *(math.ceil(v / most) for k, v in total.items() if (most := target.most(k)))])
 
 

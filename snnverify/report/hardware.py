@@ -59,7 +59,9 @@ def render_map(m: Mapped, target: Target, precision: str) -> str:
 
 def markdown_map(m: Mapped, target: Target, precision: str) -> str:
     """Give the same as Markdown."""
-    layers, limits = (table([[str(c) for c in row] for row in rows], heads) for rows, heads in (_layers(m), _limits(m, target)))
+    layers, limits = (
+        table([[str(c) for c in row] for row in rows], heads) for rows, heads in (_layers(m), _limits(m, target))
+    )
     said = [f"- {escape(line)}" for line in (*_silence(m), *_broken(m))]
     return "\n".join([f"## {escape(m.model)} on {escape(target.title)}, weights {precision}", "", *layers, "", *limits, "",
                       *said]) + "\n"  # fmt: skip
@@ -73,7 +75,18 @@ def _layers(m: Mapped) -> tuple[list[list[str]], Sequence[str]]:
     sums = [sum(row[i] for row in rows) for i in (1, 2, 3)]  # type: ignore[misc]
     memory = [_kib(v * m.placement.bits) for v in sums[1:]]
     rows.append(["all", *sums, *memory, "", "", len(m.placement.cores), sum(m.removal.silent.values())])
-    heads = ("layer", "units", "weights", "connections", "KiB, shared", "KiB, each", "fan-in", "fan-out", "cores", "silent")
+    heads = (
+        "layer",
+        "units",
+        "weights",
+        "connections",
+        "KiB, shared",
+        "KiB, each",
+        "fan-in",
+        "fan-out",
+        "cores",
+        "silent",
+    )
     return [[f"{c:,}" if isinstance(c, int) else str(c) for c in row] for row in rows], heads
 
 
@@ -94,7 +107,10 @@ def _silence(m: Mapped) -> Iterable[str]:
     yield (f"silent: {sum(r.silent.values())} neurons on {m.samples} samples, T = {m.steps} (data {m.data_digest[:16]}); "
            f"{sum(r.removed.values())} removed; spikes of the others that changed: {r.changed}, read-out by at most "
            f"{r.readout_error:.3g}; cores then: {len(m.smaller.cores)}")  # fmt: skip
-    yield from (f"{name}: {r.silent[name]} silent, {r.removed.get(name, 0)} removed: {why}" for name, why in r.kept_because.items())
+    yield from (
+        f"{name}: {r.silent[name]} silent, {r.removed.get(name, 0)} removed: {why}"
+        for name, why in r.kept_because.items()
+    )
 
 
 def _broken(m: Mapped) -> Iterable[str]:
