@@ -62,7 +62,7 @@ def test_a_bad_target_is_named(tmp_path, text, said):
 
 
 def test_unknown_targets_and_files(tmp_path):
-    with pytest.raises(ConfigError, match="loihi1"):
+    with pytest.raises(ConfigError, match="did you mean 'loihi"):
         target("loihi")
     with pytest.raises(DataError, match="no such file"):
         target("mine", tmp_path / "none.toml")

@@ -100,11 +100,13 @@ def contradiction_is_found(drawn: tuple[Truth, str], subject: Oracle) -> Iterato
     """One claim that is twice what follows from the others is the one that is found inconsistent [arithmetic].
 
     Rounding cannot explain a factor of two here: rates of 1 % that are printed as whole percentages mean at most 1.5 %,
-    0.1 pJ at most 0.15 pJ, and energies are only drawn wrong where their last printed place is less than a tenth of them.
+    0.1 pJ at most 0.15 pJ, and energies and memories are only made wrong where their last printed place is small beside them.
     """
     t, name = drawn
-    small = name == "energy" and _sizes(t)[2] * Fraction(t.each, 100) / 10**6 < Fraction(1, 500)
-    name = "neurons" if small else name
+    weights, _, operations = _sizes(t)
+    smallest = {"energy": operations * Fraction(t.each, 100) / 10**6 / Fraction(1, 500),
+                "memory": Fraction(weights * t.bits, 8192) / Fraction(1, 20)}  # fmt: skip
+    name = "neurons" if smallest.get(name, Fraction(1)) < 1 else name
     found = subject.operator("audit")(_report(t, {name: Fraction(2)}))
     yield Measure("another set of claims is inconsistent",
                   float({f.name for f in found if f.verdict == "inconsistent"} != {name}), where=name)  # fmt: skip

@@ -71,7 +71,7 @@ def target(name: str, extra: str | Path | None = None) -> Target:
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
             raise DataError(f"{extra}: not TOML ({e}); mend that line") from None
     if name not in table:
-        raise ConfigError(f"target = {name!r}: no such target{nearest(name, table)}; --targets FILE brings others")
+        raise ConfigError(f"target = {name!r}: no such target here, and --targets FILE brings others{nearest(name, table)}")
     return _built(name, table[name])
 
 
