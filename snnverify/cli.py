@@ -14,7 +14,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
-from . import __version__, cli_analyze, cli_calibrate, cli_energy, cli_lava, cli_oracles, cli_quantise, cli_vectors
+from . import (
+    __version__,
+    cli_analyze,
+    cli_calibrate,
+    cli_energy,
+    cli_hardware,
+    cli_lava,
+    cli_oracles,
+    cli_quantise,
+    cli_vectors,
+)
 from .errors import CodecError, ConfigError, SnnverifyError
 
 
@@ -105,6 +115,7 @@ def _parser() -> _Parser:
     cli_vectors.register(add)
     cli_quantise.register(add)
     cli_energy.register(add)
+    cli_hardware.register(add)
 
     mutants = add(_mutants, "mutants", "Break the package in many ways and tell which checks notice.")
     mutants.add_argument("patterns", nargs="*", help="names of mutants; all by default")

@@ -53,6 +53,8 @@ ROOMS = {
     "import": ("importer",),
     "vectors": ("vectors",),
     "gate": ("statistics",),
+    "mapping": ("mapping",),
+    "audit": ("audit",),
     "fidelity": ("model", "parity"),
     "energy": ("energy",),
 }

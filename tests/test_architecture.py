@@ -16,25 +16,16 @@ ORDER = (
     ("trace", "bounds", "loihi", "shards", "quantise"),
     ("simulate", "reference", "oracles", "data", "gate"),
     ("convert", "config"),
-    ("fidelity", "zoo", "strategies", "exchange", "hardware"),
-    ("golden", "fingerprint", "diagnosis"),
+    ("fidelity", "zoo", "strategies", "exchange"),
+    ("golden", "fingerprint", "diagnosis", "hardware"),
     ("checks",),
     ("run",),
     ("pipeline", "mutation", "lava_demo"),
     ("report",),
-    (
-        "plugin",
-        "cli_analyze",
-        "cli_calibrate",
-        "cli_energy",
-        "cli_lava",
-        "cli_oracles",
-        "cli_quantise",
-        "cli_vectors",
-        "cli",
-    ),
+    ("plugin", "cli_analyze", "cli_calibrate", "cli_energy", "cli_hardware", "cli_lava", "cli_oracles", "cli_quantise",
+     "cli_vectors", "cli"),
     ("__main__",),
-)
+)  # fmt: skip
 LEVEL = {room: level for level, rooms in enumerate(ORDER) for room in rooms}
 # A heavy dependency is imported in its home alone.
 HOMES = {

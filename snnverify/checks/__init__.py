@@ -41,6 +41,8 @@ ROOMS = (
     "golden",
     "vectors",
     "importer",
+    "mapping",
+    "audit",
     "statistics",
     "energy",
     "model",

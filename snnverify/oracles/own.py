@@ -18,6 +18,10 @@ def oracle() -> Oracle:
     from ..exchange import from_nir, netx_bytes, netx_ignores, read_netx, to_nir
     from ..exchange.nir_table import nir_export, nir_run
     from ..gate import judge
+    from ..hardware.audit import audit
+    from ..hardware.claims import parse_claims
+    from ..hardware.dead import remove_dead
+    from ..hardware.mapping import place
     from ..kernels import encode
     from ..simulate import forward, run
     from ..trace import compare
@@ -53,6 +57,9 @@ def oracle() -> Oracle:
             "exact_upper": stats.exact_upper,
             "verdict": stats.verdict,
             "gate": judge,
+            "audit": lambda table: audit(parse_claims(table, "drawn")),
+            "place": place,
+            "remove_dead": remove_dead,
             **loihi(),
             **quantisation(),
             **energy(),
