@@ -32,7 +32,8 @@ HOMES = {
     "pandas": {"report", "mutation"}, "matplotlib": {"report"}, "jinja2": {"report"}, "tabulate": {"report"},
     "hypothesis": {"strategies", "run", "checks", "mutation"}, "pytest": {"plugin"}, "sklearn": {"zoo", "mutation"},
     "torch": {"convert", "zoo", "pipeline", "mutation", "oracles"}, "safetensors": {"convert", "zoo"}, "tqdm": {"cli"},
-    "scipy": {"stats", "checks", "hardware", "sound"}, "nir": {"exchange", "oracles"}, "h5py": {"exchange", "oracles", "checks"},
+    "scipy": {"stats", "checks", "hardware", "sound"}, "nir": {"exchange", "oracles"},
+    "h5py": {"exchange", "oracles", "checks"},
     "distributed": {"shards"}, "dask": {"shards"}, "numba": {"kernels"}, "llvmlite": {"kernels"},
     "threadpoolctl": {"kernels"}, "kaldi_native_fbank": {"sound"},
 }  # fmt: skip
