@@ -1,6 +1,6 @@
-"""How cost grows: with T, with the batch, with spikes; and the memory of a run that keeps counts alone.
+"""How cost grows: with T, with the batch, with spikes; and the memory of a run that keeps counts alone, or all.
 
-``python -m benchmarks.scaling NET SAMPLES STEPS`` prints, as JSON, the memory of one run in a fresh process.
+``python -m benchmarks.scaling NET SAMPLES STEPS RECORD`` prints, as JSON, the memory of one run in a fresh process.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from .table import figure, save
 
 FACTORS = (0.5, 1, 2, 4, 8)  # of T and of the batch
 GAINS = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0)  # of the input
+RECORDED = ("spikes", "full")
 MIB = 2.0**20
 
 
@@ -102,12 +103,14 @@ def _position(subject: nets.Subject, along: str) -> float:
 
 
 def memory(names: Sequence[str], short: bool) -> Iterator[dict[str, Any]]:
-    """Peak memory of counts-only runs over T and over the size of the data set, each in a fresh process."""
+    """Peak memory over T and over the size of the data set, and where more is recorded, each run in a fresh process."""
     for name in names:
         case = nets.NETS[name](short).case
         n, t = len(case.x), case.steps
         more = (1, 2) if short else (1, 4, 16)
-        for samples, steps in dict.fromkeys([(n, t * k) for k in more] + [(n * k, t) for k in more]):
+        sizes = dict.fromkeys([(n, t * k) for k in more] + [(n * k, t) for k in more])
+        recorded = [(n * more[1], t * more[1], record) for record in RECORDED]
+        for samples, steps, record in [*((*size, "counts") for size in sizes), *recorded]:
             command = [
                 sys.executable,
                 "-m",
@@ -115,30 +118,32 @@ def memory(names: Sequence[str], short: bool) -> Iterator[dict[str, Any]]:
                 name,
                 str(samples),
                 str(steps),
+                record,
                 "short" if short else "",
             ]
             ran = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
             if ran.returncode:
                 said = ran.stderr.strip().splitlines()
                 raise OracleError(f"{name}, {samples} samples, T = {steps}: {said[-1] if said else 'no answer'}")
-            yield {"net": name, "samples": samples, "T": steps, **json.loads(ran.stdout)}
+            yield {"net": name, "samples": samples, "T": steps, "record": record, **json.loads(ran.stdout)}
 
 
-def child(name: str, samples: str, steps: str, short: str = "") -> None:
+def child(name: str, samples: str, steps: str, record: Any, short: str = "") -> None:
     """Run once and print MiB: peak above what was there before, and of that what the trace itself holds.
 
     One run of 2 samples and 1 step before it has loaded every library and kernel. The high-water mark is Linux's, which
     is set back before the run.
     """
     subject = nets.scaled(nets.NETS[name](bool(short)), samples=int(samples), steps=int(steps))
-    run(nets.scaled(subject, samples=2, steps=1).case, "counts")
+    run(nets.scaled(subject, samples=2, steps=1).case, record)
     gc.collect()
     ctypes.CDLL(None).malloc_trim(0)  # else the run takes what the case's making left behind, and shows less
     Path("/proc/self/clear_refs").write_text("5")
     before = _status("VmRSS")
-    trace = run(subject.case, "counts")
+    trace = run(subject.case, record)
     peak = _status("VmHWM") - before
-    arrays = (trace.readout, *trace.counts.values(), *trace.v_end.values())
+    kept = (trace.counts, trace.v_end, trace.spikes, trace.v, trace.v_peak)
+    arrays = (trace.readout, *(a for of_layers in kept for a in of_layers.values()))
     print(json.dumps({"peak MiB": peak / MIB, "trace MiB": sum(a.nbytes for a in arrays) / MIB}))
 
 
@@ -160,9 +165,9 @@ def text(found: Sequence[Curve]) -> str:
 
 def memory_text(found: Sequence[dict[str, Any]]) -> str:
     """A row for every run; working memory is the peak without what the trace holds."""
-    shown = [[r["net"], r["samples"], r["T"], *(f"{v:.1f}" for v in (r["peak MiB"], r["trace MiB"],
-              r["peak MiB"] - r["trace MiB"]))] for r in found]  # fmt: skip
-    head = ["net", "samples", "T", "peak MiB", "of it the trace", "working"]
+    shown = [[r["net"], r["samples"], r["T"], r["record"], *(f"{v:.1f}" for v in (r["peak MiB"], r["trace MiB"],
+              r["peak MiB"] - r["trace MiB"])), f"{r['peak MiB'] / r['trace MiB']:.2f}"] for r in found]  # fmt: skip
+    head = ["net", "samples", "T", "record", "peak MiB", "of it the trace", "working", "peak / trace"]
     return f"{tabulate(shown, head, disable_numparse=True)}\nthe budget of working arrays is {MEMORY / MIB:.0f} MiB"
 
 
