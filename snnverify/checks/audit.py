@@ -110,3 +110,33 @@ def contradiction_is_found(drawn: tuple[Truth, str], subject: Oracle) -> Iterato
     found = subject.operator("audit")(_report(t, {name: Fraction(2)}))
     yield Measure("another set of claims is inconsistent",
                   float({f.name for f in found if f.verdict == "inconsistent"} != {name}), where=name)  # fmt: skip
+
+
+@check("operators", st.tuples(truths(), st.integers(-999, 999), st.sampled_from([10, 100, 1000])))
+def rounded_counts(drawn: tuple[Truth, int, int], subject: Oracle) -> Iterator[Measure]:
+    """A count rounded to some place contradicts one that is further off than half of it, and no other [definition of rounding]."""
+    t, off, place = drawn
+    off = off * place // 1000
+    claim = {"name": "rough", "quote": "q", "value": str(_sizes(t)[1] + off), "rounded_to": str(place),
+             "check": [{"relation": "neurons", "of": {"widths": "net"}}]}  # fmt: skip
+    report = _report(t)
+    found = subject.operator("audit")({**report, "claim": [*report["claim"], claim]})[-1]
+    yield Measure(
+        "another verdict", float((found.verdict == "inconsistent") != (2 * abs(off) > place)), detail=f"{found}"
+    )
+
+
+@check("operators", st.tuples(truths(), st.lists(st.integers(0, 1), min_size=1, max_size=4)))
+def lists_hold_in_every_entry(drawn: tuple[Truth, list[int]], subject: Oracle) -> Iterator[Measure]:
+    """A list of claims is consistent where every entry is, and one that is off by a point contradicts them [arithmetic]."""
+    t, off = drawn
+    pairs = [(Fraction(t.first + 10 * i, 10), Fraction(t.second, 10)) for i in range(len(off))]
+    report = _report(t)
+    given = [{"name": name, "value": [_rounded(p[k], 1) for p in pairs], "unit": "%"} for k, name in enumerate("ab")]
+    claim = {"name": "drops", "quote": "q", "unit": "points",
+             "value": [_rounded(a - b + o, 1) for (a, b), o in zip(pairs, off, strict=True)],
+             "check": [{"relation": "difference", "of": {"a": "a", "b": "b"}}]}  # fmt: skip
+    found = subject.operator("audit")(
+        {**report, "given": [*report["given"], *given], "claim": [*report["claim"], claim]}
+    )
+    yield Measure("another verdict", float((found[-1].verdict == "inconsistent") != any(off)), detail=f"{found[-1]}")

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
+from scipy import stats
 
 from .. import reference
 from ..activation import Neuron
@@ -292,3 +293,29 @@ def equal_information(steps: int, subject: Oracle) -> Iterator[Measure]:
     bits = subject.operator("equal_bits")(steps)
     fewest = next(b for b in range(64) if 2**b >= steps + 1)
     yield Measure("bits off", float(abs(bits - fewest)), where=f"T = {steps}")
+
+
+@check("operators", st.lists(st.tuples(st.integers(1, 200), st.integers(1, 200)), min_size=2, max_size=30))
+def measured(drawn: list[tuple[int, int]], subject: Oracle) -> Iterator[Measure]:
+    """p50 and p99 are the least latencies that half, and 99 %, of the samples keep; the interval of the mean energy has Student's 95 % [definition; Student, Biometrika 6:1, 1908]."""
+    latency, energy = (np.array(values, float) for values in zip(*drawn, strict=True))
+    found = subject.operator("compare_log")(energy, latency)
+    for share, told in ((50, found.p50), (99, found.p99)):
+        least = next(v for v in sorted(latency) if 100 * int((latency <= v).sum()) >= share * len(latency))
+        yield Measure("percentile off", abs(told - least), where=f"p{share}")
+    error = float(energy.std(ddof=1)) / math.sqrt(len(energy))
+    if error:
+        t = stats.t(len(energy) - 1)
+        ends = [float(t.cdf((end - energy.mean()) / error)) for end in (found.low, found.high)]
+        # the quantile and its inverse are each off by some 10 roundings, the two ends by as many more
+        yield Measure("share inside off 95 %", abs(ends[1] - ends[0] - 0.95), 2.0**-52 * 1e4)
+        yield Measure("shares outside differ", abs(ends[0] - (1 - ends[1])), 2.0**-52 * 1e4)
+
+
+@check("operators", sent())
+def ann(drawn: Sent, subject: Oracle) -> Iterator[Measure]:
+    """An ANN pays a MAC for every connection of every value once, or for those where neither is 0, whatever its sign [definition]."""
+    x = drawn.x[0] * np.where(np.arange(drawn.x[0].size).reshape(drawn.x[0].shape) % 3, 1.0, -1.0)
+    told, expected = subject.operator("count_ann")(drawn.op, x), by_hand(drawn.op, x[None], False)
+    for name, number in told.items():
+        yield Measure("MACs off", float(abs(number - expected[name])), where=name)

@@ -124,6 +124,9 @@ def cores(d: Chip, subject: Oracle) -> Iterator[Measure]:
         for a, b in pairwise(mine):
             room = all(n <= most for n, most in zip(_needs(each, a.start, b.start + 1), limits, strict=True))
             yield Measure("a core is left early", float(room), where=name)
+    units = sum(int(np.prod(d.network.shapes[name])) for name in pairs)
+    least = max(-(-units // d.units), -(-BITS * sum(map(len, pairs.values())) // d.weight_bits))
+    yield Measure("another lower bound", float(placed.least_cores != least))
     if not placed.violations:  # the bound is one of partitions that keep the limits
         yield Measure("fewer cores than the lower bound", float(len(placed.cores) < placed.least_cores))
 

@@ -238,6 +238,8 @@ def network(drawn: tuple[Conversion, str, bool], subject: Oracle) -> Iterator[Me
                 a.op.weight.shape
             )
             yield Measure("weights differ", differences(w.integers * each, b.op.weight), where=was.name)
+            bits = a.op.weight.size * {"int8": 8, "int4": 4, "binary": 1}[precision]
+            yield Measure("bits of memory off", float(abs(w.memory_bits - bits)), where=was.name)
             yield Measure("moved, in steps", float((np.abs(b.op.weight - a.op.weight) / np.where(each == 0, 1, each)).max())
                           if precision != "binary" else 0.0, 0.5 + SLACK, where=was.name)  # fmt: skip
             yield Measure("another bias", differences(np.asarray(a.op.bias), b.op.bias), where=was.name)

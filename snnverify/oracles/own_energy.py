@@ -26,6 +26,8 @@ def operators() -> dict[str, Callable[..., Any]]:
         "static_synops": _static,
         "break_even": break_even,
         "equal_bits": equal_bits,
+        "compare_log": _compare,
+        "count_ann": _count_ann,
     }
 
 
@@ -65,3 +67,21 @@ def _static(op: Op, x: Array, connections: Any) -> Fraction:
     network = Network(x.shape[2:], (Layer("layer", (Branch(op),)),))
     counts = Counts(len(x), {INPUT: {"handed": x.sum((0, *range(2, x.ndim))).astype(int)}})
     return static_synops(network, counts, connections)["layer"]
+
+
+def _compare(energy: Array, latency: Array) -> Any:
+    """A board's log beside an estimate of 1 J for each sample."""
+    import numpy as np
+
+    from ..hardware.measured import Log, compare
+
+    n = np.arange(len(energy))
+    return compare(Log(n, n, energy, latency), np.ones(len(n)), np.ones(len(n)))
+
+
+def _count_ann(op: Op, x: Array) -> dict[str, int]:
+    """MACs of a network of one operation on x [N, *shape], by the two ways to count connections."""
+    from ..hardware.counts import count_ann
+
+    kinds = count_ann(Network(x.shape[1:], (Layer("layer", (Branch(op),)),)), x).layers["layer"]
+    return {f"macs_{k}": int(kinds[f"constant_{k}"].sum()) for k in ("every", "nonzero")}
