@@ -182,7 +182,10 @@ class Worker:
             what = f"{'uv'[failed % 2]} leaves 24 bits in step {failed // 2 - 1}"
             raise Unsupported("Cuba", what, "scale weights, bias or input down")
         self.record(stage, bits.view(np.uint8), kept)
-        self.held[stage.name] = _handed_on(act, stage.frame, bits.view(np.uint8), steps, state[3])
+        sent = bits.view(np.uint8)
+        late = _handed_on(act, stage.frame, sent, steps, state[3])
+        self.held[stage.name] = sent if late is sent else self.room(stage.name, "late", sent.shape, np.uint8)
+        self.held[stage.name][:] = late  # the next layers' calls know this array
 
     def narrow(self, stage: Stage) -> bool:
         """Whether 32 bits hold whatever the states of integer neurons can come to in the run, and the short kernel them."""
