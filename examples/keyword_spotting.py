@@ -106,7 +106,8 @@ def stations(out: Path, o: argparse.Namespace) -> dict[str, Any]:
         "map": ["map", *model, "-T", f"{o.T}", "--target", "many-core", "--precision", "int4", "--markdown",
                 f"{out}/map.md"],
         "energy": ["energy", *both, "--json", f"{out}/energy.json"],
-        "native": ["native", *both, *trained, "--epochs", f"{o.native_epochs}", "--out", f"{out}/native.json"],
+        "native": ["native", *both, *trained, "--epochs", f"{o.native_epochs}", "--lr", "0.001", "--out",
+                   f"{out}/native.json"],
     }  # fmt: skip
     with open(out / "report.txt", "w") as report:
         for name, command in commands.items():
@@ -144,6 +145,7 @@ def figures(out: Path, found: dict[str, Any], o: argparse.Namespace, training: f
     chip = next(mapped(settings, many, "int4", 200))
     n, tables = remedies[0]["samples"], next(iter(found["energy"]["models"].values()))
     totals = next(t for t in tables["Totals by convention"] if t["connections"] == "every")
+    counted = counted_samples(tables)
     priced = {r["model"]: r["SNN nJ"] for name, t in tables.items() if name.startswith("Energy") for r in t}
     p50, p99 = latency(out, o.T)
 
@@ -178,8 +180,8 @@ def figures(out: Path, found: dict[str, Any], o: argparse.Namespace, training: f
         ("synapse memory at INT4", "168 KB", f"{sum(v.stored for v in needs) / 2 / 1024:,.0f} KiB"),
         ("dead neurons; spikes of others that change without them", "47; not told",
          f"{sum(chip.removal.removed.values())}; {chip.removal.changed}"),
-        ("synaptic operations an inference", "312,000", f"{totals['synop'] / n:,.0f}"),
-        ("multiply-adds of the analog input, paid in each step", "not told", f"{totals['mac'] / n:,.0f}"),
+        ("synaptic operations an inference", "312,000", f"{totals['synop'] / counted:,.0f}"),
+        ("multiply-adds of the analog input, paid in each step", "not told", f"{totals['mac'] / counted:,.0f}"),
         ("energy an inference", "0.81 uJ at 0.8 pJ", f"{priced['odin']} nJ (ODIN, operations alone) to "
          f"{priced['cmos45-fp32-cache']} nJ"),
         ("measured", "0.88 uJ", "no meter here; give a board's log to `snnverify energy --measured`"),
@@ -192,11 +194,15 @@ def figures(out: Path, found: dict[str, Any], o: argparse.Namespace, training: f
     ]  # fmt: skip
 
 
+def counted_samples(tables: dict[str, Any]) -> int:
+    """How many samples the command counted the operations of."""
+    return int(next(k for k in tables if k.startswith("Operations")).split()[2])
+
+
 def claims(found: dict[str, Any], o: argparse.Namespace) -> str:
     """Figures of this run, as claims."""
     tables = next(iter(found["energy"]["models"].values()))
-    name = next(k for k in tables if k.startswith("Operations"))
-    n = int(name.split()[2])
+    name, n = next(k for k in tables if k.startswith("Operations")), counted_samples(tables)
     hidden = [r for r in tables[name] if r["spikes"] and r["layer"] != "all"]
     rates = [r["spikes"] / (n * o.T * units) for r, units in zip(hidden, WIDTHS[1:-1], strict=True)]
     operations = round(sum(r["SynOps"] for r in tables[name] if r["layer"] != "all") / n)

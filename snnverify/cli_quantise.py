@@ -40,6 +40,7 @@ def register(add: Add) -> None:
     p = add(_native, "native", "Train the same architecture as a spiking net, and hold the conversion against it.")
     _common(p, grid=False)
     p.add_argument("--epochs", type=int, default=60, help="passes over the training samples (60)")
+    p.add_argument("--lr", type=float, default=1e-2, help="learning rate (0.01)")
     p.add_argument("--activity", type=float, default=1.0, help="what a mean rate of 1 costs in the loss (1.0)")
     p.add_argument("--out", type=Path, help="file (.json) for every number, with versions, seeds and data digests")
 
@@ -127,7 +128,7 @@ def _native(**options: Any) -> int:
     settings = _settings(options)
     if not 0 <= options["activity"] < float("inf"):
         raise ConfigError(f"--activity = {options['activity']}: finite and at least 0")
-    recipe = Recipe(epochs=options["epochs"], activity=options["activity"])
+    recipe = Recipe(epochs=options["epochs"], lr=options["lr"], activity=options["activity"])
     records, alike = [], True
     for task in tasks(settings, options["train"]):
         with Progress() as progress:
