@@ -1,14 +1,25 @@
 """Every vector operation of the fused engine against the numpy line that says the same."""
 
+from pathlib import Path
+
 import numba
 import numpy as np
 import pytest
 
-from snnverify.kernels import vectors, vectors_bits, vectors_loihi, vectors_rows
+from snnverify.kernels import compiled as compiled_code
+from snnverify.kernels import fused_layer, vectors, vectors_bits, vectors_loihi, vectors_rows
 from snnverify.kernels.fused_synapse import BLOCKS, spread
 from snnverify.kernels.loihi import EDGE, toward_zero
 
 RNG = np.random.default_rng(0)
+
+
+def test_kernels_on_disk_are_named_by_all_their_sources(tmp_path):
+    (tmp_path / "a.py").write_text("1")
+    before = compiled_code.digest(tmp_path)
+    (tmp_path / "b.py").write_text("2")
+    assert compiled_code.digest(tmp_path) != before
+    assert compiled_code.digest(Path(compiled_code.__file__).parent) in fused_layer.spiking.py_func.__qualname__
 
 
 def compiled(text, **names):
