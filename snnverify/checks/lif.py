@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
+from .. import reference
 from ..activation import Neuron
 from ..content import Array
 from ..findings import Measure
 from ..network import Branch, Layer, Network, Scale
 from ..oracles import Oracle
+from ..strategies import Conversion, conversions
 from ..trace import Case
 from . import check
 
@@ -108,3 +110,17 @@ def curve(d: tuple[int, int, str], subject: Oracle) -> Iterator[Measure]:
 
 def _off(counts: Array, expected: list[int]) -> float:
     return float(np.abs(counts - np.array(expected)).max())
+
+
+@check("operators", st.tuples(conversions(2), st.sampled_from(sorted(LEAKS))))
+def lost(drawn: tuple[Conversion, float], subject: Oracle) -> Iterator[Measure]:
+    """What a leak loses is the share, of the activations above 0, that are no more than theta (1 - leak): the neuron then never reaches its threshold [geometric sum; Burkitt, Biol. Cybern. 95:1, 2006]."""
+    d, leak = drawn
+    costs, thetas = subject.operator("leak_costs")(d.network, d.x, leak)
+    values = reference.forward(d.network, d.x)
+    for cost in costs:
+        a, theta = values[cost.layer], Fraction(float(thetas[cost.layer]))
+        positive = [Fraction(float(v)) for v in a.ravel() if v > 0]
+        under = sum(v <= theta * Fraction(1 - leak) for v in positive)
+        # a quotient of two integers, of one rounding
+        yield Measure("share off", abs(cost.lost - under / max(len(positive), 1)), 2.0**-52, where=cost.layer)

@@ -38,6 +38,7 @@ def oracle() -> Oracle:
             "fold_batchnorm": fold_batchnorm,
             "fold": fold,
             "fi_rate": rate,
+            "leak_costs": _leak_costs,
             "from_torch": from_torch,
             "forward": forward,
             "from_nir": from_nir,
@@ -95,3 +96,13 @@ def _replaced_relus(weights: tuple[Any, ...], x: Any, levels: int, thetas: tuple
             assert isinstance(act, QCFS)
             act.theta.fill_(theta)
         return np.asarray(model(torch.tensor(x)))
+
+
+def _leak_costs(network: Any, x: Any, leak: float) -> tuple[Any, Any]:
+    """Costs of every layer of a conversion at the maximum, and its thresholds."""
+    from ..convert import convert
+    from ..convert.rates import Setting
+    from ..convert.remedies import leak_costs
+
+    converted = convert(network, x, mode="max", leak=leak)
+    return leak_costs(converted, x, Setting(4)), converted.scales
