@@ -87,7 +87,16 @@ def compare(rounds: int, samples: int, threads: int) -> None:
         shown.append([a.simulator.name, a.simulator.engine, f"{n:,}", f"{middle:.3f}", f"{min(each):.3f} - {max(each):.3f}",
                       f"{middle * len(case.x) / 1e3:.1f}", f"{middle / base:.1f}", str(a.agreement)])  # fmt: skip
     print(f"MNIST tutorial CNN, T {STEPS}, {threads} threads, {rounds} turns; load {os.getloadavg()[0]:.1f}")
-    head = ["simulator", "engine", "images a turn", "ms an image", "turns", f"s for {len(case.x):,}", "to ours", "spikes equal"]
+    head = [
+        "simulator",
+        "engine",
+        "images a turn",
+        "ms an image",
+        "turns",
+        f"s for {len(case.x):,}",
+        "to ours",
+        "spikes equal",
+    ]
     print(tabulate(shown, head, disable_numparse=True))
     trace = simulate(case.network, case.x, STEPS, threads=threads)
     right = float((trace.readout[-1].argmax(-1) == np.asarray(labels)).mean())

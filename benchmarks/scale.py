@@ -41,15 +41,14 @@ from snnverify.simulate import simulate, warm_up
 from snnverify.trace import Trace
 
 from . import imagenet, machine, nets
-from .costs import UNITS, Costs, Fit, Job, bottleneck, fitted, line, parts, switches, total, work
+from .costs import UNITS, Costs, Fit, Job, fitted, line, parts, switches, total, work
+from .forecast import WORKERS, plot, predicted, text
 from .shards import workers
-from .table import _pyplot, save
 
 STEPS = (4, 8, 16, 32, 64)
 MODES, STARTS = ("max", "99.9%", "1/2", "1/3", "1/4"), ("half", "zero")
 VARIANTS = len(MODES) * len(STARTS)
 IMAGES, CALIBRATION = 50_000, 500
-WORKERS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 SENT = (2**10, 2**20, 2**22, 2**24)  # bytes of a task's data
 MANY = {2**10: 200, 2**20: 40, 2**22: 16, 2**24: 8}  # tasks of each size
 PILOT = 8  # steps of the stand-in's runs
@@ -296,49 +295,6 @@ def stand_in(fit: Fit, rows: tuple[Array, Array], short: bool) -> Job:
 def machine_products(network: Any) -> float:
     """Multiply-adds of one sample in one step."""
     return float(sum(machine.products(b.op, network.shapes[b.source]) for v in network.layers for b in v.branches))
-
-
-def predicted(job: Job, costs: Costs) -> list[dict[str, Any]]:
-    """A row for each number of workers."""
-    found = []
-    for n in WORKERS:
-        p = parts(job, costs, n)
-        found.append({"workers": n, **p, "total": total(job, p), "first bottleneck": bottleneck(p)})
-    return found
-
-
-def text(rows: Sequence[dict[str, Any]]) -> str:
-    """Hours and minutes of each stage."""
-    shown = [{k: span(v) if isinstance(v, float) else v for k, v in r.items()} for r in rows]
-    return tabulate(shown, headers="keys", disable_numparse=True)
-
-
-def span(seconds: float) -> str:
-    """Seconds in the unit that a reader thinks in."""
-    for unit, size in (("h", 3600), ("min", 60)):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.3g} {unit}"
-    return f"{seconds:.2g} s"
-
-
-def plot(job: Job, costs: Costs, path: Path) -> None:
-    """Draw each stage and the total over the number of workers."""
-    at = np.unique(np.geomspace(1, WORKERS[-1], 200).astype(int))
-    found = [parts(job, costs, int(n)) for n in at]
-    drawing = _pyplot().figure(figsize=(7, 4.5), layout="constrained")
-    axes = drawing.subplots()
-    axes.plot(at, [total(job, p) / 3600 for p in found], color="black", linewidth=2, label="total")
-    for k in found[0]:
-        axes.plot(at, [p[k] / 3600 for p in found], linewidth=1, label=k)
-    axes.set(
-        xscale="log",
-        yscale="log",
-        xlabel="workers of one core",
-        ylabel="hours",
-        title="50,000 images, ten variants, T 64",
-    )
-    axes.legend(fontsize="small")
-    save(drawing, path)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

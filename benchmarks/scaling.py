@@ -25,7 +25,7 @@ from snnverify.simulate import MEMORY, run
 from . import nets
 from .judge import Agreement
 from .measure import FUSED, NUMPY, OURS, ROOT, Peers, Prepared, Simulator, take_turns
-from .table import _pyplot, save
+from .table import figure, save
 
 FACTORS = (0.5, 1, 2, 4, 8)  # of T and of the batch
 GAINS = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0)  # of the input
@@ -174,7 +174,7 @@ def memory_text(found: Sequence[dict[str, Any]]) -> str:
 def plot(found: Sequence[Curve], path: Path) -> None:
     """Draw a panel for every net and direction, each engine's points and line."""
     nets_, alongs = (list(dict.fromkeys(getattr(c, k) for c in found)) for k in ("net", "along"))
-    drawing = _pyplot().figure(figsize=(4 * len(alongs), 3 * len(nets_)), layout="constrained")
+    drawing = figure(figsize=(4 * len(alongs), 3 * len(nets_)), layout="constrained")
     panels = drawing.subplots(len(nets_), len(alongs), squeeze=False)
     for c in found:
         axes = panels[nets_.index(c.net), alongs.index(c.along)]

@@ -128,7 +128,6 @@ def write_csv(found: Sequence[Row], path: Path) -> None:
 
 def plot(found: Sequence[Row], path: Path) -> None:
     """Draw a panel of bars for every net, on a log axis, with the dense bound as a line."""
-    figure = _pyplot().figure
     nets = list(dict.fromkeys(r.net for r in found))
     drawing = figure(
         figsize=(9, 0.9 + sum(0.8 + 0.28 * sum(r.net == n for r in found) for n in nets)), layout="constrained"
@@ -153,10 +152,8 @@ def save(drawing: Any, path: Path) -> None:
     write_atomic(path, buffer.getvalue())
 
 
-def _pyplot() -> Any:
-    import matplotlib as mpl
+def figure(**options: Any) -> Any:
+    """A figure that no window, and no other drawing, knows of."""
+    from matplotlib.figure import Figure
 
-    mpl.use("Agg")
-    import matplotlib.pyplot as plt
-
-    return plt
+    return Figure(**options)

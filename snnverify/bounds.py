@@ -44,12 +44,22 @@ def depth(network: Network, name: str) -> int:
 
     In float32 that input is off by at most ``2^-24 (depth + 1)`` times the sum of its absolute products, in whatever
     order they are added [Higham 2002, eq. 3.5]; the roundings of weights, biases and the network's input are counted in.
+    What a pool hands on may be added up window by window or spike by spike.
     """
     found = 0
     for b in network[name].branches:
         analog = b.source != INPUT and not isinstance(network[b.source].act, Neuron)
-        found = max(found, (depth(network, b.source) if analog else 0) + fan_in(b.op)[1] + 2)
+        before, each = (depth(network, b.source), _pooled(network, b.source)) if analog else (0, 1)
+        found = max(found, before + fan_in(b.op)[1] * each + 2)
     return found + len(network[name].branches)
+
+
+def _pooled(network: Network, name: str) -> int:
+    """How many spikes a unit of an analog layer stands for, where pools, flattening and scales alone lie before it."""
+    if name == INPUT or isinstance(network[name].act, Neuron):
+        return 1
+    b = network[name].branches[0]
+    return _pooled(network, b.source) * (fan_in(b.op)[1] if isinstance(b.op, Pool) else 1)
 
 
 def rounding_limit(unit: float, noise: float, outputs: Array) -> float:

@@ -14,7 +14,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
-from . import __version__, cli_lava, cli_oracles, cli_vectors
+from . import (
+    __version__,
+    cli_analyze,
+    cli_calibrate,
+    cli_energy,
+    cli_hardware,
+    cli_lava,
+    cli_oracles,
+    cli_quantise,
+    cli_vectors,
+)
 from .errors import CodecError, ConfigError, SnnverifyError
 
 
@@ -68,12 +78,13 @@ def _parser() -> _Parser:
     report.add_argument(
         "-T", "--timesteps", nargs="+", type=int, metavar="T", help="numbers of time steps (4 8 16 32 64)"
     )
-    report.add_argument("--mode", help="max, NN.N%% (a percentile), a fraction of the maximum, channel-wise (99.9%%)")
+    report.add_argument("--mode", help=cli_calibrate.MODE)
     report.add_argument("--v-init", help="half, zero, or a fraction of the threshold (half)")
     report.add_argument("--reset", choices=("subtract", "value"), help="soft or hard reset (subtract)")
     report.add_argument("--encoding", choices=("constant", "poisson"), help="of the input (constant)")
     report.add_argument("--maxpool", choices=("refuse", "gate"), help="max pooling: an error, or a gate (refuse)")
     report.add_argument("--pool-neurons", action="store_true", default=None, help="a neuron after each average pooling")
+    cli_calibrate.options(report)
     report.add_argument("--modes", action="store_true", default=None, help="accuracy over T of six modes side by side")
     report.add_argument("--max-drop", help="greatest accuracy drop let through, percentage points (1.0)")
     report.add_argument("--max-disagreement", help="greatest share classified differently, percent (5.0)")
@@ -97,16 +108,14 @@ def _parser() -> _Parser:
     replay.add_argument("case", type=Path, help="file named by the failure")
     replay.add_argument("--oracle", help="another oracle than the one that failed")
 
-    analyze = add(_analyze, "analyze", "Tell, before any conversion, what of a model converts.")
-    analyze.add_argument("model", help="module:callable or path.py:callable")
-    analyze.add_argument("--weights", help="trained weights: whether a normalisation folds depends on them")
-    analyze.add_argument(
-        "--input-shape", nargs="+", type=_positive, metavar="N", help="sample axes, channel first: 1 28 28"
-    )
-
+    cli_analyze.register(add)
+    cli_calibrate.register(add)
     cli_oracles.register(add)
     cli_lava.register(add)
     cli_vectors.register(add)
+    cli_quantise.register(add)
+    cli_energy.register(add)
+    cli_hardware.register(add)
 
     mutants = add(_mutants, "mutants", "Break the package in many ways and tell which checks notice.")
     mutants.add_argument("patterns", nargs="*", help="names of mutants; all by default")
@@ -217,23 +226,6 @@ def _replay(*, case: Path, oracle: str | None, command: str) -> int:
     finding = replay(failure, get(oracle or failure.oracle))
     print(finding.explain())
     return 0 if finding.outcome == "pass" else 1
-
-
-def _analyze(*, model: str, weights: str | None, input_shape: list[int] | None, command: str) -> int:
-    from . import zoo
-    from .convert import analyze
-    from .convert.load import load_model
-    from .pipeline import embedded_names
-    from .report import render_verdicts
-
-    if ":" in model:
-        module, shape = load_model(model, weights)[0], input_shape
-    else:
-        (name,) = embedded_names(model)
-        module, shape = zoo.load_default(name).module, [1, 8, 8]
-    rows = analyze(module, tuple(shape) if shape else None)
-    print(render_verdicts(rows))
-    return 1 if any(r.verdict == "unsupported" for r in rows) else 0
 
 
 def _mutants(*, patterns: list[str], examples: int, jobs: int, command: str) -> int:

@@ -47,6 +47,12 @@ class Settings:
         ``refuse``, or ``gate`` on the accumulated spikes of each window.
     pool_neurons : bool
         A neuron after each average pooling.
+    leak : str
+        Factor on the potential per step, in (0, 1], as written; 1 makes IF neurons.
+    target_rate : tuple of str or None
+        Lowest and highest average rate of a layer, in spikes per step.
+    per_channel, unit_range : bool
+        A threshold for each channel; inputs mapped to [0, 1].
     modes : bool
         Whether the report puts several modes side by side.
     max_drop : str
@@ -78,6 +84,10 @@ class Settings:
     encoding: str = "constant"
     maxpool: str = "refuse"
     pool_neurons: bool = False
+    leak: str = "1"
+    target_rate: tuple[str, ...] | None = None
+    per_channel: bool = False
+    unit_range: bool = False
     modes: bool = False
     max_drop: str = "1.0"
     max_disagreement: str = "5.0"
@@ -212,6 +222,28 @@ def _v_init(value: Any) -> str | float:
         raise ValueError('a string such as "half", or a number') from None
 
 
+def _share(value: Any) -> str:
+    try:
+        if not 0 < _decimal(value) <= 1:
+            raise ValueError
+    except (ValueError, InvalidOperation):
+        raise ValueError("a number in (0, 1]") from None
+    return str(value)
+
+
+def _range(value: Any) -> tuple[str, ...]:
+    rule = "two rates, in spikes per step: 0 < lowest < highest <= 1"
+    if not isinstance(value, (list, tuple)) or len(value) != 2:
+        raise ValueError(rule)
+    try:
+        low, high = (_share(v) for v in value)
+    except ValueError:
+        raise ValueError(rule) from None
+    if Decimal(low) >= Decimal(high):
+        raise ValueError(rule)
+    return low, high
+
+
 def _one_of(*words: str) -> Callable[[Any], str]:
     def check(value: Any) -> str:
         if value not in words:
@@ -246,6 +278,10 @@ _KEYS: dict[str, Callable[[Any], Any]] = {
     "encoding": _one_of("constant", "poisson"),
     "maxpool": _one_of("refuse", "gate"),
     "pool_neurons": _switch,
+    "leak": _share,
+    "target_rate": _range,
+    "per_channel": _switch,
+    "unit_range": _switch,
     "modes": _switch,
     "max_drop": _drop,
     "max_disagreement": _drop,

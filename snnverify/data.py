@@ -1,4 +1,4 @@
-"""Evaluation and calibration data: ``.npz``, MNIST-style IDX pairs, or the user's own callable."""
+"""Evaluation and calibration data: ``.npz``, MNIST-style IDX pairs, WAV folders, or the user's own callable."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from . import idx
+from . import idx, sound
 from .content import Array, frozen
 from .errors import DataError, SnnverifyError
 from .objects import last_line, load_object, nearest
@@ -76,7 +76,8 @@ def load_data(spec: str, *, limit: int | None = None, root: str | Path | None = 
     ----------
     spec : str
         ``file.npz`` with arrays x and y; one file of an IDX pair (plain or .gz), a folder that holds one pair, or
-        ``images,labels``; ``module:callable`` or ``path.py:callable``, which returns (x, y) or a `Dataset`. A slice may
+        ``images,labels``; a folder of WAV files (`sound`), ``folder@train`` or ``folder@test`` for a part of it;
+        ``module:callable`` or ``path.py:callable``, which returns (x, y) or a `Dataset`. A slice may
         follow: ``file.npz[0:8000]``. Values of type uint8 are divided by 255.
     limit : int, optional
         Take at most so many samples, from the start (of the slice).
@@ -212,6 +213,11 @@ def _window(spec: str, window: tuple[str, str] | None, n: int) -> tuple[int, int
 
 
 def _from_file(spec: str, path: Path) -> Dataset:
+    folder, _, split = str(path).rpartition("@")
+    if split in sound.SPLITS and Path(folder).is_dir() and not path.exists():
+        return _from_wav(spec, Path(folder), split)
+    if path.is_dir() and sound.holds(path):
+        return _from_wav(spec, path, None)
     if path.is_dir():
         return _from_idx(spec, *idx.pair_in(path))
     if not path.is_file():
@@ -219,6 +225,11 @@ def _from_file(spec: str, path: Path) -> Dataset:
     if path.suffix != ".npz" and idx.looks_like(path):
         return _from_idx(spec, *idx.pair_of(path))
     return _from_npz(spec, path)
+
+
+def _from_wav(spec: str, folder: Path, split: str | None) -> Dataset:
+    x, y, note = sound.features(folder, split)
+    return replace(_checked(x, y, spec), note=note)
 
 
 def _from_idx(spec: str, images: Path, labels: Path) -> Dataset:

@@ -27,7 +27,18 @@ from .errors import ConfigError
 PACKAGE = Path(__file__).parent
 # Rooms whose checks can reach the code that a family of mutants patches.
 ROOMS = {
-    "simulator": ("dynamics", "invariance", "parity", "golden", "conversion", "converter", "model"),
+    "simulator": (
+        "dynamics",
+        "lif",
+        "invariance",
+        "parity",
+        "golden",
+        "conversion",
+        "converter",
+        "calibration",
+        "model",
+    ),
+    "leak": ("lif",),
     "fused": ("dynamics", "invariance", "parity"),
     "fused integers": ("quantized",),
     "quantized": ("quantized",),
@@ -36,12 +47,16 @@ ROOMS = {
     "exchange": ("exchange",),
     "netx": ("netx",),
     "blocks": ("blocks",),
+    "weights": ("weights",),
     "converter": ("conversion", "converter", "calibration", "model"),
     "fold": ("batchnorm", "conversion", "model"),
     "import": ("importer",),
     "vectors": ("vectors",),
     "gate": ("statistics",),
+    "mapping": ("mapping",),
+    "audit": ("audit",),
     "fidelity": ("model", "parity"),
+    "energy": ("energy",),
 }
 MARK = {"pass": ".", "fail": "x", "error": "E", "unsupported": "."}
 

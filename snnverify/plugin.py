@@ -44,6 +44,9 @@ OPTIONS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("--examples", {"type": int, "help": "drawn cases per check (50)"}),
     ("--check-seed", {"type": int, "help": "seed of the drawn cases (0)"}),
     ("--matrix", {"metavar": "FILE", "help": "write the table of laws x implementations there, in Markdown"}),
+    ("--measured", {"metavar": "FILE", "help": "board log of --model, which its gate and the energy estimate meet"}),
+    ("--energy-model", {"metavar": "NAME", "help": "energy model that --measured is held to"}),
+    ("--tolerance", {"metavar": "PERCENT", "help": "by which its mean may miss the estimate"}),
     ("--report", {"metavar": "DIR", "help": "write the fidelity report of the models there"}),
 )
 
@@ -189,6 +192,31 @@ def verify_gate(assessment: Assessment) -> Callable[[], None]:
         lines = [f"  {r.outcome}: {r.name}: {r.detail}" for r in verdict.requirements if r.outcome != "PASS"]
         if verdict.outcome != "PASS":
             pytest.fail("\n".join([f"{assessment.model.name}: {verdict.outcome}", *lines]), pytrace=False)
+
+    return judge
+
+
+@pytest.fixture
+def verify_measured(request: pytest.FixtureRequest) -> Callable[[], None]:
+    """Return a function that fails unless a board's log passes the accuracy gate and the energy estimate holds."""
+
+    def judge() -> None:
+        from .cli import main
+
+        settings, names = settings_of(request.config), ("--measured", "--energy-model", "--tolerance")
+        log, table, tolerance = (_option(request.config, name) for name in names)
+        if log is None:
+            pytest.skip("there is no board log; give --measured FILE, --energy-model NAME and --tolerance PERCENT")
+        given = {"--measured": log, "--table": table, "--tolerance": tolerance, "--max-drop": settings.max_drop,
+                 **{f"--{k}": getattr(settings, k) for k in ("weights", "data", "calibration")}}  # fmt: skip
+        lacking = [n for n, value in zip(names, (log, table, tolerance), strict=True) if value is None]
+        if lacking:
+            pytest.fail(f"--measured: it needs {' and '.join(lacking)} too", pytrace=False)
+        options = [part for option, value in given.items() if value is not None for part in (option, str(value))]
+        steps, most = str(settings.timesteps[-1]), str(2**31)
+        code = main(["energy", *([settings.model] if settings.model else []), "-T", steps, "--samples", most, *options])
+        if code:
+            pytest.fail(f"{log}: exit code {code} of snnverify energy; its verdicts are above", pytrace=False)
 
     return judge
 

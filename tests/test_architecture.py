@@ -11,34 +11,37 @@ ROOT = PACKAGE.parent
 # Rooms in the order in which imports may run: a room imports earlier ones, or those of its own line.
 ORDER = (
     ("errors", "content", "objects", "schema"),
-    ("activation", "stats", "idx"),
+    ("activation", "stats", "idx", "sound"),
     ("kernels", "network", "findings"),
-    ("trace", "bounds", "loihi", "shards"),
+    ("trace", "bounds", "loihi", "shards", "quantise"),
     ("simulate", "reference", "oracles", "data", "gate"),
     ("convert", "config"),
     ("fidelity", "zoo", "strategies", "exchange"),
-    ("golden", "fingerprint", "diagnosis"),
+    ("golden", "fingerprint", "diagnosis", "hardware"),
     ("checks",),
     ("run",),
     ("pipeline", "mutation", "lava_demo"),
     ("report",),
-    ("plugin", "cli_oracles", "cli_vectors", "cli_lava", "cli"),
+    ("plugin", "cli_analyze", "cli_calibrate", "cli_energy", "cli_hardware", "cli_lava", "cli_oracles", "cli_quantise",
+     "cli_vectors", "cli"),
     ("__main__",),
-)
+)  # fmt: skip
 LEVEL = {room: level for level, rooms in enumerate(ORDER) for room in rooms}
 # A heavy dependency is imported in its home alone.
 HOMES = {
     "pandas": {"report", "mutation"}, "matplotlib": {"report"}, "jinja2": {"report"}, "tabulate": {"report"},
     "hypothesis": {"strategies", "run", "checks", "mutation"}, "pytest": {"plugin"}, "sklearn": {"zoo", "mutation"},
     "torch": {"convert", "zoo", "pipeline", "mutation", "oracles"}, "safetensors": {"convert", "zoo"}, "tqdm": {"cli"},
-    "scipy": {"stats", "checks"}, "nir": {"exchange", "oracles"}, "h5py": {"exchange", "oracles", "checks"},
+    "scipy": {"stats", "checks", "hardware", "sound"}, "nir": {"exchange", "oracles"},
+    "h5py": {"exchange", "oracles", "checks"},
     "distributed": {"shards"}, "dask": {"shards"}, "numba": {"kernels"}, "llvmlite": {"kernels"},
-    "threadpoolctl": {"kernels"},
+    "threadpoolctl": {"kernels"}, "kaldi_native_fbank": {"sound"},
 }  # fmt: skip
 PORTABLE = {"__init__", "errors", "content", "objects", "activation", "network", "trace", "oracles", "loihi"}
 # The adapter of our own package reaches everything, inside its function and in this interpreter alone; that of netx writes
 # its files with `exchange`.
-LAZY = {"oracles/own.py", "oracles/own_loihi.py", "oracles/reference.py", "oracles/lava_netx_file.py"}
+LAZY = {"oracles/own.py", "oracles/own_energy.py", "oracles/own_loihi.py", "oracles/own_quantise.py",
+        "oracles/reference.py", "oracles/lava_netx_file.py"}  # fmt: skip
 WRITERS = ("exchange/hdf5.py", "exchange/netx_format.py", "exchange/netx_write.py")  # run in Lava's interpreter, too
 
 

@@ -148,6 +148,60 @@ def test_a_branch_of_16_bits_never_wraps_under_pooling():
     assert simulate(net, np.ones((1, 1, 2, 2)), 3, engine="fused").v_end["out"].max() == 3 * 4 * (2**13 - 1)
 
 
+def test_windows_of_more_spikes_than_a_byte_counts():
+    wide = chain(
+        (1, 16, 17), ("in", Scale(), IF), ("p", Pool("sum", (16, 17)), None), ("out", Scale(), Neuron(reset="none"))
+    )
+    x = np.ones((1, 1, 16, 17))
+    with pytest.raises(Unsupported, match="windows of 272 spikes"):
+        simulate(wide, x, 3, engine="fused")
+    assert simulate(wide, x, 3).v_end["out"] == 3 * 272
+    summed = chain((1, 16, 17), ("in", Scale(), IF), ("p", Pool("sum", (16, 17)), None),
+                   ("out", Conv(np.ones((1, 1, 1, 1))), Neuron(reset="none")))  # fmt: skip
+    assert simulate(summed, x, 3, engine="fused").v_end["out"] == 3 * 272  # listed one by one
+
+
+def test_what_is_handed_on_late_is_that_of_this_run():
+    act = Cuba(1, axon_delay=np.array([0, 2]))
+    net = chain((2,), ("a", Dense(np.eye(2) * 3), act), ("out", Dense(np.array([[1.0, 2.0]])), None))
+    for seed in range(4):  # the worker of one run serves the next
+        x = np.random.default_rng(seed).integers(0, 2, (9, 2, 2)).astype(float)
+        case = Case(net, x, 9, "spikes", kind="integer")
+        ours, exactly = run(case, "spikes", engine="fused"), reference.run(case)
+        assert np.array_equal(ours.readout, exactly.readout)
+    assert exactly.readout.any()
+
+
+def test_integers_leave_32_bits_only_where_64_hold_them():
+    for threshold, weight, steps in ((1, 1.0, 3), (2**17 - 1, -(2.0**23), 90)):
+        act = Cuba(threshold, current_decay=0, voltage_decay=0, overflow="none")
+        net = chain((1,), ("in", Dense(np.array([[1.0]])), Cuba(1)), ("out", Dense(np.array([[weight]])), act))
+        case = Case(net, np.ones((steps, 1, 1)), steps, "spikes", kind="integer")
+        numpy, fused_ = (run(case, "counts", engine=engine) for engine in ("numpy", "fused"))
+        assert np.array_equal(numpy.v_end["out"], fused_.v_end["out"])
+        assert numpy.events == fused_.events
+    assert abs(numpy.v_end["out"]).max() > 2**31
+
+
+def test_of_several_errors_the_first_part_s_is_raised_and_no_part_is_begun_after_it():
+    parallel = import_module("snnverify.simulate.parallel")
+    begun = []
+
+    def work(part):
+        begun.append(part.start)
+        if part.start in (2, 3):
+            raise ValueError(f"part {part.start}")
+        return part
+
+    parts = [slice(k, k + 1) for k in range(100)]
+    for threads in (1, 2, 3):
+        begun.clear()
+        with pytest.raises(ValueError, match="part 2"):
+            list(parallel.each(work, parts, threads))
+        assert max(begun) < 3 + threads
+    assert sorted(p.start for p in parallel.each(lambda part: part, parts, 3)) == list(range(100))
+
+
 def test_what_the_kernels_do_not_hold_runs_in_numpy_or_is_refused():
     gate = chain((1, 4), ("in", Scale(), IF), ("p", Pool("gate", (2,)), None), ("out", Scale(), IF))
     burst = chain((3,), ("in", Scale(), Neuron(max_spikes=2)))

@@ -34,7 +34,7 @@ def test_recorded_counts_are_the_closed_form(oracle, case):
 
 
 def test_every_library_has_its_goldens():
-    libraries = set(oracles.names()) - set(oracles.ADAPTERS)
+    libraries = set(oracles.names()) - set(oracles.ADAPTERS) - {"neurobench"}  # which counts, and simulates nothing
     assert set(recorded.recorded_oracles()) == libraries
     assert all(len(recorded.names(name)) >= 7 for name in libraries)  # what a block holds is little
     assert {case for _, case in BASES} == set(CLIPPED)

@@ -1,14 +1,25 @@
 """Every vector operation of the fused engine against the numpy line that says the same."""
 
+from pathlib import Path
+
 import numba
 import numpy as np
 import pytest
 
-from snnverify.kernels import vectors, vectors_bits, vectors_loihi, vectors_rows
+from snnverify.kernels import compiled as compiled_code
+from snnverify.kernels import fused_layer, vectors, vectors_bits, vectors_loihi, vectors_rows
 from snnverify.kernels.fused_synapse import BLOCKS, spread
 from snnverify.kernels.loihi import EDGE, toward_zero
 
 RNG = np.random.default_rng(0)
+
+
+def test_kernels_on_disk_are_named_by_all_their_sources(tmp_path):
+    (tmp_path / "a.py").write_text("1")
+    before = compiled_code.digest(tmp_path)
+    (tmp_path / "b.py").write_text("2")
+    assert compiled_code.digest(tmp_path) != before
+    assert compiled_code.digest(Path(compiled_code.__file__).parent) in fused_layer.spiking.py_func.__qualname__
 
 
 def compiled(text, **names):
@@ -225,3 +236,29 @@ def test_decay_rounds_toward_zero_and_beyond_tells_24_bits():
     ends = np.array([EDGE - 1, EDGE, -EDGE, -EDGE - 1] * 16)
     found = compiled(f"def f(v):\n    return beyond(v, 0, {EDGE})")(ends)
     assert np.array_equal(np.array([found], np.uint64).view(np.uint8), bits_of(np.array([0, 1, 0, 1] * 16, bool)))
+
+
+@pytest.mark.parametrize("decays", [True, False])
+@pytest.mark.parametrize("kind", [np.int16, np.int32])
+def test_beat_is_a_step_of_cuba_in_32_bits(kind, decays):
+    u, v = (RNG.integers(-EDGE, EDGE, 70).astype(np.int32) for _ in range(2))
+    u[3:9] = v[5:11] = [0, 1, -1, EDGE - 1, -EDGE, -4095]
+    sums = RNG.integers(-(2**15), 2**15, 70).astype(kind)
+    u_left, v_left = (RNG.integers(0, 4097, 70).astype(np.int32) for _ in range(2))
+    bias, theta = RNG.integers(-(2**20), 2**20, 70).astype(np.int32), RNG.integers(0, EDGE, 70).astype(np.int32)
+    one, other, part = slice(3, 67), slice(5, 69), slice(2, 66)
+    before = [a.astype(np.int64) for a in (u, v, sums, u_left, v_left, bias, theta)]
+    text = "def f(u, v, sums, u_left, v_left, bias, theta):\n"
+    text += f"    return beat(u, v, 3, sums, 5, 2, 6, u_left, v_left, bias, theta, 2, {decays})"
+    words = compiled(text)(u, v, sums, u_left, v_left, bias, theta)
+    u0, v0, s0, ul, vl, b, limit = before
+    current = ((s0[other] >> 2) << 6) + (toward_zero(u0[one] * ul[part]) if decays else 0)
+    potential = toward_zero(v0[one] * vl[part]) + current + b[part]
+    fires = potential > limit[part]
+    assert np.array_equal(u[one], current)
+    assert np.array_equal(v[one], np.where(fires, 0, potential))
+    assert (sums[other] == 0).all()
+    outside = [(a < -EDGE) | (a >= EDGE) for a in (current, potential)]
+    for word, flags in zip(words, (fires, *outside), strict=True):
+        assert np.array_equal(np.array([word], np.uint64).view(np.uint8), bits_of(flags))
+    assert np.array_equal(u[[0, 1, 2, 67]], u0[[0, 1, 2, 67]])

@@ -137,7 +137,7 @@ def test_shift_moves_the_image_and_fills_with_zeros():
 
     expected = np.zeros((8, 8))
     expected[1:, :7] = image[0, 0, :7, 1:]
-    assert np.array_equal(train._shifted(image, Draws)[0, 0], expected)
+    assert np.array_equal(train.shifted(image, Draws)[0, 0], expected)
 
 
 def test_rounding_to_the_grid_keeps_variances_positive_and_counters_whole():

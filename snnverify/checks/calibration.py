@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
 
 from .. import reference
-from ..activation import Relu
+from ..activation import Neuron, Relu
 from ..content import Array, Content
 from ..findings import Measure
-from ..network import Network
+from ..network import Branch, Layer, Network, Scale
 from ..oracles import Oracle
 from ..strategies import SHAPES, Conversion, conversions, dyadic, layered
+from ..trace import Case
 from . import check
 
 
@@ -115,3 +118,140 @@ def report(drawn: Conversion, subject: Oracle) -> Iterator[Measure]:
             yield Measure(
                 f"{name} off", abs(row[name] - float(value)), 1e-12 * max(1.0, float(value)), where=row["layer"]
             )
+
+
+@st.composite
+def trains(draw: st.DrawFn, /) -> Case:
+    """A neuron with soft reset and no leak on a signed dyadic current that changes from step to step."""
+    part = draw(st.sampled_from([0.0, 0.25, 0.5]))
+    theta = draw(st.integers(4, 24)) / 8
+    one = Layer("neuron", (Branch(Scale(1.0)),), Neuron(theta=np.asarray(theta), v_init=np.asarray(part * theta)))
+    current = draw(dyadic((draw(st.integers(4, 24)), 1, 6), -16, 16))
+    return Case(Network((6,), (one,)), current, len(current), "spikes", kind="exact")
+
+
+@check("simulator", trains())
+def count_falls(case: Case, subject: Oracle) -> Iterator[Measure]:
+    """A higher threshold never makes more spikes in any unit, for any input: N_t = max(N_{t-1}, min(N_{t-1} + 1, floor(S_t / theta + v_0 / theta))), S_t the summed current [by induction over the recurrence of IF with soft reset, v_0 a fixed share of theta]."""
+    act = case.network.layers[0].act
+    assert isinstance(act, Neuron)
+    share = float(np.asarray(act.v_init)) / float(np.asarray(act.theta))
+    before = None
+    for factor in (1, 1.25, 1.5, 2, 3):
+        theta = float(np.asarray(act.theta)) * factor
+        other = replace(act, theta=np.asarray(theta), v_init=np.asarray(share * theta))
+        layer = replace(case.network.layers[0], act=other)
+        counts = subject.run(replace(case, network=replace(case.network, layers=(layer,)))).counts["neuron"][0]
+        expected = _induction(case.x[:, 0], Fraction(theta), Fraction(share * theta))
+        yield Measure("count off", float(np.abs(counts - expected).max()), where=f"theta x {factor}")
+        if before is not None:
+            yield Measure("more spikes", float(np.maximum(counts - before, 0).max()), where=f"theta x {factor}")
+        before = counts
+
+
+def _induction(current: Array, theta: Fraction, start: Fraction) -> Array:
+    counts = []
+    for unit in range(current.shape[1]):
+        n, total = 0, start
+        for value in current[:, unit]:
+            total += Fraction(float(value))
+            n = max(n, min(n + 1, int(total // theta)))
+        counts.append(n)
+    return np.array(counts)
+
+
+@dataclass(frozen=True, eq=False)
+class Request(Content):
+    """A conversion to a range of rates."""
+
+    given: Conversion
+    low: float
+    high: float
+
+
+@st.composite
+def requests(draw: st.DrawFn, /) -> Request:
+    """Ranges that some layers can give; half of the sets repeat one sample, whose average nothing leaves in doubt."""
+    d = draw(conversions(2))
+    if draw(st.booleans()):
+        d = replace(d, x=np.repeat(d.x[:1], 3, 0))
+    low = draw(st.sampled_from([0.03125, 0.125, 0.25]))
+    return Request(d, low, low + draw(st.sampled_from([0.0625, 0.125, 0.25])))
+
+
+@check("converter", requests())
+def target_rate(r: Request, subject: Oracle) -> Iterator[Measure]:
+    """The rates that are reported are those of the exact reference; a layer outside its range has a cause, and one inside has the threshold nearest to the 99.9 percentile: a 64th of an octave nearer is outside [definition; monotone by calibration.count_falls]."""
+    d, T = r.given, 8
+    options: dict[str, Any] = {"form": "balance", "readout": "count", "rate_steps": T}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        converted = subject.convert(d.network, d.x, mode="rate", target_rate=(r.low, r.high), **options)
+        plain = subject.convert(d.network, d.x, mode="99.9%", **options)
+    for row in converted.rates:
+        counts = reference.run(Case(converted.snn, d.x, T)).counts[row.layer]
+        average = counts.mean() / T
+        yield Measure(
+            "average off", abs(row.average - average), 2.0**-40, where=row.layer
+        )  # one mean of a few integers
+        yield Measure(
+            "silent off", float(row.silent != (counts.reshape(len(d.x), -1).max(0) == 0).sum()), where=row.layer
+        )
+        yield Measure("saturated off", abs(row.saturated - (counts >= T).mean()), 2.0**-40, where=row.layer)
+        inside = r.low <= average <= r.high
+        means = counts.reshape(len(d.x), -1).mean(1) / T
+        enough = len(d.x) > 1 and means.std(ddof=1) / np.sqrt(len(d.x)) <= (r.high - r.low) / 2
+        yield Measure("cause missing or invented", float(bool(row.causes) == (inside and enough)), where=row.layer)
+        theta, first = float(converted.scales[row.layer]), float(plain.scales[row.layer])
+        if inside and theta != first:
+            k = round(64 * np.log2(theta / first))
+            nearer = _rounded(first * 2.0 ** ((k - np.sign(k)) / 64)) if abs(k) > 1 else first
+            rate = (
+                reference.run(Case(_with_threshold(converted.snn, row.layer, nearer), d.x, T)).counts[row.layer].mean()
+                / T
+            )
+            yield Measure("a nearer threshold is inside", float(r.low <= rate <= r.high), where=row.layer)
+
+
+def _rounded(theta: float) -> float:
+    """Twelve bits, as the search promises."""
+    fraction, exponent = np.frexp(theta)
+    return float(np.ldexp(np.rint(np.ldexp(fraction, 12)), exponent - 12))
+
+
+def _with_threshold(network: Network, name: str, theta: float) -> Network:
+    size = np.asarray(theta)
+    layers = tuple(
+        replace(v, act=replace(v.act, theta=size, amplitude=size, v_init=size / 2)) if v.name == name else v  # type: ignore[type-var]
+        for v in network.layers
+    )
+    return replace(network, layers=layers)
+
+
+@st.composite
+def ranged(draw: st.DrawFn, /) -> Conversion:
+    """ANNs on signed samples whose range in every channel is a power of two, so that the map to [0, 1] is exact."""
+    network = draw(layered(2, st.just(Relu()), st.sampled_from([(3,), (2, 4)])).filter(_unpadded))
+    x = draw(dyadic((draw(st.integers(2, 5)), *network.input_shape), -8, 8))
+    low = draw(dyadic((network.input_shape[0],), -8, 0)).reshape(-1, *(1,) * (len(network.input_shape) - 1))
+    span = 2.0 ** draw(st.integers(1, 3))
+    x = low + np.abs(x) % span
+    x[0], x[1] = np.broadcast_to(low, x[0].shape), np.broadcast_to(low + span, x[0].shape)
+    return Conversion(network, x, 4)
+
+
+def _unpadded(network: Network) -> bool:
+    return not any(any(map(np.any, getattr(b.op, "padding", ()))) or getattr(b.op, "transposed", False)
+                   for v in network.layers for b in v.branches)  # fmt: skip
+
+
+@check("converter", ranged())
+def input_range(d: Conversion, subject: Oracle) -> Iterator[Measure]:
+    """Signed inputs become those in [0, 1], and the first layer undoes that: W (high - low) u + W low + b = W x + b, bit for bit on dyadic ranges [substitution of x = low + (high - low) u]."""
+    converted = subject.convert(d.network, d.x, unit_range=True)
+    u = converted.entered(d.x)
+    yield Measure("outside [0, 1]", float(max(-u.min(), u.max() - 1, 0)))
+    yield Measure("range not used", float(abs(u.min()) + abs(u.max() - 1)))
+    was, now = reference.forward(d.network, d.x), reference.forward(converted.ann, u)
+    name = d.network.output.name
+    yield Measure("output changed", float(np.abs(was[name] - now[name]).max()), where=name)

@@ -46,10 +46,10 @@ def also(case: Case, fixed: Case, subject: Oracle) -> tuple[Case, ...]:
 
 
 def identical(case: Case, ours: Trace, other: Trace) -> Iterator[Measure]:
-    """Measure every spike, potential, count and read-out of two full traces that should be the same."""
+    """Measure every spike, potential, count and read-out, as far as both hold them, of traces that should be the same."""
     yield same(case, ours, other, "spikes differ")
     yield Measure("read-out differs", differences(ours.readout, other.readout))
-    for name in other.spikes:
-        for part in ("v", "v_peak", "v_end", "counts"):
+    for part in ("v", "v_peak", "v_end", "counts"):
+        for name in getattr(ours, part).keys() & getattr(other, part).keys():
             a, b = getattr(ours, part)[name], getattr(other, part)[name]
             yield Measure(f"{part} differs", differences(a, b), where=name)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
@@ -13,112 +12,19 @@ import torch
 from torch import nn
 
 from ..activation import ClipFloor, Neuron, Relu
-from ..content import Array, Content
+from ..content import Array
 from ..errors import ConfigError
-from ..network import Network, per_channel
-from ..simulate import MEMORY, simulate
-from ..trace import Encoding, Record, Trace
+from ..network import Network
+from ..trace import Encoding
 from .analyze import LayerVerdict, analyze
 from .calibrate import LayerStatistics, Mode, Population, calibrate, explicit
+from .converted import ConversionWarning, ConvertedNetwork, Readout
 from .fold import fold
+from .inputs import InputRange, bare, unit_input
 from .normalise import Form, MaxPool, spiking, with_pool_neurons
 from .qcfs import QCFS, fine_tune, replace_relu
+from .rates import LayerRates, Setting, Target, explained, measure_rates, sampled, search
 from .torch_import import from_torch
-
-Readout = Literal["membrane", "count"]
-TILE = 256
-
-
-class ConversionWarning(UserWarning):
-    """Something about a conversion that its user should know."""
-
-
-@dataclass(frozen=True, eq=False)
-class ConvertedNetwork(Content):
-    """A spiking network, the ANN it comes from, and how they hang together.
-
-    Parameters
-    ----------
-    ann, snn : Network
-        The folded ANN and its conversion; layers of one name belong together.
-    statistics : tuple of LayerStatistics
-    units : mapping of layer to array
-        What one unit of a layer's emitted values is worth in ANN units, () or (C,).
-    readout : {"membrane", "count"}
-        The output layer's accumulated input, or its spikes.
-    options : mapping of str to str
-        How it was converted.
-    notes : tuple of str
-        What a reader of the report should know.
-    """
-
-    ann: Network
-    snn: Network
-    statistics: tuple[LayerStatistics, ...]
-    units: Mapping[str, Array]
-    readout: Readout
-    options: Mapping[str, str] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
-
-    @property
-    def thresholds(self) -> dict[str, Array]:
-        """Threshold of every spiking layer, in the potential's unit."""
-        return {v.name: np.asarray(v.act.theta) for v in self.snn.layers if isinstance(v.act, Neuron)}
-
-    @property
-    def scales(self) -> dict[str, Array]:
-        """Activation in ANN units that a rate of 1 stands for, per spiking layer."""
-        return {s.layer: s.threshold for s in self.statistics if s.layer in self.thresholds}
-
-    def simulate(self, x: npt.ArrayLike, steps: int, *, encoding: Encoding = "constant", seed: int = 0,
-                 record: Record = "full", dtype: str = "float32", memory: int = MEMORY) -> Trace:  # fmt: skip
-        """Trace of a batch, or of a single sample as a batch of one; `memory` is the budget beside what is recorded."""
-        batch, _ = self._batched(x, encoding)
-        return simulate(self.snn, batch, steps, encoding=encoding, seed=seed, record=record, dtype=dtype, memory=memory)
-
-    def run(self, x: npt.ArrayLike, steps: int, *, encoding: Encoding = "constant", seed: int = 0,
-            dtype: str = "float32") -> Array:  # fmt: skip
-        """Read-out per step in ANN units, [N, *output shape]; without N for a single sample.
-
-        Runs tile by tile, so that nothing but the read-out grows with the number of samples.
-        """
-        batch, single = self._batched(x, encoding)
-        axis = 1 if encoding == "spikes" else 0
-        parts = []
-        for start in range(0, max(batch.shape[axis], 1), TILE):
-            part = batch[:, start : start + TILE] if axis else batch[start : start + TILE]
-            trace = simulate(self.snn, part, steps, encoding=encoding, seed=seed, first_sample=start, dtype=dtype)
-            parts.append(self.outputs(trace)[-1])
-        y = np.concatenate(parts)
-        return np.asarray(y[0] if single else y)
-
-    def outputs(self, trace: Trace) -> Array:
-        """Mean read-out per step in ANN units, [R, N, *output shape], at every step of ``trace.readout_at``."""
-        name = self.snn.output.name
-        steps = np.reshape(trace.readout_at, (-1,) + (1,) * (trace.readout.ndim - 1))
-        return np.asarray(trace.readout / steps * per_channel(self.units[name], self.snn.shapes[name]))
-
-    def classify(self, x: npt.ArrayLike, steps: int, *, encoding: Encoding = "constant", seed: int = 0) -> Array:
-        """Class of every sample: the arg max of the read-out; ties go to the lowest index."""
-        return np.asarray(self.run(x, steps, encoding=encoding, seed=seed).argmax(-1))
-
-    def calibration_report(self) -> tuple[dict[str, Any], ...]:
-        """One row per layer: threshold; mean, maximum and 99.9 percentile of the rate that is asked for; units."""
-        rows = []
-        for s in self.statistics:
-            top = float(np.max(s.threshold))
-            rows.append({
-                "layer": s.layer, "threshold": top, "mean_rate": s.mean / top, "max_rate": s.maximum / top,
-                "p99.9_rate": s.p999 / top, "saturated": s.saturated, "dead_units": s.dead, "units": s.units,
-            })  # fmt: skip
-        return tuple(rows)
-
-    def _batched(self, x: npt.ArrayLike, encoding: Encoding) -> tuple[Array, bool]:
-        """Add the sample axis to a single sample (after the time axis of a given spike train)."""
-        a = np.asarray(x)
-        lead = 1 if encoding == "spikes" else 0
-        single = a.ndim == len(self.snn.input_shape) + lead
-        return (np.expand_dims(a, lead) if single else a), single
 
 
 def convert(
@@ -129,7 +35,7 @@ def convert(
     v_init: str | float = "half",
     reset: Literal["subtract", "value"] = "subtract",
     form: Form = "normalise",
-    fold_batchnorm: bool = True,
+    fold_batchnorm: bool | Literal["ignore"] = True,
     population: Population = "all",
     per_channel: bool = False,
     readout: Literal["auto", "membrane", "count"] = "auto",
@@ -138,6 +44,12 @@ def convert(
     batch_size: int = 64,
     maxpool: MaxPool = "refuse",
     pool_neurons: bool = False,
+    leak: float = 1.0,
+    target_rate: tuple[float, float] | None = None,
+    rate_steps: int = 20,
+    encoding: Encoding = "constant",
+    seed: int = 0,
+    unit_range: bool = False,
 ) -> ConvertedNetwork:
     """Convert a trained ANN to a spiking network.
 
@@ -148,15 +60,17 @@ def convert(
     calibration : array [N, *input_shape], optional
         Inputs that the activation statistics are taken from. Without it every threshold is 1, with a warning.
     mode : str or float
-        ``"max"``, ``"99.9%"`` (a percentile), ``0.5`` or ``"1/2"`` (a fraction of the maximum), ``"channel-wise"``.
+        ``"max"``, ``"99.9%"`` (a percentile), ``0.5`` or ``"1/2"`` (a fraction of the maximum), ``"channel-wise"``;
+        ``"rate"``: of each layer the threshold nearest to 99.9 % whose average rate is in `target_rate`.
     v_init : {"half", "zero"} or float
         Initial potential as a fraction of the threshold, in [0, 1).
     reset : {"subtract", "value"}
         Soft or hard reset.
     form : {"normalise", "balance"}
         Weights normalised to threshold 1, or thresholds balanced and weights kept.
-    fold_batchnorm : bool
-        False keeps every batch normalisation as an analog layer; what it costs is noted.
+    fold_batchnorm : bool or "ignore"
+        False keeps every batch normalisation as an analog layer; what it costs is noted. ``"ignore"`` forgets them, as
+        a converter may that knows none: thresholds are those of the trained model, weights those without them.
     population : {"all", "positive"}
         Activations that the statistics are over: rectified outputs with their zeros, or above zero only.
     per_channel : bool
@@ -175,6 +89,18 @@ def convert(
     pool_neurons : bool
         A neuron after each average pooling of rectified values, calibrated as any other, as early converters put there
         (SpikingJelly 0.0.0.0.4). In the ANN it is a ReLU that changes nothing.
+    leak : float
+        Factor on the potential per step, in (0, 1]: 1 makes IF neurons, less LIF. What it costs: `lif`.
+    target_rate : pair of float, optional
+        Range of the average rate of every layer, in spikes per step; (0.05, 0.20) for ``mode="rate"``. Rates outside it
+        are warned of with their likely causes.
+    rate_steps : int
+    encoding : {"constant", "poisson"}
+    seed : int
+        What rates are measured with.
+    unit_range : bool
+        Whether inputs are mapped to [0, 1] by the range of each channel in the calibration set, and back by the first
+        layer's weights: for signed features under a rate code.
 
     Returns
     -------
@@ -187,25 +113,49 @@ def convert(
     Unsupported
         What cannot be expressed, by module path; or no activation to replace.
     """
-    chosen = Mode.parse(mode, per_channel)
+    by_rate = str(mode).strip().lower() == "rate"
+    chosen = Mode.parse("99.9%" if by_rate else mode, per_channel)
+    target = Target.of(target_rate or (0.05, 0.20)) if by_rate or target_rate is not None else None
     start = _v_init(v_init)
     if reset not in ("subtract", "value"):
         raise ConfigError(f"reset = {reset!r}: one of subtract (soft), value (hard)")
+    if not 0 < leak <= 1:
+        raise ConfigError(f"leak = {leak}: a factor on the potential in (0, 1]; 1 is IF")
     if batch_size < 1:
         raise ConfigError(f"batch_size = {batch_size}: at least 1 sample")
     if population not in ("all", "positive"):
         raise ConfigError(f"population = {population!r}: one of all, positive")
+    if fold_batchnorm not in (True, False, "ignore"):
+        raise ConfigError(f"fold_batchnorm = {fold_batchnorm!r}: one of True, False, 'ignore'")
     x = None if calibration is None else _array(calibration)
+    if x is None and (target or unit_range):
+        raise ConfigError(f"{'target_rate' if target else 'unit_range'}: it needs a calibration set; give one")
     notes: list[str] = []
+    inputs = InputRange.of(x) if unit_range and x is not None else None
+
+    def prepared(network: Network) -> Network:
+        if inputs is not None:
+            network = unit_input(network, inputs)
+        if pool_neurons:
+            network = with_pool_neurons(network)
+        return network
+
     if isinstance(model, Network):
-        ann = fold(model) if fold_batchnorm else model
+        ann = used = prepared(fold(model) if fold_batchnorm else model)
     else:
         if model.training:
             notes.append("the model was in training mode; it was converted in eval mode")
-        ann = from_torch(model, input_shape or _shape_of(model, x), fold_batchnorm=fold_batchnorm)
-        notes += [] if fold_batchnorm else _unfolded(model, ann)
-    if pool_neurons:
-        ann = with_pool_neurons(ann)
+        shape = input_shape or _shape_of(model, x)
+        imported = from_torch(model, shape, fold_batchnorm=bool(fold_batchnorm))
+        notes += [] if fold_batchnorm else _unfolded(model, imported)
+        ann = used = prepared(imported)
+        if fold_batchnorm == "ignore":
+            used = prepared(from_torch(bare(model), shape))
+            notes.append("batch normalisation ignored: this is not the trained model")
+    if inputs is not None:
+        assert x is not None
+        x = inputs.unit(x)
+        notes.append("inputs are mapped to [0, 1] by the range of each channel; the first layer's weights undo it")
     counted = _counts(ann, readout)
     fired = [v.name for v in ann.layers if isinstance(v.act, (Relu, ClipFloor)) or (counted and v is ann.output)]
     learned = {v.name: np.asarray(v.act.theta, float) for v in ann.layers if isinstance(v.act, ClipFloor)}
@@ -221,15 +171,37 @@ def convert(
     if silent and x is not None:
         notes.append(f"silent on the calibration set: {', '.join(silent)}; is it representative?")
     thresholds = {s.layer: s.threshold for s in statistics.values()}
-    snn, units = spiking(ann, thresholds, v_init=start, maxpool=maxpool,
-                         neuron=replace(neuron or Neuron(), reset=reset), form=form)  # fmt: skip
+    template = replace(neuron or Neuron(), reset=reset)
+    if leak != 1:
+        template = replace(template, leak=leak)
+    how: dict[str, Any] = {"v_init": start, "neuron": template, "form": form, "maxpool": maxpool}
+    rates: tuple[LayerRates, ...] = ()
+    setting = Setting(rate_steps, encoding, seed)
+    if target is not None:
+        assert x is not None
+        few = sampled(x, setting.seed)
+        few = np.clip(few, 0, 1) if inputs is not None and setting.encoding == "poisson" else few
+        if by_rate:
+            thresholds = search(used, thresholds, few, target, setting, **how)
+            measured = calibrate(ann, x, chosen, population, thresholds, batch_size)
+            statistics = {name: measured[name] for name in fired}
+        rates = measure_rates(spiking(used, thresholds, **how)[0], thresholds, few, setting)
+        rates = explained(rates, target, used, ann, thresholds, statistics, few, setting, **how)
+        missed = [r.said(target) for r in rates if r.causes]
+        notes += missed
+        for line in missed:
+            warnings.warn(line, ConversionWarning, stacklevel=2)
+    snn, units = spiking(used, thresholds, **how)
     options = {
         "mode": str(mode), "v_init": str(v_init), "reset": reset, "form": form, "population": population,
         "per_channel": str(chosen.per_channel), "fold_batchnorm": str(fold_batchnorm),
         "calibration_samples": str(0 if x is None else len(x)), "maxpool": maxpool, "pool_neurons": str(pool_neurons),
+        "leak": f"{leak:g}", "unit_range": str(unit_range),
     }  # fmt: skip
+    if target is not None:
+        options["target_rate"] = f"{target.low:g} to {target.high:g}, T = {setting.steps}, {setting.encoding}"
     kind: Readout = "count" if counted else "membrane"
-    return ConvertedNetwork(ann, snn, tuple(statistics.values()), units, kind, options, tuple(notes))
+    return ConvertedNetwork(ann, snn, tuple(statistics.values()), units, kind, options, tuple(notes), rates, inputs)
 
 
 def _v_init(value: str | float) -> float:

@@ -28,6 +28,8 @@ class LayerVerdict:
     why : str
     remedy : str
         Empty where nothing needs to be done.
+    inputs : int
+        Values that it takes which depend on the model's input.
     """
 
     path: str
@@ -35,6 +37,7 @@ class LayerVerdict:
     verdict: Verdict
     why: str
     remedy: str = ""
+    inputs: int = 1
 
 
 def analyze(model: nn.Module, input_shape: tuple[int, ...] | None = None) -> list[LayerVerdict]:
@@ -134,6 +137,9 @@ def _stuck(drawing: Drawing) -> dict[str, tuple[str, str]]:
 def _told_of_sharing(rows: list[LayerVerdict], graph: fx.Graph) -> list[LayerVerdict]:
     """Say of a module that is called more than once that each use is a layer of its own."""
     uses = Counter(node_path(node) for node in _calls(graph) if node.op == "call_module")
+    live = [sum(n.meta["live"] for n in node.all_input_nodes) for node in _calls(graph)]
+    live += [1] * (len(rows) - len(live))  # the row of the output
+    rows = [replace(r, inputs=n) for r, n in zip(rows, live, strict=True)]
     return [
         replace(r, why=f"{r.why}; used {uses[r.path]} times, each use with a threshold of its own")
         if uses[r.path] > 1

@@ -14,18 +14,19 @@ from .compiled import kernel
 from .fused_synapse import from_bits
 from .loihi import EDGE
 from .vectors import over, put
-from .vectors_loihi import beyond, convey, decay
+from .vectors_loihi import beat, beyond, convey, decay
 
-SHIFT, REFRACTORY, INTERVAL, OFFSET, OVERFLOW = range(5)
+SHIFT, REFRACTORY, INTERVAL, OFFSET, OVERFLOW, DECAYS = range(6)
 OVERFLOWS = ("none", "refuse", "wrap")
 
 
 def settings(act: Cuba) -> Any:
-    """Numbers, int64 [5], of a Cuba neuron that are the same in every unit; an interval of 0 is none."""
+    """Numbers, int64 [6], of a Cuba neuron that are the same in every unit; an interval of 0 is none."""
     interval = act.reset_interval or 0
     return np.asarray(
-        [act.weight_exponent, act.refractory, interval, act.reset_offset, OVERFLOWS.index(act.overflow)], np.int64
-    )
+        [act.weight_exponent, act.refractory, interval, act.reset_offset, OVERFLOWS.index(act.overflow),
+         np.any(np.asarray(act.current_decay) != 4096)], np.int64
+    )  # fmt: skip
 
 
 @kernel
@@ -37,7 +38,7 @@ def spiking(source: Any, weights: Any, out: Any, numbers: Any, units: Any, state
     ----------
     numbers : array
         Of `settings`.
-    units : (4096 - current decay, 4096 - voltage decay, bias, 64 threshold), int64 arrays [U]
+    units : (4096 - current decay, 4096 - voltage decay, bias, 64 threshold), int64 arrays, repeated
     state : (u, v, wait), int64 arrays [N, U]
     first : int
         Number of the first step.
@@ -54,8 +55,9 @@ def spiking(source: Any, weights: Any, out: Any, numbers: Any, units: Any, state
     right, left = max(-numbers[SHIFT], 0), 6 + max(numbers[SHIFT], 0)
     u_left, v_left, bias, theta = units
     after, peak = keep
-    U, overflow = len(theta), numbers[OVERFLOW]
-    for n in range(len(state[0])):
+    N, U = state[0].shape
+    overflow, period = numbers[OVERFLOW], len(theta)
+    for n in range(N):
         u, v, wait = state[0][n], state[1][n], state[2][n]
         for t in range(steps):
             f = n * steps + t
@@ -64,10 +66,11 @@ def spiking(source: Any, weights: Any, out: Any, numbers: Any, units: Any, state
                     u[j] = v[j] = 0
             from_bits(sent, f * size, width, rows, zeros, windows, out, pieces, ranges, targets, weight, index)
             late_u = late_v = np.uint64(0)
+            k = 0
             for w in range(U // 64):
                 a, f_at = 64 * w, f * U + 64 * w
                 convey(x, out, a, right, left)
-                decay(u, a, u_left, a, x, 0, nothing, 0)
+                decay(u, a, u_left, k, x, 0, nothing, 0)
                 outside = beyond(u, a, EDGE)
                 late_u |= outside
                 if overflow == 2:
@@ -76,7 +79,7 @@ def spiking(source: Any, weights: Any, out: Any, numbers: Any, units: Any, state
                 if numbers[REFRACTORY] > 1:
                     for j in range(64):
                         nothing[64 + j] = v[a + j]
-                decay(v, a, v_left, a, u, a, bias, a)
+                decay(v, a, v_left, k, u, a, bias, k)
                 if numbers[REFRACTORY] > 1:
                     for j in range(64):
                         v[a + j] = v[a + j] if wait[a + j] == 0 else nothing[64 + j]
@@ -89,14 +92,53 @@ def spiking(source: Any, weights: Any, out: Any, numbers: Any, units: Any, state
                 if len(peak):
                     for j in range(64):
                         peak[f_at + j] = v[a + j]
-                word = over(v, a, theta, a, True)
+                word = over(v, a, theta, k, True)
                 put(v, a, 0, word)
                 if numbers[REFRACTORY] > 1:
                     put(wait, a, numbers[REFRACTORY] - 1, word)
                 bits[f * (U // 64) + w] = word
+                k = k + 64 if k + 64 < period else 0
                 if len(after):
                     for j in range(64):
                         after[f_at + j] = v[a + j]
             if overflow == 1 and (late_u or late_v):
+                return 2 * (first + t) + (2 if late_u else 3)
+    return 0
+
+
+@kernel
+def spiking_in_32_bits(source: Any, weights: Any, out: Any, numbers: Any, units: Any, state: Any, bits: Any, steps: int,
+                       first: int, index: Any) -> int:  # fmt: skip
+    """`spiking` where no state or current can leave 32 bits, with a refractory time of 1, and nothing kept.
+
+    `units` and `state`, (u, v), are int32.
+    """
+    _, sent, _, size, width, rows, zeros, windows = source
+    pieces, ranges, targets, weight = weights
+    right, left = max(-numbers[SHIFT], 0), 6 + max(numbers[SHIFT], 0)
+    u_left, v_left, bias, theta = units
+    N, U = state[0].shape
+    period, W = len(theta), U // 64
+    for n in range(N):
+        u, v = state[0][n], state[1][n]
+        for t in range(steps):
+            f = n * steps + t
+            if numbers[INTERVAL] and (first + t - numbers[OFFSET]) % numbers[INTERVAL] == 0:
+                u[:] = 0
+                v[:] = 0
+            from_bits(sent, f * size, width, rows, zeros, windows, out, pieces, ranges, targets, weight, index)
+            late_u = late_v = np.uint64(0)
+            k = 0
+            for w in range(W):
+                a = 64 * w
+                if numbers[DECAYS]:
+                    word, far_u, far_v = beat(u, v, a, out, a, right, left, u_left, v_left, bias, theta, k, True)
+                else:
+                    word, far_u, far_v = beat(u, v, a, out, a, right, left, u_left, v_left, bias, theta, k, False)
+                bits[f * W + w] = word
+                late_u |= far_u
+                late_v |= far_v
+                k = k + 64 if k + 64 < period else 0
+            if numbers[OVERFLOW] == 1 and (late_u or late_v):
                 return 2 * (first + t) + (2 if late_u else 3)
     return 0

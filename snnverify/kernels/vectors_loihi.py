@@ -8,6 +8,7 @@ from llvmlite import ir
 from numba import types
 
 from .compiled import operation
+from .loihi import EDGE
 from .vectors import splat, word_of
 
 
@@ -60,5 +61,54 @@ def beyond(typing: Any, v: Any, at: Any, edge: Any) -> Any:
         shifted = builder.add(x, splat(builder, args[2], 64))
         span = splat(builder, builder.shl(args[2], ir.IntType(64)(1)), 64)
         return builder.bitcast(builder.icmp_unsigned(">=", shifted, span), ir.IntType(64))
+
+    return signature, codegen
+
+
+@operation
+def beat(typing: Any, u: Any, v: Any, at: Any, sums: Any, of: Any, right: Any, left: Any, u_left: Any, v_left: Any,
+         bias: Any, theta: Any, k: Any, decays: Any) -> Any:  # fmt: skip
+    """A step of 64 neurons in 32 bits and in registers: `convey`, `decay` of u and of v, `beyond`, firing and reset.
+
+    ``rz(a left / 4096)`` is ``(a >> 12) left + ((a & 4095) left + 4095 [a < 0]) >> 12``: no product leaves 32 bits for 12
+    bits of `left`. Without `decays` currents last a step. Bits of those that fire, and of those whose u, and v, leave 24
+    bits.
+    """
+    i = types.int64
+    words: Any = types.UniTuple(types.uint64, 3)  # type: ignore[no-untyped-call]
+    signature = words(u, v, i, sums, i, i, i, u_left, v_left, bias, theta, i, decays)
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        u_at, vector, current = word_of(context, builder, u, args[0], args[2])
+        v_at, _, potential = word_of(context, builder, v, args[1], args[2])
+        room, kind, found = word_of(context, builder, sums, args[3], args[4])
+        u_kept, v_kept, base, limit = (
+            word_of(context, builder, a, args[j], args[11])[2]
+            for j, a in ((7, u_left), (8, v_left), (9, bias), (10, theta))
+        )
+
+        def every(number: int) -> Any:
+            return ir.Constant(vector, [number] * 64)
+
+        def kept(state: Any, part: Any) -> Any:
+            low = builder.mul(builder.and_(state, every(4095)), part)
+            low = builder.add(low, builder.and_(builder.ashr(state, every(31)), every(4095)))
+            return builder.add(builder.mul(builder.ashr(state, every(12)), part), builder.lshr(low, every(12)))
+
+        def outside(state: Any) -> Any:
+            shifted = builder.add(state, every(EDGE))
+            return builder.bitcast(builder.icmp_unsigned(">=", shifted, every(2 * EDGE)), ir.IntType(64))
+
+        shifts = [splat(builder, builder.trunc(args[j], ir.IntType(32)), 64) for j in (5, 6)]
+        arriving = found if kind == vector else builder.sext(found, vector)
+        arriving = builder.shl(builder.ashr(arriving, shifts[0]), shifts[1])
+        builder.store(ir.Constant(kind, None), room, align=sums.dtype.bitwidth // 8)
+        current = builder.add(kept(current, u_kept), arriving) if decays.literal_value else arriving
+        builder.store(current, u_at, align=4)
+        potential = builder.add(builder.add(kept(potential, v_kept), current), base)
+        fires = builder.icmp_signed(">", potential, limit)
+        builder.store(builder.select(fires, every(0), potential), v_at, align=4)
+        words = [builder.bitcast(fires, ir.IntType(64)), outside(current), outside(potential)]
+        return context.make_tuple(builder, sig.return_type, words)
 
     return signature, codegen

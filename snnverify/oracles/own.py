@@ -14,13 +14,20 @@ def oracle() -> Oracle:
     from .. import __version__, reference, stats
     from ..convert import convert, from_torch
     from ..convert.fold import fold, fold_batchnorm
+    from ..convert.lif import rate
     from ..exchange import from_nir, netx_bytes, netx_ignores, read_netx, to_nir
     from ..exchange.nir_table import nir_export, nir_run
     from ..gate import judge
+    from ..hardware.audit import audit
+    from ..hardware.claims import parse_claims
+    from ..hardware.dead import remove_dead
+    from ..hardware.mapping import place
     from ..kernels import encode
     from ..simulate import forward, run
     from ..trace import compare
+    from .own_energy import operators as energy
     from .own_loihi import operators as loihi
+    from .own_quantise import operators as quantisation
 
     return Oracle(
         "snnverify",
@@ -30,6 +37,8 @@ def oracle() -> Oracle:
         operators={
             "fold_batchnorm": fold_batchnorm,
             "fold": fold,
+            "fi_rate": rate,
+            "leak_costs": _leak_costs,
             "from_torch": from_torch,
             "forward": forward,
             "from_nir": from_nir,
@@ -49,7 +58,12 @@ def oracle() -> Oracle:
             "exact_upper": stats.exact_upper,
             "verdict": stats.verdict,
             "gate": judge,
+            "audit": lambda table: audit(parse_claims(table, "drawn")),
+            "place": place,
+            "remove_dead": remove_dead,
             **loihi(),
+            **quantisation(),
+            **energy(),
         },
     )
 
@@ -82,3 +96,13 @@ def _replaced_relus(weights: tuple[Any, ...], x: Any, levels: int, thetas: tuple
             assert isinstance(act, QCFS)
             act.theta.fill_(theta)
         return np.asarray(model(torch.tensor(x)))
+
+
+def _leak_costs(network: Any, x: Any, leak: float) -> tuple[Any, Any]:
+    """Costs of every layer of a conversion at the maximum, and its thresholds."""
+    from ..convert import convert
+    from ..convert.rates import Setting
+    from ..convert.remedies import leak_costs
+
+    converted = convert(network, x, mode="max", leak=leak)
+    return leak_costs(converted, x, Setting(4)), converted.scales

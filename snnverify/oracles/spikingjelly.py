@@ -18,10 +18,10 @@ import numpy as np
 from ..activation import Neuron
 from ..content import Array
 from ..errors import Unsupported
-from ..network import Shape
+from ..network import Conv, Op, Shape
 from ..trace import Case, Provenance, Record, Trace
 from . import ANY, Families, Oracle, family_of, reproduced
-from .torch_cells import Cell, Run, along, run_calls, run_cells
+from .torch_cells import Cell, Run, along, run_calls, run_cells, weighted
 
 Tensor = Any
 Node = Any
@@ -73,6 +73,7 @@ def oracle() -> Oracle:
         operators={
             "box": box,
             **spikingjelly_operators.operators(modern),
+            **({"operations": operations} if modern else {}),
             **reproduced.operators("spikingjelly" if modern else "spikingjelly_both"),
         },
         families=known,
@@ -187,6 +188,24 @@ def _tau(leak: float) -> float:
     if leak == 0:
         raise Unsupported("leak = 0", "the library asks for tau > 1", "take a leak in (0, 1]")
     return 1 / (1 - leak) if leak < 1 else float("inf")
+
+
+def operations(op: Op, x: Array, spikes: bool) -> dict[str, int]:
+    """Operations of one operation on x [T, N, *shape], all steps at once, by ``op_counter``: over every connection.
+
+    What it tells apart by the values, spikes (0 and 1) and others, is left out where it does not count as `spikes` says.
+    Its MACs of a convolution include products with the padding: they are told where there is none.
+    """
+    import torch
+    from spikingjelly.activation_based.op_counter import DispatchCounterMode, MACCounter, SynOpCounter
+
+    layer, synops, macs = weighted(op), SynOpCounter(), MACCounter()
+    values = torch.tensor(x, dtype=torch.float32).flatten(0, 1)
+    with torch.no_grad(), DispatchCounterMode([synops, macs]):
+        layer(values)
+    padded = isinstance(op, Conv) and (op.transposed or any(map(any, op.padding)))
+    told = {} if padded and not spikes else {"macs_every": int(macs.get_total())}
+    return {"synops_every": int(synops.get_total()), **told}
 
 
 def box(name: str, calls: Iterable[Array], params: Mapping[str, float]) -> tuple[Run, ...]:

@@ -205,3 +205,26 @@ def _module(where: str, op: Op) -> Any:
     if op.bias is not None:
         module.bias.data = torch.tensor(op.bias, dtype=torch.float32)
     return module
+
+
+def weighted(op: Op) -> Any:
+    """Layer of torch, in float32, that is a weighted operation with symmetric padding."""
+    import torch
+
+    nn: Any = torch.nn
+    if isinstance(op, Dense):
+        layer = nn.Linear(*reversed(op.weight.shape), bias=op.bias is not None)
+    elif isinstance(op, Conv) and all(a == b for a, b in op.padding):
+        axes, pads = op.weight.ndim - 2, tuple(a for a, _ in op.padding)
+        kind = getattr(nn, f"Conv{'Transpose' * op.transposed}{axes}d")
+        extra = {"output_padding": op.output_padding} if op.transposed else {}
+        layer = kind(*op.channels, op.weight.shape[2:], stride=op.stride, padding=pads, dilation=op.dilation,
+                     groups=op.groups, bias=op.bias is not None, **extra)  # fmt: skip
+    else:
+        raise Unsupported(
+            type(op).__name__, "operation counters know linear layers and convolutions of symmetric padding alone"
+        )
+    layer.weight.data = torch.tensor(op.weight, dtype=torch.float32)
+    if op.bias is not None:
+        layer.bias.data = torch.tensor(op.bias, dtype=torch.float32)
+    return layer

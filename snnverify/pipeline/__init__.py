@@ -38,6 +38,7 @@ __all__ = [
 ]  # fmt: skip
 
 Progress = Callable[[str, int, int], None]  # stage, done, total
+OPTIONS = ("mode", "v_init", "reset", "maxpool", "pool_neurons", "per_channel", "unit_range")  # of `convert`
 QUICK = 256  # evaluation samples of a first look
 OF_SOFT_RESET = {"model.first_layer_rate", "model.layer_identity", "model.rate_error_explained"}
 OF_CONSTANT_INPUT = {"model.first_layer_rate"}
@@ -136,7 +137,7 @@ def _curves(
     subject: Subject, settings: Settings, model: ModelUnderTest, progress: Progress | None, shards: Shards
 ) -> tuple[Curve, ...]:
     return side_by_side(
-        lambda **other: _convert(subject, settings, **other), model.converted, subject.x, subject.y, settings.timesteps,
+        lambda **other: _convert(subject, settings, **other), model.converted, model.x, subject.y, settings.timesteps,
         modes=settings.modes, encoding=cast(Encoding, settings.encoding), seed=settings.seed,
         first_sample=int(subject.numbers[0]), shards=shards,
         tick=lambda n: _ticker(f"{subject.name}: curves", n, progress),
@@ -144,8 +145,10 @@ def _curves(
 
 
 def _convert(subject: Subject, settings: Settings, **other: Any) -> ConvertedNetwork:
-    options = {k: getattr(settings, k) for k in ("mode", "v_init", "reset", "maxpool", "pool_neurons")} | other
-    return convert(subject.module, subject.calibration, input_shape=subject.x.shape[1:], **options)
+    rate = None if settings.target_rate is None else tuple(map(float, settings.target_rate))
+    options = {k: getattr(settings, k) for k in OPTIONS} | {"leak": float(settings.leak), "target_rate": rate} | other
+    return convert(subject.module, subject.calibration, input_shape=subject.x.shape[1:], rate_steps=settings.timesteps[-1],
+                   encoding=cast(Encoding, settings.encoding), seed=settings.seed, **options)  # fmt: skip
 
 
 def _ticker(stage: str, total: int, progress: Progress | None) -> Callable[[int], None]:
@@ -161,8 +164,9 @@ def _ticker(stage: str, total: int, progress: Progress | None) -> Callable[[int]
 
 
 def laws_of(converted: ConvertedNetwork, encoding: str) -> tuple[str, ...]:
-    """Required checks: all of `gate.REQUIRED` but the laws that cannot hold for this reset or encoding."""
-    without = OF_SOFT_RESET if converted.options["reset"] != "subtract" else set()
+    """Required checks: all of `gate.REQUIRED` but the laws that cannot hold for this reset, leak or encoding."""
+    soft = converted.options["reset"] == "subtract" and converted.options["leak"] == "1"
+    without = set() if soft else OF_SOFT_RESET
     without = without | (OF_CONSTANT_INPUT if encoding != "constant" else set())
     return tuple(name for name in REQUIRED if name not in without)
 
@@ -181,7 +185,8 @@ def prepare(
     converted = _convert(subject, settings)
     warm_up()
     logits = outputs(subject.module, subject.x, torch.float32, ticker("ANN"))
-    fidelity = measure(converted, subject.x, subject.y, logits, settings.timesteps, seed=settings.seed,
+    x = converted.entered(subject.x, cast(Encoding, settings.encoding))
+    fidelity = measure(converted, x, subject.y, logits, settings.timesteps, seed=settings.seed,
                        encoding=cast(Encoding, settings.encoding), first_sample=int(subject.numbers[0]),
                        progress=ticker("SNN"), shards=shards)  # fmt: skip
     try:
@@ -190,7 +195,7 @@ def prepare(
     except DataError:  # a model that cannot run in float64 is compared in its own precision
         exact, unit, noise = logits.astype(float), 2.0**-24, 0.0
     limits = {"model.agreement": float(points(settings.max_disagreement))}
-    model = ModelUnderTest(subject.name, converted, subject.x, exact, unit, noise, fidelity, margin, settings.seed,
+    model = ModelUnderTest(subject.name, converted, x, exact, unit, noise, fidelity, margin, settings.seed,
                            _command(settings), limits)  # fmt: skip
     return model, {**subject.facts, "network digest": converted.snn.digest}
 
@@ -202,7 +207,10 @@ def _command(settings: Settings) -> str:
     steps = ["-T", *map(str, settings.timesteps)]
     options = ["--mode", settings.mode, "--v-init", str(settings.v_init), "--reset", settings.reset, "--encoding",
                settings.encoding, "--maxpool", settings.maxpool, "--max-drop", settings.max_drop, "--seed",
-               str(settings.seed), *["--pool-neurons"] * settings.pool_neurons, *["--modes"] * settings.modes]  # fmt: skip
+               str(settings.seed), *["--pool-neurons"] * settings.pool_neurons, *["--modes"] * settings.modes,
+               *(["--leak", settings.leak] if settings.leak != "1" else []),
+               *(["--target-rate", *settings.target_rate] if settings.target_rate else []),
+               *["--per-channel"] * settings.per_channel, *["--unit-range"] * settings.unit_range]  # fmt: skip
     return shlex.join(["snnverify", "report", *([settings.model] if settings.model else []), *given, *steps, *options])
 
 

@@ -144,7 +144,7 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _laws(conversion: Mapping[str, Any], encoding: str) -> list[str]:
     """Checks that the gate asks for whatever the record says: shortening its list must not help."""
-    without = OF_SOFT_RESET if conversion.get("reset") == "value" else set()
+    without = OF_SOFT_RESET if conversion.get("reset") == "value" or conversion.get("leak", "1") != "1" else set()
     without = without | (OF_CONSTANT_INPUT if encoding != "constant" else set())
     return [name for name in REQUIRED if name not in without]
 

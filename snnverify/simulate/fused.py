@@ -2,9 +2,9 @@
 
 Every sample is computed alone, in an order that the network alone fixes: its bits depend neither on the samples beside it
 nor on threads, chunks or budget. A unit's current is its layer's biases, the constant branches, then the others in the order
-of the layer, but the last synapses at the end; each is summed by input pixel and in a pixel by channel (a Dense on constant
-numbers: in groups of 16 inputs), by fused multiply-adds. Where a branch's weights are small multiples of a power of two, its
-sums are integers of 16 bits, and exact.
+of the layer, but the last synapses at the end; each is summed by input pixel (of a window of pooled spikes: pixel by pixel)
+and in a pixel by channel (a Dense on constant numbers: in groups of 64 inputs), by fused multiply-adds. Where a branch's
+weights are small multiples of a power of two, its sums are integers of 16 bits, and exact.
 """
 
 from __future__ import annotations

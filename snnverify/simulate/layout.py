@@ -18,8 +18,8 @@ from ..kernels.fused_synapse import BLOCKS
 from ..kernels.vectors import WIDE
 from ..kernels.vectors_rows import AT_ONCE
 from ..network import Array, Conv, Dense, Op, Pool, Scale, Shape
+from .memory import LINE, aligned
 
-LINE = 64  # bytes of a cache line and of a vector
 EXACT_IN_16 = 2**15 - 1
 REGISTERS = 18 if WIDE else 9  # vectors of 64 bytes that a block may keep in registers
 
@@ -88,15 +88,6 @@ class Synapses:
     channels: int
     sums: np.dtype[Any]
     scale: Any
-
-
-def aligned(shape: tuple[int, ...], dtype: Any) -> Array:
-    """Zeros that begin at a cache line: a vector that straddles two costs up to 1.6 times as much, and numpy's do."""
-    size = math.prod(shape) * np.dtype(dtype).itemsize
-    raw = np.zeros(size + LINE, np.uint8)
-    start = -raw.ctypes.data % LINE
-    found: Array = raw[start : start + size].view(dtype).reshape(shape)
-    return found
 
 
 def windows(op: Op, source: Frame) -> Array:

@@ -156,18 +156,23 @@ def _whole(layer: Layer, source: str, x: Array, what: str) -> Array:
     return x.astype(np.int64)
 
 
-def fan_out(op: Op, shape: Shape) -> Array:
-    """Count the non-zero connections of every unit of the operation's input. Returns int64 of that shape."""
+def fan_out(op: Op, shape: Shape, chosen: Array | None = None) -> Array:
+    """Count the non-zero connections of every unit of the operation's input, int64 of that shape.
+
+    Only those to the `chosen` units of its output, where given (0 or 1, of the output's shape).
+    """
     if isinstance(op, (Flatten, Scale)):
         factor = per_channel(op.factor, shape) if isinstance(op, Scale) else np.ones(())
-        return np.broadcast_to((factor != 0).astype(np.int64), shape)
+        every = np.broadcast_to((factor != 0).astype(np.int64), shape)
+        return every if chosen is None else every * chosen.reshape(shape)
     if isinstance(op, Dense):
-        return np.asarray(np.count_nonzero(op.weight, axis=0), np.int64)
+        rows = op.weight if chosen is None else op.weight[chosen != 0]
+        return np.asarray(np.count_nonzero(rows, axis=0), np.int64)
     if isinstance(op, Pool):
         ones = np.ones((shape[0], 1, *op.kernel))
         op = Conv(ones, None, op.stride, tuple((p, p) for p in op.padding), groups=shape[0])
     # The adjoint of the operation, with its weights replaced by 1 where they are not 0, on an output of ones.
-    out = np.ones((1, *output_shape(op, shape)))
+    out = np.ones((1, *output_shape(op, shape))) if chosen is None else chosen[None].astype(float)
     mask = (op.weight != 0).astype(float)
     if op.transposed:
         y = synapse.conv(out, mask, op.stride, op.padding, op.dilation, op.groups)

@@ -61,8 +61,8 @@ class Recorder:
         fans = _fan_outs(self.network)
         events: dict[str, dict[str, int]] = {}
         emitted = dict(self.counts)  # spikes that a layer hands on, [N, *shape]
-        most = {v.name: self.case.steps * getattr(v.act, "max_spikes", 1) for v in self.network.spiking}
-        totals = {name: _total(counts, most[name] or 2**31) for name, counts in emitted.items()}
+        most = {v.name: (getattr(v.act, "max_spikes", 1) or 2**31) * self.case.steps for v in self.network.spiking}
+        totals = {name: _total(counts, most[name]) for name, counts in emitted.items()}
         for layer in self.network.layers:
             counts, first = self.counts.get(layer.name), layer.branches[0]
             operations = sum(

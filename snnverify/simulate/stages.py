@@ -88,6 +88,7 @@ class Stage:
     currents: int  # synaptic currents that a unit keeps: 2 or none
     cuba: Cuba | None = None
     units: tuple[Array, Array, Array, Array] | None = None  # of a Cuba: as `kernels.fused_loihi.spiking` takes them
+    reach: float = 0.0  # of a Cuba: how far the sum of its weights may go
 
 
 COUNTED = 255  # pixels of a window at most whose spikes are counted, in bytes
@@ -184,16 +185,32 @@ def _cuba(layer: Layer, act: Cuba, frame: Frame, views: dict[str, View], last: b
         )
     if last and np.any(act.axon_delay):
         raise Unsupported(layer.name, "the fused engine has no axon_delay of the output", "use engine='numpy'")
-    if fan_in(branch.op)[0] >= 2**31:
+    reach = fan_in(branch.op)[0]
+    if reach >= 2**31:
         raise Unsupported(layer.name, "its sums leave 32 bits", "use engine='numpy'")
     part = _part(layer, branch, view, frame, np.dtype(np.int32))
     never = np.iinfo(np.int64).max
     values = ((4096 - np.asarray(act.current_decay), 0), (4096 - np.asarray(act.voltage_decay), 0),
               (np.asarray(act.bias) << act.bias_exponent, 0), (64 * np.asarray(act.threshold), never))  # fmt: skip
-    units = tuple(frame.of(value, rest, np.int64) for value, rest in values)
+    u_left, v_left, bias, theta = (frame.pattern(value, rest, np.int64) for value, rest in values)
     zeros = frame.of(0, 0, np.int64)
     worth = np.ones(frame.shape[0])
-    stage = Stage(layer.name, frame, zeros, (), (), None, part, (zeros, zeros, zeros), worth, zeros, 0, act, units)  # type: ignore[arg-type]
+    stage = Stage(
+        layer.name,
+        frame,
+        zeros,
+        (),
+        (),
+        None,
+        part,
+        (zeros, zeros, zeros),
+        worth,
+        zeros,
+        0,
+        act,
+        (u_left, v_left, bias, theta),
+        reach,
+    )
     return stage, View(layer.name, BITS, frame, frame, worth)
 
 

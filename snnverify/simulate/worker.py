@@ -19,7 +19,8 @@ from ..kernels.loihi import delayed
 from ..kernels.neuron import State
 from ..network import INPUT, Array, per_channel
 from ..trace import Case
-from .layout import Frame, aligned
+from .layout import Frame
+from .memory import aligned
 from .recorder import Recorder
 from .stages import Part, Stage
 
@@ -55,7 +56,7 @@ class Worker:
     def room(self, name: str, what: str, shape: tuple[int, ...], dtype: Any) -> Array:
         """An array of this worker; it holds what it held."""
         found = self.arrays.get((name, what))
-        if found is None or found.shape != shape:
+        if found is None or (found.shape, found.dtype) != (shape, dtype):
             found = self.arrays[name, what] = aligned(shape, dtype)
         return found
 
@@ -87,7 +88,9 @@ class Worker:
         """Potentials, synaptic currents, last spikes and room for inputs, before the first step."""
         name, n, units, dtype = stage.name, self.n, stage.frame.units, stage.bias.dtype
         if stage.cuba is not None:
-            u, v, wait = (np.zeros((n, units), np.int64) for _ in range(3))
+            kind = np.int32 if self.narrow(stage) else np.int64
+            u, v, wait = (self.room(name, part, (n, units), kind) for part in ("u", "v", "wait"))
+            u[:], v[:], wait[:] = 0, 0, 0
             return u, v, wait, {}  # type: ignore[return-value]
         v, more = self.room(name, "v", (n, units), dtype), self.room(name, "more", (n * stage.currents * units,), dtype)
         last = self.room(name, "last", (n * units // 64,), np.uint64)
@@ -133,9 +136,9 @@ class Worker:
         if stage.cuba is not None:
             return _Ready([], [], kept)
         base, strides, once, each = stage.bias, (0, 0), Calls(), Calls()
-        for parts, length, calls in ((stage.constant, 1, once), (stage.others, steps, each)):
-            if parts or (stage.neuron is None and calls is once):
-                more = self.room(stage.name, f"base {length}", (n, length, units), dtype)
+        for what, parts, length, calls in (("once", stage.constant, 1, once), ("each", stage.others, steps, each)):
+            if parts or (stage.neuron is None and what == "once"):
+                more = self.room(stage.name, what, (n, length, units), dtype)
                 calls += [partial(_repeat, base, more), *self.accumulate(parts, more)]
                 base, strides = more, (units * length, units * (length > 1))
         if stage.neuron is None:
@@ -165,15 +168,42 @@ class Worker:
         arriving = _delayed(act.delay, self.held[last.view.source], steps, state[3])
         source, weights, _, sums, scratch = self.gear(stage.name, last, stage.frame.units, arriving)
         bits = self.room(stage.name, "bits", (self.n, steps, stage.frame.units // 64), np.uint64)
-        room = scratch[0], np.empty(64, np.int64), np.zeros(128, np.int64)
-        keep = tuple(k.reshape(-1) for k in kept)
-        failed = fused_loihi.spiking(source, weights, sums, fused_loihi.settings(act), stage.units, state[:3],
-                                     bits.reshape(-1), steps, self.ts.start, keep, room)  # fmt: skip
+        numbers, flat = fused_loihi.settings(act), bits.reshape(-1)
+        if self.narrow(stage):
+            units = tuple(np.minimum(u, 2**31 - 1).astype(np.int32) for u in stage.units or ())
+            failed = fused_loihi.spiking_in_32_bits(source, weights, sums, numbers, units, state[:2], flat, steps,
+                                                    self.ts.start, scratch[0])  # fmt: skip
+        else:
+            room = scratch[0], np.empty(64, np.int64), np.zeros(128, np.int64)
+            keep = tuple(k.reshape(-1) for k in kept)
+            failed = fused_loihi.spiking(source, weights, sums, numbers, stage.units, state[:3], flat, steps,
+                                         self.ts.start, keep, room)  # fmt: skip
         if failed:
             what = f"{'uv'[failed % 2]} leaves 24 bits in step {failed // 2 - 1}"
             raise Unsupported("Cuba", what, "scale weights, bias or input down")
         self.record(stage, bits.view(np.uint8), kept)
-        self.held[stage.name] = _handed_on(act, stage.frame, bits.view(np.uint8), steps, state[3])
+        sent = bits.view(np.uint8)
+        late = _handed_on(act, stage.frame, sent, steps, state[3])
+        self.held[stage.name] = sent if late is sent else self.room(stage.name, "late", sent.shape, np.uint8)
+        self.held[stage.name][:] = late  # the next layers' calls know this array
+
+    def narrow(self, stage: Stage) -> bool:
+        """Whether 32 bits hold whatever the states of integer neurons can come to in the run, and the short kernel them."""
+        act = stage.cuba
+        if (
+            act is None
+            or stage.units is None
+            or self.out.record == "full"
+            or act.refractory > 1
+            or act.overflow == "wrap"
+        ):
+            return False
+        current = stage.reach * 2.0 ** (6 + max(act.weight_exponent, 0))
+        bias = float(np.abs(stage.units[2]).max())
+        steps = self.case.steps if act.overflow == "none" else 1  # else both begin a step within 24 bits
+        held = 0 if act.overflow == "none" else 2.0**23
+        u = held + steps * current
+        return held + steps * (u + bias) < 2**31
 
     def accumulate(self, parts: tuple[Part, ...], base: Array) -> Calls:
         """Calls that add branches to base [n, T, units]."""

@@ -100,17 +100,19 @@ def exact_cases(draw: st.DrawFn, /, depth: int = 3, steps: int = 8, **fixed: Any
 def wide_cases(draw: st.DrawFn) -> Case:
     """A convolution, perhaps pooled, and a layer behind it, of more channels than a vector has lanes: what kernels pad.
 
-    The last weights lie on a coarse or fine grid, and are small or large on it.
+    The last weights lie on a coarse or fine grid, and are small or large on it, or all add to what 16 bits hold once.
     """
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     channels, width, dense = draw(st.sampled_from([3, 17, 33])), draw(st.sampled_from([32, 5])), draw(st.booleans())
-    pool = draw(st.sampled_from([None, "average", "sum"]))
-    side, size = 2 if pool else 4, draw(st.sampled_from([4096, 16]))
+    pool = draw(st.sampled_from([None, Pool("average", (2, 2)), Pool("sum", (2, 2)),
+                                 Pool("average", (2, 2), padding=(1, 1), count_include_pad=False)]))  # fmt: skip
+    side = 4 if pool is None else 3 if any(pool.padding) else 2
+    least, size = draw(st.sampled_from([(-4096, 4096), (-16, 16), (64, 64)]))
     shape = (width, channels * side**2) if dense else (width, channels, 2, 2)
-    weight = rng.integers(-size, 2 * size, shape) / 2 ** draw(st.sampled_from([2, 6, 9]))
+    weight = rng.integers(least, 2 * size, shape) / 2 ** draw(st.sampled_from([2, 6, 9]))
     theta = draw(st.sampled_from([0.5, 8.0, 64.0]))
     layers = [Layer("first", (Branch(Conv(rng.integers(-4, 8, (channels, 1, 2, 2)) / 4)),), Neuron(amplitude=0.5))]
-    middle: list[tuple[str, Op]] = [("pool", Pool(pool, (2, 2)))] if pool else []  # type: ignore[arg-type]
+    middle: list[tuple[str, Op]] = [] if pool is None else [("pool", pool)]
     for name, op in [*middle, *([("flat", Flatten())] if dense else [])]:
         layers.append(Layer(name, (Branch(op, layers[-1].name),)))
     layers.append(

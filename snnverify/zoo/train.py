@@ -149,7 +149,7 @@ def _train(name: str, progress: Progress | None) -> nn.Module:
             group["lr"] = recipe.lr * (1 + math.cos(math.pi * epoch / recipe.epochs)) / 2
         for part in np.split(rng.permutation(len(x)), range(recipe.batch, len(x), recipe.batch)):
             optimizer.zero_grad()
-            logits = module(torch.from_numpy(_shifted(x[part], rng)))
+            logits = module(torch.from_numpy(shifted(x[part], rng)))
             nn.functional.cross_entropy(logits, torch.from_numpy(y[part])).backward()  # type: ignore[no-untyped-call]
             optimizer.step()
         if progress is not None:
@@ -170,7 +170,7 @@ def _initialised(module: nn.Module, rng: np.random.Generator) -> nn.Module:
     return module.train()
 
 
-def _shifted(x: Array, rng: np.random.Generator) -> Array:
+def shifted(x: Array, rng: np.random.Generator) -> Array:
     """Each image of [N, 1, 8, 8] moved by -1, 0 or 1 pixels along each axis, zeros moving in; float64."""
     n, _, height, width = x.shape
     padded = np.pad(x.astype(np.float64), ((0, 0), (0, 0), (SHIFT, SHIFT), (SHIFT, SHIFT)))

@@ -8,6 +8,7 @@ from .refusal import unless_refused
 from .spikingjelly_ann2snn import Case, batch, convert, model, threshold
 from .spikingjelly_both import CASES as BOTH
 from .spikingjelly_nir import CASES as NIR
+from .spikingjelly_op_counter import CASES as OP_COUNTER
 
 
 def large_layer() -> tuple[Any, Any]:
@@ -70,4 +71,5 @@ CASES: dict[str, Case] = {
     "SJ-22": another_batch_size,
     "SJ-24": start_of_a_hard_reset,
     **NIR,
+    **OP_COUNTER,
 }

@@ -1,0 +1,141 @@
+"""The part of the shell face about energy: thin, too."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from .errors import ConfigError, EvidenceError
+
+Add = Callable[[Callable[..., int], str, str], argparse.ArgumentParser]
+
+
+def register(add: Add) -> None:
+    """Add the command to the command line."""
+    p = add(_energy, "energy", "Count the operations of an inference, estimate its energy, hold that to a measurement.")
+    p.add_argument("model", nargs="?", help="as `snnverify report` takes it; without one, both embedded models")
+    for option in ("weights", "data", "calibration"):
+        p.add_argument(f"--{option}", help="as of `snnverify report`")
+    p.add_argument("-T", "--steps", type=int, default=32, metavar="T", help="time steps (32)")
+    p.add_argument("--mode", help="of the threshold calibration (99.9%%)")
+    p.add_argument("--v-init", help="half, zero, or a fraction of the threshold (half)")
+    p.add_argument("--reset", choices=("subtract", "value"), help="soft or hard reset (subtract)")
+    p.add_argument("--encoding", choices=("constant", "poisson"), help="of the input (constant)")
+    p.add_argument("--maxpool", choices=("refuse", "gate"), help="max pooling: an error, or a gate (refuse)")
+    p.add_argument("--pool-neurons", action="store_true", default=None, help="a neuron after each average pooling")
+    p.add_argument("--seed", type=int, help="of everything random (0)")
+    p.add_argument("--samples", type=int, default=256, help="most samples that are counted (256)")
+    p.add_argument("--table", nargs="+", default=[], metavar="NAME", help="energy models; all by default")
+    p.add_argument("--energy-table", type=Path, metavar="FILE", help="TOML with figures of your own")
+    p.add_argument("--connections", choices=("every", "nonzero"), default="every", help="that energies count (every)")
+    p.add_argument("--constant-input", choices=("each step", "once"), default="each step",
+                   help="how often an input that never changes is paid for (each step)")  # fmt: skip
+    p.add_argument("--hops", type=int, help="hops between cores that each spike makes, as a mapping tells")
+    p.add_argument("--counters", nargs="+", default=[], metavar="ORACLE", help="count again: spikingjelly neurobench")
+    p.add_argument(
+        "--measured", type=Path, metavar="FILE", help="board log: CSV with sample, prediction, energy_uJ, latency_us"
+    )
+    p.add_argument("--measure-host", action="store_true", help="measure our simulator on this machine (RAPL, NVML)")
+    p.add_argument(
+        "--tolerance", type=float, metavar="PERCENT", help="by which the mean may miss the estimate; a verdict"
+    )
+    p.add_argument("--max-drop", help="greatest accuracy drop of the measured predictions, percentage points (1.0)")
+    for form in ("json", "csv", "markdown"):
+        p.add_argument(f"--{form}", type=Path, metavar="FILE", help=f"write all tables there, as {form}")
+
+
+def _energy(
+    *, command: str, steps: int, samples: int, table: list[str], energy_table: Path | None, connections: Any,
+    constant_input: Any, hops: int | None, counters: list[str], measured: Path | None, measure_host: bool,
+    tolerance: float | None, json: Path | None, csv: Path | None, markdown: Path | None, **options: Any,
+) -> int:  # fmt: skip
+    from .hardware.counts import Convention
+    from .hardware.energy import tables
+
+    for name, value in (("-T", steps), ("--samples", samples)):
+        if value < 1:
+            raise ConfigError(f"{name} = {value}: at least 1")
+    if hops is not None and hops < 0:
+        raise ConfigError(f"--hops = {hops}: at least 0")
+    if tolerance is not None and not 0 <= tolerance < 100:
+        raise ConfigError(f"--tolerance = {tolerance}: percent, from 0 to below 100")
+    chosen, convention = tables(table, energy_table), Convention(connections, constant_input)
+    named = [t for t in chosen if t.name in table] if table else list(chosen)
+    if tolerance is not None and measured is None and not measure_host:
+        raise ConfigError("--tolerance: there is no measurement; give --measured FILE or --measure-host")
+    if tolerance is not None and len(named) != 1:
+        raise ConfigError("--tolerance: it holds one model to the measurement; name that one with --table NAME")
+
+    from .cli import Progress, _verdicts
+    from .config import merge, read_config
+    from .content import write_atomic
+    from .gate import Verdict
+    from .hardware.measured import read_log
+    from .oracles import get
+    from .pipeline import energy as work
+    from .pipeline import provenance
+    from .report import energy as report
+
+    log = None if measured is None else read_log(measured)
+    settings = merge(options, read_config())
+    for name in counters:
+        get(name)
+    if log is not None and settings.model is None:
+        raise ConfigError("--measured: whose log is it? name the model, such as digits_mlp")
+    models: dict[str, dict[str, Any]] = {}
+    verdicts = []
+    with Progress() as progress:
+        for e in work.assess_energy(settings, steps, samples, hops, progress):
+            found: dict[str, Any] = report.energy_tables(e, chosen, convention)
+            if counters:
+                found["Counted again, on the first samples"] = work.counters(e, settings, tuple(counters))
+            logs = [("", log)] if log is not None else []
+            if measure_host:
+                logs += _host(work.simulated(e, settings), len(e.subject.x))
+            for meter, taken in logs:
+                judged = {t.name: work.held_to(e, taken, t, convention, None if tolerance is None else tolerance / 100)
+                          for t in named}  # fmt: skip
+                agree = float((e.snn_classes[work.places(e, taken)] == taken.prediction).mean())
+                shown = report.measured_tables(judged, agree)
+                found |= {f"{title}{f' ({meter})' * bool(meter)}": rows for title, rows in shown.items()}
+                if not meter:
+                    verdicts.append((f"{e.subject.name}: accuracy", work.accuracy(e, taken, settings.max_drop)))
+                verdicts += [(f"{e.subject.name}: estimate {name} holds within {tolerance:g} %", Verdict(c.holds, ()))
+                             for name, c in judged.items() if c.holds]  # fmt: skip
+            models[e.subject.name] = found
+    about = provenance(settings, 0.0, False) | {
+        "T": str(steps),
+        "energy tables": ", ".join(f"{t.name} {t.version}" for t in chosen),
+    }
+    about.pop("seconds")
+    written = {**models, "energy models": {"Energy models": report.model_records(chosen)}}
+    if json:
+        write_atomic(json, report.as_json(written, about))
+    if csv:
+        write_atomic(csv, report.as_csv(written))
+    if markdown:
+        write_atomic(markdown, "\n".join(f"## {n}\n\n{report.draw(t, 'github')}" for n, t in written.items()))
+    for name, found in models.items():
+        print(f"{name}\n{'=' * len(name)}\n{report.draw(found)}")
+    print(report.scope(chosen))
+    for name, verdict in verdicts:
+        for r in verdict.requirements:
+            print(f"[{r.outcome}] {name}: {r.detail}")
+    return _verdicts(verdicts) if verdicts else 0
+
+
+def _host(work: Callable[[int], int], samples: int) -> list[tuple[str, Any]]:
+    """Logs of this machine's meters; what is missing is an error where there is none."""
+    import sys
+
+    from .hardware.measured import meters, on_host
+
+    found, missing = meters()
+    for line in missing:
+        print(line, file=sys.stderr)
+    if not found:
+        raise EvidenceError(f"--measure-host: this machine has no energy meter ({'; '.join(missing)}); measure elsewhere, "
+                            "and give the log with --measured FILE")  # fmt: skip
+    return [(name, on_host(work, min(samples, 32), meter)) for name, meter in found.items()]

@@ -1,0 +1,1 @@
+"""What a network costs on hardware: operation counts, energy, mapping, and the audit of claims about them."""

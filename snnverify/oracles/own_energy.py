@@ -1,0 +1,87 @@
+"""Operation counts and energies as subjects."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from fractions import Fraction
+from typing import Any
+
+from ..content import Array
+from ..network import INPUT, Branch, Layer, Network, Op
+from ..trace import Case
+
+Prices = Mapping[str, "tuple[Fraction, Fraction]"]
+
+
+def operators() -> dict[str, Callable[..., Any]]:
+    """By the names that the checks know them by."""
+    from ..hardware.counts import operations
+    from ..hardware.energy import break_even, equal_bits
+
+    return {
+        "operations": operations,
+        "counts": _counts,
+        "energy": lambda counts, prices: _energy(counts, prices),
+        "network_energy": _network_energy,
+        "static_synops": _static,
+        "break_even": break_even,
+        "equal_bits": equal_bits,
+        "compare_log": _compare,
+        "count_ann": _count_ann,
+    }
+
+
+def _counts(case: Case) -> dict[str, dict[str, int]]:
+    """Every kind of count of every layer, over all samples."""
+    from ..hardware.counts import count
+
+    return {
+        name: {kind: int(n.sum()) for kind, n in kinds.items()}
+        for name, kinds in count(case).layers.items()
+        if name != INPUT
+    }
+
+
+def _energy(counts: Mapping[str, Any], prices: Prices) -> tuple[Fraction, Fraction]:
+    from ..hardware.energy import Range, Table, estimate
+
+    table = Table("drawn", "", "derived", "", "", "0", {k: Range(*ends) for k, ends in prices.items()})
+    found = estimate(counts, table)
+    return found.low, found.high
+
+
+def _network_energy(case: Case, prices: Prices, connections: Any, constant: Any) -> tuple[Fraction, Fraction]:
+    from dataclasses import replace
+
+    from ..hardware.counts import Convention, count
+
+    counts = count(case)
+    layers = {name: kinds for name, kinds in counts.layers.items() if name != INPUT}
+    return _energy(replace(counts, layers=layers).total(Convention(connections, constant)), prices)
+
+
+def _static(op: Op, x: Array, connections: Any) -> Fraction:
+    """Estimate for one operation behind spikes x [T, N, *shape]."""
+    from ..hardware.counts import Counts, static_synops
+
+    network = Network(x.shape[2:], (Layer("layer", (Branch(op),)),))
+    counts = Counts(len(x), {INPUT: {"handed": x.sum((0, *range(2, x.ndim))).astype(int)}})
+    return static_synops(network, counts, connections)["layer"]
+
+
+def _compare(energy: Array, latency: Array) -> Any:
+    """A board's log beside an estimate of 1 J for each sample."""
+    import numpy as np
+
+    from ..hardware.measured import Log, compare
+
+    n = np.arange(len(energy))
+    return compare(Log(n, n, energy, latency), np.ones(len(n)), np.ones(len(n)))
+
+
+def _count_ann(op: Op, x: Array) -> dict[str, int]:
+    """MACs of a network of one operation on x [N, *shape], by the two ways to count connections."""
+    from ..hardware.counts import count_ann
+
+    kinds = count_ann(Network(x.shape[1:], (Layer("layer", (Branch(op),)),)), x).layers["layer"]
+    return {f"macs_{k}": int(kinds[f"constant_{k}"].sum()) for k in ("every", "nonzero")}

@@ -1,0 +1,102 @@
+"""Calibration of one model: thresholds, rates, what a leak costs, and remedies side by side."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+import torch
+
+from ..config import Settings
+from ..convert import convert, lif
+from ..convert.rates import LayerRates, Setting, Target, sampled, unlike
+from ..convert.remedies import LeakCost, Remedy, compare, leak_costs, measure_remedy
+from ..data import check_labels
+from ..trace import Encoding
+from . import OPTIONS, provenance
+from .models import outputs, subjects
+
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Calibrated:
+    """What `snnverify calibrate` tells.
+
+    Parameters
+    ----------
+    rates, elsewhere : tuple of LayerRates
+        On the calibration set, and on the evaluation data.
+    leak : tuple of LeakCost
+        Empty without a leak; as is `curve`, rows (input, rate of IF, rate of LIF).
+    remedies : tuple of Remedy
+    ann_right : int
+        Samples that the trained model classifies rightly.
+    facts : mapping of str to str
+        Model, conversion, data, versions, seed and command.
+    """
+
+    rates: tuple[LayerRates, ...]
+    elsewhere: tuple[LayerRates, ...]
+    leak: tuple[LeakCost, ...]
+    curve: tuple[tuple[float, float, float], ...]
+    remedies: tuple[Remedy, ...]
+    ann_right: int
+    facts: Mapping[str, str]
+
+
+def calibration(settings: Settings, longer: int, progress: Progress | None = None) -> Calibrated:
+    """Calibrate the one model that the settings name, at the last of their T.
+
+    Parameters
+    ----------
+    settings : Settings
+    longer : int
+        T that the settings' one is compared with.
+    progress : callable (stage, done, total), optional
+
+    Raises
+    ------
+    SnnverifyError
+        Anything that cannot be read, run or converted.
+    """
+    started = time.perf_counter()
+    (subject,) = subjects(settings)
+    target = Target.of(settings.target_rate or ("0.05", "0.20"))
+    encoding = cast(Encoding, settings.encoding)
+    setting = Setting(settings.timesteps[-1], encoding, settings.seed)
+    check_labels(subject.y, outputs(subject.module, subject.x[:2], torch.float32, None).shape[1])
+    asked: dict[str, Any] = {k: getattr(settings, k) for k in
+                             OPTIONS}  # fmt: skip
+    asked |= {"leak": float(settings.leak), "target_rate": (target.low, target.high)}
+
+    def make(**options: Any) -> Any:
+        return convert(subject.module, subject.calibration, input_shape=subject.x.shape[1:], rate_steps=setting.steps,
+                       encoding=encoding, seed=settings.seed, **options)  # fmt: skip
+
+    converted = make(**asked)
+    few = converted.entered(sampled(subject.calibration, settings.seed), encoding)
+    costs: tuple[LeakCost, ...] = ()
+    if asked["leak"] != 1:
+        costs = leak_costs(converted, few, setting)
+    how = {"encoding": encoding, "seed": settings.seed}
+    elsewhere = measure_remedy("", converted, subject.x, subject.y, setting.steps, target, **how)[1]  # type: ignore[arg-type]
+    normalised = any(isinstance(m, (torch.nn.BatchNorm1d, torch.nn.BatchNorm2d)) for m in subject.module.modules())
+    remedies = compare(
+        make, asked, subject.x, subject.y, setting.steps, longer, normalised=normalised, target=target,
+        tick=None if progress is None else lambda done, total: progress("remedies", done, total), **how,
+    )  # fmt: skip
+    right = int((outputs(subject.module, subject.x, torch.float32, None).argmax(1) == subject.y).sum())
+    conversion = ", ".join(f"{k} {v}" for k, v in converted.options.items())
+    about = {**subject.facts, **provenance(settings, time.perf_counter() - started, False)}
+    facts = {**about, "model": subject.name, "conversion": conversion, "network digest": converted.snn.digest}
+    if converted.inputs is not None:
+        low, high = (np.asarray(v) for v in (converted.inputs.low, converted.inputs.high))
+        facts["input range"] = f"{low.min():g} to {high.max():g}, digest {converted.inputs.digest}"
+    curve = tuple(lif.table(float(settings.leak), cast(lif.Reset, settings.reset))) if costs else ()
+    return Calibrated(
+        converted.rates, unlike(converted.rates, elsewhere, target), costs, curve, tuple(remedies), right, facts
+    )

@@ -1,0 +1,135 @@
+"""Counts and energies of the models that the settings name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+import torch
+
+from ..config import Settings
+from ..content import Array
+from ..convert import ConvertedNetwork
+from ..errors import ConfigError, DataError
+from ..gate import Verdict, judge
+from ..hardware.counts import Convention, Counts, count, count_ann, joined, operations, static_synops
+from ..hardware.energy import Table, estimate
+from ..hardware.measured import Comparison, Log, compare
+from ..hardware.sent import spiking, train, values
+from ..network import Conv, Dense
+from ..oracles import get
+from ..simulate import run
+from ..stats import from_predictions, points
+from ..trace import Case, Encoding
+from . import Progress, _convert
+from .models import Subject, outputs, subjects
+
+TILE = 16
+
+
+@dataclass(frozen=True)
+class Energy:
+    """Counts of one model on its samples; predictions of ANN and SNN, [N]."""
+
+    subject: Subject
+    converted: ConvertedNetwork
+    snn: Counts
+    ann: Counts
+    static: Mapping[str, float]
+    ann_classes: Array
+    snn_classes: Array
+
+
+def assess_energy(
+    settings: Settings, steps: int, samples: int, hops: int | None, progress: Progress | None = None
+) -> Iterator[Energy]:
+    """Convert each model and count its operations at T = `steps`; on at most `samples` samples."""
+    for subject in subjects(settings, samples):
+        converted = _convert(subject, settings)
+        where = None if hops is None else {v.name: hops for v in converted.snn.spiking}
+        parts, ann, classes = [], [], []
+        for start in range(0, len(subject.x), TILE):
+            case = _case(subject, converted, settings, steps, start)
+            trace = run(case, "spikes")
+            parts.append(count(case, trace, where))
+            ann.append(count_ann(converted.ann, case.x))
+            classes.append(converted.outputs(trace)[-1].argmax(-1))
+            if progress is not None:
+                progress(f"{subject.name}: counts", min(start + TILE, len(subject.x)), len(subject.x))
+        snn = joined(parts)
+        static = {k: float(v) for k, v in static_synops(converted.snn, snn).items()}
+        logits = outputs(subject.module, subject.x, torch.float32, None)
+        yield Energy(subject, converted, snn, joined(ann), static, logits.argmax(-1), np.concatenate(classes))
+
+
+def _case(subject: Subject, converted: ConvertedNetwork, settings: Settings, steps: int, start: int) -> Case:
+    x = subject.x[start : start + TILE]
+    first = int(subject.numbers[0]) + start
+    return Case(converted.snn, x, steps, cast(Encoding, settings.encoding), settings.seed, first, "float32")
+
+
+def counters(e: Energy, settings: Settings, names: tuple[str, ...]) -> list[dict[str, Any]]:
+    """Operations of every linear layer and convolution on the first samples, by our count and by libraries'.
+
+    Each counter is given the same values: what our simulator's layers handed on.
+    """
+    case = _case(e.subject, e.converted, settings, e.snn.steps, 0)
+    trace, given = run(case, "spikes"), train(case)
+    network = case.network
+    spikes = spiking(network, given is not None)
+    sent = values(case, trace, given)
+    rows = []
+    for layer in network.layers:
+        for b in layer.branches:
+            if not isinstance(b.op, (Dense, Conv)):
+                continue
+            x = np.broadcast_to(sent[b.source], (case.steps, *sent[b.source].shape[1:]))
+            ours = operations(b.op, (x != 0).astype(float) if b.source in spikes else x, b.source in spikes)
+            told = {name: get(name).operator("operations")(b.op, np.array(x), b.source in spikes) for name in names}
+            for kind, number in ours.items():
+                if number or any(t.get(kind) for t in told.values()):
+                    rows.append({"layer": layer.name, "operations": kind.replace("_", ", "), "snnverify": number,
+                                 **{name: t.get(kind) for name, t in told.items()}})  # fmt: skip
+    return rows
+
+
+def held_to(e: Energy, log: Log, table: Table, convention: Convention, tolerance: float | None) -> Comparison:
+    """Hold the estimate of one table to a measurement of the same samples."""
+    at = places(e, log)
+    each = e.snn.per_sample(convention)
+    ranges = [estimate({k: int(n[i]) for k, n in each.items()}, table) for i in at]
+    low, high = (np.array([float(getattr(r, end)) for r in ranges]) * 1e-12 for end in ("low", "high"))
+    return compare(log, low, high, tolerance)
+
+
+def places(e: Energy, log: Log) -> Array:
+    """Index of every sample of a log among those that were counted."""
+    known = {int(n): i for i, n in enumerate(e.subject.numbers)}
+    missing = [int(n) for n in log.sample if int(n) not in known]
+    if missing:
+        what = f"measured: sample {missing[0]} is none of the {len(known)} that are counted"
+        raise DataError(f"{what}; number them as in the data from {min(known)}, or count more with --samples")
+    return np.array([known[int(n)] for n in log.sample])
+
+
+def accuracy(e: Energy, log: Log, max_drop: str) -> Verdict:
+    """Judge the measured predictions against the ANN's on the same samples, as the gate judges a conversion."""
+    at = places(e, log)
+    paired = from_predictions(e.subject.y[at], e.ann_classes[at], log.prediction)
+    return judge({e.snn.steps: paired}, points(max_drop), (), required=())
+
+
+def simulated(e: Energy, settings: Settings) -> Callable[[int], int]:
+    """Function that runs sample n alone and returns its class."""
+    if settings.encoding == "spikes":
+        raise ConfigError("encoding = 'spikes': the host is measured with constant or poisson input")
+
+    def work(n: int) -> int:
+        first = int(e.subject.numbers[0]) + n
+        case = Case(e.converted.snn, e.subject.x[n : n + 1], e.snn.steps, cast(Encoding, settings.encoding), settings.seed,
+                    first, "float32")  # fmt: skip
+        return int(e.converted.outputs(run(case, "counts"))[-1, 0].argmax())
+
+    return work
