@@ -160,6 +160,7 @@ def scaled(subject: Subject, *, samples: int | None = None, steps: int | None = 
 
 def ordinary(subject: Subject) -> Subject:
     """The same network with weights that are no multiples of 1/64, as trained ones are none: its sums are floats."""
+
     def changed(op: Any) -> Any:
         return replace(op, weight=op.weight * np.float32(1.1)) if isinstance(op, Conv | Dense) else op
 

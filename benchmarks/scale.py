@@ -11,65 +11,36 @@ no ImageNet in it: images are random, and the network is `imagenet.network`, Res
 from __future__ import annotations
 
 import argparse
-import os
-import pickle
 import statistics
-import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from itertools import product
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 import torch
 from tabulate import tabulate
 from threadpoolctl import threadpool_limits
-from torch import nn
 
-from snnverify import zoo
 from snnverify.content import Array
-from snnverify.convert import ConvertedNetwork, convert
-from snnverify.convert.curves import TILE, CurveTile, curve_tile
+from snnverify.convert.curves import TILE, CurveTile
 from snnverify.fidelity.tiles import tile as fidelity_tile
-from snnverify.pipeline.models import outputs
 from snnverify.shards import Shards, run
 from snnverify.simulate import simulate, warm_up
-from snnverify.trace import Trace
 
 from . import imagenet, machine, nets
-from .costs import UNITS, Costs, Fit, Job, fitted, line, parts, switches, total, work
+from .clocked import CALIBRATION, held_to_the_clock, receive
+from .costs import UNITS, Costs, Fit, Job, fitted, line, switches, work
 from .forecast import WORKERS, plot, predicted, text
 from .shards import workers
+from .sweep import STEPS, Sweep, converted, job_of, processor, serial, spikes
 
-STEPS = (4, 8, 16, 32, 64)
-MODES, STARTS = ("max", "99.9%", "1/2", "1/3", "1/4"), ("half", "zero")
-VARIANTS = len(MODES) * len(STARTS)
-IMAGES, CALIBRATION = 50_000, 500
+IMAGES = 50_000
 SENT = (2**10, 2**20, 2**22, 2**24)  # bytes of a task's data
+
 MANY = {2**10: 200, 2**20: 40, 2**22: 16, 2**24: 8}  # tasks of each size
+
 PILOT = 8  # steps of the stand-in's runs
-
-
-@dataclass(frozen=True)
-class Sweep:
-    """What is swept: a trained model, what it is calibrated and judged on."""
-
-    title: str
-    module: nn.Module
-    calibration: Array
-    x: Array
-    y: Array
-
-
-def processor(call: Callable[[], Any]) -> tuple[float, Any]:
-    """Processor seconds of a call in this process, and what it returns."""
-    start = time.process_time()
-    found = call()
-    return time.process_time() - start, found
 
 
 def median_of(calls: Sequence[Callable[[], Any]], rounds: int) -> list[float]:
@@ -104,18 +75,8 @@ def simulations(rounds: int, short: bool) -> tuple[list[str], Array, Array]:
     return [name for name, _ in subjects], np.array(units), np.array(seconds)
 
 
-def spikes(trace: Trace) -> dict[str, float]:
-    """Spikes of every spiking layer, over samples and steps."""
-    return {k: float(c.sum()) for k, c in trace.counts.items()}
-
-
-def receive(number: int, data: Array, threads: int | None = None) -> CurveTile:
-    """Return at once: what is left is the cost of a task and its bytes."""
-    return CurveTile((number,))
-
-
 def traffic(rounds: int) -> tuple[Fit, float, float]:
-    """Fit of a task's seconds over its bytes: core seconds of this process, in which client and scheduler are; start, slope."""
+    """Fit a task's core seconds over its bytes in this process, which holds client and scheduler; start and slope."""
     rng, seconds = np.random.default_rng(0), []
     with workers(1) as execute:
         run(receive, [{"number": 0, "data": np.zeros(4)}], CurveTile, Shards(execute))
@@ -126,138 +87,6 @@ def traffic(rounds: int) -> tuple[Fit, float, float]:
                 found.append(processor(lambda t=tasks: run(receive, t, CurveTile, Shards(execute)))[0] / len(tasks))
             seconds.append(statistics.median(found))
     return line(SENT, seconds)
-
-
-def converted(
-    sweep: Sweep, n: int | None = None, starts: Sequence[str] = STARTS
-) -> Iterator[tuple[float, ConvertedNetwork]]:
-    """Every variant, from n calibration samples, with the processor seconds that it took."""
-    for mode, v_init in product(MODES, starts):
-        yield processor(
-            lambda m=mode, v=v_init: digested(convert(sweep.module, sweep.calibration[:n], mode=m, v_init=v))
-        )
-
-
-def digested(found: ConvertedNetwork) -> ConvertedNetwork:
-    """Have its name made, which belongs to its cost."""
-    _ = found.digest
-    return found
-
-
-def serial(sweep: Sweep, samples: int, calibration: int, few: tuple[int, int]) -> dict[str, float]:
-    """Predict the reporting process's own stages from a conversion on few samples and on some more, and outputs on these."""
-
-    def conversion(n: int) -> float:
-        return processor(lambda: digested(convert(sweep.module, sweep.calibration[:n])))[0]
-
-    conversion(few[0])  # what is imported at the first
-    low, high = conversion(few[0]), conversion(few[1])
-    slope = max(0.0, (high - low) / (few[1] - few[0]))
-    start = max(0.0, low - few[0] * slope)
-    part, dtypes = sweep.x[: few[1]], (torch.float32, torch.float64)
-    outputs(sweep.module, part, torch.float64, None)
-    ann = sum(processor(lambda d=d: outputs(sweep.module, part, d, None))[0] for d in dtypes) / len(part)
-    return {"conversion": VARIANTS * (start + slope * calibration), "ANN outputs": samples * ann}
-
-
-def job_of(sweep: Sweep, fit: Fit, variants: Sequence[ConvertedNetwork], samples: int, pilot: int, steps: int,
-           stages: dict[str, float]) -> Job:  # fmt: skip
-    """Predict a job by its counts, from a pilot run of a few samples and steps of every variant."""
-    seconds, layout = [], []
-    for v in variants:
-        cold, trace = processor(lambda v=v: simulate(v.snn, sweep.x[:pilot], steps, threads=1))
-        warm = processor(lambda v=v: simulate(v.snn, sweep.x[:pilot], steps, threads=1))[0]
-        grown = {k: n * STEPS[-1] / steps for k, n in spikes(trace).items()}
-        seconds.append(fit(work(v.snn, pilot, STEPS[-1], grown, calls=0)) / pilot)
-        layout.append(max(0.0, cold - warm))
-    sizes = [len(pickle.dumps(v, 5)) for v in variants]
-    return Job(samples, TILE, VARIANTS, float(np.mean(seconds)), statistics.median(layout), sweep.x[0].nbytes,
-               float(np.mean(sizes)), stages)  # fmt: skip
-
-
-def clocked(sweep: Sweep, n: int) -> tuple[float, float, tuple[int, ...]]:
-    """Seconds of the sweep on n local workers, processor seconds that its workers used, and who was right."""
-    with workers(n) as execute:
-        _ = run(receive, [{"number": k, "data": np.zeros(4)} for k in range(4 * n)], CurveTile, Shards(execute))
-        warm = [{"converted": convert(sweep.module, sweep.calibration[:8]), "x": sweep.x[k : k + 1], "labels":
-                 sweep.y[k : k + 1], "steps": [1]} for k in range(4 * n)]  # fmt: skip
-        run(curve_tile, warm, CurveTile, Shards(execute))  # imports and kernels
-        used, start = of_workers(), time.perf_counter()
-        variants = [v for _, v in converted(sweep)]
-        for dtype in (torch.float32, torch.float64):
-            outputs(sweep.module, sweep.x, dtype, None)
-        tiles = [(sweep.x[k : k + TILE], sweep.y[k : k + TILE]) for k in range(0, len(sweep.x), TILE)]
-        tasks = [{"converted": v, "x": x, "labels": y, "steps": list(STEPS)} for x, y in tiles for v in variants]
-        found = run(curve_tile, tasks, CurveTile, Shards(execute))
-        right = tuple(map(sum, zip(*(f.right for f in found), strict=True)))
-        return time.perf_counter() - start, of_workers() - used, right
-
-
-def of_workers() -> float:
-    """Processor seconds of this process's children until now."""
-    found = [c.cpu_times() for c in psutil.Process().children(recursive=True)]
-    return sum(t.user + t.system for t in found)
-
-
-def local_sweep(short: bool) -> Sweep:
-    """MNIST's last fifth through the tutorial CNN, or the embedded digits model."""
-    from .nets import MNIST, _example
-
-    if any(MNIST.glob("t10k-images*")):
-        found = _example("mnist_tutorial").subject("cnn", str(MNIST), 1024, 512 if short else 1024, 1 if short else 2)
-        module, calibration, x, y = found
-        return Sweep(f"MNIST tutorial CNN, {len(x)} images", module, calibration[:CALIBRATION], x, y)
-    m = zoo.load_default("digits_cnn")
-    x, y = (np.resize(a, (1024, *a.shape[1:])) for a in (m.evaluation_x, m.evaluation_y))
-    return Sweep(f"embedded digits_cnn, {len(x)} images", m.module, m.train_x[:CALIBRATION], x, y)
-
-
-SPIN = (
-    "import time; s, p = time.perf_counter(), time.process_time()\n"
-    "while time.perf_counter() < s + 1: pass\n"
-    "print((time.process_time() - p) / (time.perf_counter() - s))"
-)
-
-
-def share(n: int) -> float:
-    """Measure the part of a core that each of n busy processes gets now: 1 on a machine where nobody else is at work."""
-    spinning = [subprocess.Popen([sys.executable, "-c", SPIN], stdout=subprocess.PIPE, text=True) for _ in range(n)]
-    return statistics.fmean(float(p.communicate()[0]) for p in spinning)
-
-
-def held_to_the_clock(fit: Fit, costs: Costs, rounds: int, short: bool) -> None:
-    """Predict the local sweep on one and two workers, then clock it."""
-    sweep = local_sweep(short)
-    stages = serial(sweep, len(sweep.x), len(sweep.calibration), (50, 100))
-    variants = [v for _, v in converted(sweep)]
-    job = job_of(sweep, fit, variants, len(sweep.x), 32, STEPS[-1], stages)
-    predicted = {n: parts(job, replace(costs, bandwidth=np.inf), n) for n in (1, 2)}
-    print(f"\n{sweep.title}, {VARIANTS} variants, T {STEPS[-1]}: {job.tasks} tasks; predicted, s, before it is clocked")
-    stages_of = list(predicted[1])
-    print(tabulate([[n, *(f"{p[k]:.2f}" for k in stages_of), f"{total(job, p):.2f}"] for n, p in predicted.items()],
-                   ["workers", *stages_of, "total"], disable_numparse=True), flush=True)  # fmt: skip
-    found: dict[int, list[tuple[float, float, tuple[int, ...]]]] = {1: [], 2: []}
-    shares: dict[int, list[float]] = {1: [], 2: []}
-    for _ in range(rounds):
-        for n, runs in found.items():
-            shares[n].append(share(n))
-            runs.append(clocked(sweep, n))
-            shares[n].append(share(n))
-    rows = []
-    for n, runs in found.items():
-        clock, used = ([r[k] for r in runs] for k in (0, 1))
-        alone, got, middle = total(job, predicted[n]), statistics.fmean(shares[n]), statistics.median(clock)
-        computed = job.second * job.samples * job.variants + n * job.variants * job.layout
-        rows.append([n, f"{alone:.1f}", f"{got:.2f}", f"{alone / got:.1f}", f"{middle:.1f}",
-                     f"{min(clock):.1f} - {max(clock):.1f}", f"{middle / alone * got:.2f}", f"{computed:.1f}",
-                     f"{statistics.median(used):.1f}", f"{statistics.median(used) / computed:.2f}"])  # fmt: skip
-    print(tabulate(rows, ["workers", "predicted s", "share of a core", "predicted at it", "clock s", "rounds", "ratio",
-                          "workers' core s, predicted", "used", "ratio"], disable_numparse=True))  # fmt: skip
-    rights = {r[2] for runs in found.values() for r in runs}
-    if len(rights) != 1:
-        raise AssertionError(f"runs differ: {rights}")
-    print(f"all runs agree: {rights.pop()} of {len(sweep.x) * VARIANTS} right at T = {STEPS}; load "
-          f"{os.getloadavg()[0]:.1f} on {machine.cores()} cores")  # fmt: skip
 
 
 def stand_in(fit: Fit, rows: tuple[Array, Array], short: bool) -> Job:
