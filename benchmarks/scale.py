@@ -24,6 +24,7 @@ from threadpoolctl import threadpool_limits
 
 from snnverify.content import Array
 from snnverify.convert.curves import TILE, CurveTile
+from snnverify.errors import ConfigError, SnnverifyError
 from snnverify.fidelity.tiles import tile as fidelity_tile
 from snnverify.shards import Shards, run
 from snnverify.simulate import simulate, warm_up
@@ -133,33 +134,49 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw time over workers")
     parser.add_argument("--short", action="store_true", help="small nets, single rounds: that it works, no figures")
     options = parser.parse_args(arguments)
-    rounds = 1 if options.short else options.rounds
-    torch.set_num_threads(1)
-    print("\n".join(machine.described()))
-    with threadpool_limits(1):
-        warm_up()
-        names, units, seconds = simulations(rounds, options.short)
-        fit = fitted(units, seconds)
-        print(f"\nsimulator, one core: {fit}")
-        print(tabulate([[u, f"{1e9 * s:.4g}"] for u, s in zip(UNITS, fit.seconds, strict=True)], ["unit", "ns each"],
-                       disable_numparse=True))  # fmt: skip
-        print(tabulate([[n, f"{1e3 * s:.3f}", f"{1e3 * fit(u):.3f}", f"{o:+.0%}"] for n, u, s, o in
-                        zip(names, units, seconds, fit.off, strict=True)], ["run", "ms", "fitted", "off by"],
-                       disable_numparse=True))  # fmt: skip
-        sent, task, byte = traffic(1 if options.short else 2)
-        costs = Costs(task, byte)
-        print(f"\ntasks through Dask: {1e3 * task:.2f} ms each + {1e9 * byte:.3g} ns a byte; {sent}", flush=True)
-        held_to_the_clock(fit, costs, 1 if options.short else 2, options.short)
-        job = stand_in(fit, (units, seconds), options.short)
+    try:
+        if options.rounds < 1:
+            raise ConfigError(f"--rounds = {options.rounds}: at least 1")
+        print("\n".join(machine.described()))
+        torch.set_num_threads(1)
+        with threadpool_limits(1):
+            job, costs = measured(1 if options.short else options.rounds, options.short)
+        forecast(job, costs)
+        if options.plot:
+            plot(job, costs, options.plot)
+    except (SnnverifyError, AssertionError) as e:
+        print(f"benchmarks: {e}", file=sys.stderr)
+        return 1 if isinstance(e, AssertionError) else 2
+    return 0
+
+
+def measured(rounds: int, short: bool) -> tuple[Job, Costs]:
+    """Print what was measured, and the fit's trials; the job that is predicted, and what belongs to the machine."""
+    few = min(2, rounds)  # of what takes long
+    warm_up()
+    names, units, seconds = simulations(rounds, short)
+    fit = fitted(units, seconds)
+    print(f"\nsimulator, one core: {fit}")
+    coefficients = [[u, f"{1e9 * s:.4g}"] for u, s in zip(UNITS, fit.seconds, strict=True)]
+    print(tabulate(coefficients, ["unit", "ns each"], disable_numparse=True))
+    runs = [[n, f"{1e3 * s:.3f}", f"{1e3 * fit(u):.3f}", f"{o:+.0%}"]
+            for n, u, s, o in zip(names, units, seconds, fit.off, strict=True)]  # fmt: skip
+    print(tabulate(runs, ["run", "ms", "fitted", "off by"], disable_numparse=True))
+    sent, task, byte = traffic(few)
+    costs = Costs(task, byte)
+    print(f"\ntasks through Dask: {1e3 * task:.2f} ms each + {1e9 * byte:.3g} ns a byte; {sent}", flush=True)
+    held_to_the_clock(fit, costs, few, short)
+    return stand_in(fit, (units, seconds), short), costs
+
+
+def forecast(job: Job, costs: Costs) -> None:
+    """Print the prediction over the number of workers, and where its bottleneck changes."""
     print(f"\nImageNet, predicted: {IMAGES:,} images, T {STEPS} out of one run, {job.variants} variants, {job.tasks} tasks "
           f"of {TILE} images; {job.second:.3f} core s an image, layout {job.layout:.1f} s, {job.network_bytes / 1e6:.0f} MB "
           f"a variant, {IMAGES * job.sample_bytes / 1e9:.0f} GB of images; links of {8 * costs.bandwidth / 1e9:.0f} Gbit/s "
           "(assumed)")  # fmt: skip
     print(text(predicted(job, costs)))
     print("first bottleneck:", ", then ".join(f"{k} from {n}" for n, k in switches(job, costs, WORKERS[-1])))
-    if options.plot:
-        plot(job, costs, options.plot)
-    return 0
 
 
 if __name__ == "__main__":

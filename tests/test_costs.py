@@ -4,7 +4,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
+from torch import nn
 
+from benchmarks import imagenet, nets
 from benchmarks.costs import UNITS, Costs, Job, bottleneck, fitted, line, parts, switches, total, work
 from snnverify.network import Branch, Conv, Dense, Flatten, Layer, Network, Neuron, Pool, Scale
 
@@ -98,3 +101,29 @@ def test_bottlenecks_change_where_they_must():
 
 def test_more_workers_than_tasks_help_nothing():
     assert parts(JOB, COSTS, 1000) == parts(JOB, COSTS, 5000)
+
+
+def test_ordinary_weights_are_no_multiples_of_the_grid():
+    subject = nets.mlp(True)
+    found = nets.ordinary(subject).case
+    for layer, before in zip(found.network.layers, subject.case.network.layers, strict=True):
+        weight, was = layer.branches[0].op.weight, before.branches[0].op.weight
+        np.testing.assert_allclose(weight, 1.1 * was, rtol=2**-23)
+        k = weight * 2**20  # 16 bits from any power of two that holds them all do not reach as far
+        assert not np.array_equal(k, np.rint(k))
+    assert found.kind == "rough"
+
+
+def test_the_stand_in_has_the_operations_of_resnet_18():
+    module, counted = imagenet.network(), []
+
+    def count(layer, _, y):
+        counted.append(layer.weight.numel() * y[0, 0].numel())
+
+    for layer in module.modules():
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            layer.register_forward_hook(count)
+    with torch.no_grad():
+        assert module(torch.from_numpy(imagenet.images(1))).shape == (1, 1000)
+    assert len(counted) == 17 + 3 + 1  # He et al., Table 1: 17 convolutions and fc; a projection where stages change
+    assert round(sum(counted) / 1e9, 1) == 1.8  # "1.8 x 10^9 FLOPs", which are multiply-adds there
