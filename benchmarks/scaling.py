@@ -172,18 +172,18 @@ def memory_text(found: Sequence[dict[str, Any]]) -> str:
 
 
 def plot(found: Sequence[Curve], path: Path) -> None:
-    """Draw a panel for every net and direction, each engine's points and line."""
-    nets_, alongs = (list(dict.fromkeys(getattr(c, k) for c in found)) for k in ("net", "along"))
-    drawing = figure(figsize=(4 * len(alongs), 3 * len(nets_)), layout="constrained")
-    panels = drawing.subplots(len(nets_), len(alongs), squeeze=False)
+    """Draw a row for every net and engine, a panel for every direction: the points, and the line through them."""
+    rows, alongs = list(dict.fromkeys((c.net, c.engine) for c in found)), list(dict.fromkeys(c.along for c in found))
+    drawing = figure(figsize=(2.6 * len(alongs), 1.7 * len(rows)), layout="constrained")
+    panels = drawing.subplots(len(rows), len(alongs), squeeze=False)
     for c in found:
-        axes = panels[nets_.index(c.net), alongs.index(c.along)]
+        axes = panels[rows.index((c.net, c.engine)), alongs.index(c.along)]
         slope, start = c.fit
         x = np.array([0, *c.at])
-        (line,) = axes.plot(x, slope * x + start, linewidth=1)
-        axes.plot(c.at, c.ms, "o", color=line.get_color(), label=c.engine, markersize=4)
-        axes.set(title=c.net, xlabel=c.along, ylabel="ms", xlim=(0, None), ylim=(0, None))
-        axes.legend(fontsize="small")
+        axes.plot(x, slope * x + start, linewidth=1)
+        axes.plot(c.at, c.ms, "o", color="black", markersize=3)
+        axes.set(xlabel=c.along, ylabel="ms", xlim=(0, None), ylim=(0, 1.1 * max(c.ms)))
+        axes.set_title(f"{c.net}, {c.engine}: off by {100 * c.off:.0f} %", fontsize="small")
     save(drawing, path)
 
 

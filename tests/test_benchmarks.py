@@ -178,15 +178,21 @@ def test_line_through_a_curve():
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the high-water mark of memory is Linux's")
 def test_memory_of_a_run():
-    def told(record):
-        command = [sys.executable, "-m", "benchmarks.scaling", "mlp", "4", "8", record, "short"]
+    def told(samples, steps, record, *short):
+        command = [sys.executable, "-m", "benchmarks.scaling", "mlp", str(samples), str(steps), record, *short]
         ran = subprocess.run(command, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[1])
         return json.loads(ran.stdout)
 
-    counts, full = told("counts"), told("full")
-    assert 0 < counts["trace MiB"] < 1
-    # spikes, of a byte at least, and two potentials of four: for each of 778 neurons, 4 samples and 8 steps
-    assert full["trace MiB"] - counts["trace MiB"] >= 778 * 4 * 8 * (1 + 2 * 4) / 2**20
+    neurons, mib = 512 + 256 + 10, 2.0**20
+    counts, full = told(4, 8, "counts", "short"), told(4, 8, "full", "short")
+    # spikes, of a byte at least, and two potentials of four: for each neuron, sample and step
+    assert full["trace MiB"] - counts["trace MiB"] >= neurons * 4 * 8 * (1 + 2 * 4) / mib
+    brief, long = told(64, 128, "counts"), told(64, 512, "counts")
+    assert long["trace MiB"] == brief["trace MiB"]
+    # constant in T: not even the further steps' spikes as bits would have room
+    assert long["peak MiB"] - brief["peak MiB"] < neurons * 64 * (512 - 128) / 8 / mib
+    recorded = told(256, 128, "spikes")
+    assert recorded["peak MiB"] <= 2 * recorded["trace MiB"]
 
 
 @pytest.mark.parametrize("path", sorted((nets.ROOT / "benchmarks" / "peers").glob("*.py")), ids=lambda p: p.name)
