@@ -38,9 +38,7 @@ SPIN = (
 def local_sweep(short: bool) -> Sweep:
     """MNIST's last fifth through the tutorial CNN, or the embedded digits model."""
     if any(nets.MNIST.glob("t10k-images*")):
-        found = nets._example("mnist_tutorial").subject(
-            "cnn", str(nets.MNIST), 1024, 512 if short else 1024, 1 if short else 2
-        )
+        found = nets._example("mnist_tutorial").subject("cnn", str(nets.MNIST), 4000, 512 if short else 1024, 4)
         module, calibration, x, y = found
         return Sweep(f"MNIST tutorial CNN, {len(x)} images", module, calibration[:CALIBRATION], x, y)
     m = zoo.load_default("digits_cnn")
