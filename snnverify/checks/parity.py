@@ -13,7 +13,7 @@ from .. import reference
 from ..activation import ClipFloor, Neuron
 from ..bounds import potential_error
 from ..findings import Measure
-from ..network import INPUT, Branch, Conv, Dense, Layer, Network, Scale
+from ..network import INPUT, Branch, Conv, Dense, Layer, Network, Pool, Scale
 from ..oracles import Oracle
 from ..strategies import Conversion, conversions, convnets, exact_cases, rough_cases, wide_cases
 from ..trace import Case, Trace, compare
@@ -91,6 +91,7 @@ def numpy_engine(case: Case, subject: Oracle) -> Iterator[Measure]:
 def engines(case: Case, subject: Oracle) -> Iterator[Measure]:
     """The engines give the same bits on exact cases; on ordinary floats a causal divergence lies within twice the rounding bound, one for either [DESIGN 4: limit 0; Higham 2002, eq. 3.5]."""
     run = subject.operator("simulate")
+    yield from identical(WINDOWS, run(WINDOWS, "full", engine="fused"), _windows())
     folded, fused = (run(case, "full", engine=engine) for engine in ("numpy", "fused"))
     yield from identical(case, run(case, "spikes", engine="fused"), fused)  # by shorter kernels
     if case.kind == "exact":
@@ -121,6 +122,30 @@ BURSTS = Case(
 @cache
 def _bursts() -> Trace:
     return reference.run(BURSTS)
+
+
+# Weight rows of which one fits into 16 bits, of which a window of four or a sum over channels does not; behind pools of
+# units that fire in most steps. As many channels as kernels of 16 bits take.
+_ODD = (2**14 + 1 + 2 * np.arange(32.0))[:, None, None]
+WINDOWS = Case(
+    Network((3, 8), (
+        Layer("in", (Branch(Scale(1.0)),), Neuron()),
+        Layer("average", (Branch(Pool("average", (4,)), "in"),)),
+        Layer("sum", (Branch(Pool("sum", (2,)), "in"),)),
+        Layer("window", (Branch(Conv(_ODD * [[1.0], [0.0], [0.0]]), "average"),), Neuron(theta=2.0**14)),
+        Layer("sums", (Branch(Conv(_ODD * [[1.0], [-0.5], [1.5]]), "sum"),), Neuron(theta=2.0**15)),
+        Layer("rows", (Branch(Conv(_ODD * [[1.0], [1.5], [1.0]]), "in"),), Neuron(theta=2.0**15)),
+    )),
+    np.arange(24.0).reshape(1, 3, 8)[:, ::-1] / 16,
+    6,
+    dtype="float32",
+    kind="exact",
+)  # fmt: skip
+
+
+@cache
+def _windows() -> Trace:
+    return reference.run(WINDOWS)
 
 
 QCFS = st.builds(
