@@ -121,6 +121,9 @@ def _parser() -> _Parser:
     mutants.add_argument("patterns", nargs="*", help="names of mutants; all by default")
     mutants.add_argument("--examples", type=_positive, default=25, help="cases per check (25)")
     mutants.add_argument("--jobs", type=_positive, default=2, help="processes (2)")
+    mutants.add_argument(
+        "--all", action="store_true", dest="every", help="ask all checks, not those that killed before"
+    )
 
     train = add(_train_default, "train-default", "Train the embedded models again and compare their digests.")
     train.add_argument("--out", type=Path, default=Path("zoo"), help="folder for the weights (zoo)")
@@ -228,10 +231,10 @@ def _replay(*, case: Path, oracle: str | None, command: str) -> int:
     return 0 if finding.outcome == "pass" else 1
 
 
-def _mutants(*, patterns: list[str], examples: int, jobs: int, command: str) -> int:
+def _mutants(*, patterns: list[str], examples: int, jobs: int, every: bool, command: str) -> int:
     from .mutation import matrix
 
-    return matrix(patterns, examples=examples, jobs=jobs, out=print)
+    return matrix(patterns, examples=examples, jobs=jobs, every=every, out=print)
 
 
 def _train_default(*, out: Path, command: str) -> int:

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import importlib.abc
 import importlib.machinery
+import json
 import multiprocessing
 import os
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
@@ -22,6 +24,7 @@ from typing import Any
 
 import tomllib
 
+from .content import write_atomic
 from .errors import ConfigError
 
 PACKAGE = Path(__file__).parent
@@ -58,7 +61,11 @@ ROOMS = {
     "fidelity": ("model", "parity"),
     "energy": ("energy",),
 }
-MARK = {"pass": ".", "fail": "x", "error": "E", "unsupported": "."}
+KILLERS = PACKAGE / "mutants" / "killers.json"
+
+
+Outcome = tuple[str, float]  # of a check on a mutant, and the processor seconds that it took
+KILLS = ("fail", "error")
 
 
 @dataclass(frozen=True)
@@ -98,39 +105,78 @@ def mutants(patterns: Sequence[str] = ()) -> list[Mutant]:
     return chosen
 
 
-def matrix(patterns: Sequence[str], *, examples: int, jobs: int, out: Callable[[str], Any]) -> int:
-    """Print mutant x check; return 0 where every mutant dies, every check kills, and the unpatched package passes."""
+def matrix(patterns: Sequence[str], *, examples: int, jobs: int, every: bool, out: Callable[[str], Any]) -> int:
+    """Print mutant x check; return 0 where every mutant dies, every check kills, and the unpatched package passes.
+
+    `killers.json` says which checks have killed a mutant before, cheap ones, so chosen that together they are all checks.
+    Those are asked first; all that can reach the patched code where they let it live, or a check is without a kill. With
+    `every` all are asked of every mutant; without patterns, too, `killers.json` is then written anew.
+    """
     chosen = mutants(patterns)
     _preload()
+    reach = {m.name: _reaching(m.family) for m in chosen}
+    names = list(dict.fromkeys(n for family in ROOMS for n in _reaching(family) if any(n in r for r in reach.values())))
+    known = {} if every else json.loads(KILLERS.read_text("utf-8"))
+    asked = {m.name: [n for n in known.get(m.name, ()) if n in reach[m.name]] or reach[m.name] for m in chosen}
+    found: dict[str, dict[str, Outcome]] = {m.name: {} for m in chosen}
     with multiprocessing.get_context("fork").Pool(jobs, maxtasksperchild=1) as pool:
-        everything = tuple(dict.fromkeys(room for m in chosen for room in ROOMS[m.family]))
-        tasks = [(everything, {}, examples, True),
-                 *((ROOMS[m.family], m.sources(), examples, m.family.startswith("fused")) for m in chosen)]  # fmt: skip
-        results = pool.imap(_outcomes, tasks, chunksize=1)
-        baseline = next(results)
-        names = list(baseline)
-        wrong = [n for n, outcome in baseline.items() if outcome not in ("pass", "unsupported")]
-        for name in wrong:
-            out(f"{name} does not pass on the package itself: {baseline[name]}")
-        width = max(len(m.name) for m in chosen) + 2
-        out(f"{'':{width}}{''.join(str((i + 1) // 10 or ' ') for i in range(len(names)))}")
-        out(f"{'mutant':{width}}{''.join(str((i + 1) % 10) for i in range(len(names)))}")
-        kills, dead = dict.fromkeys(names, 0), []
-        for m, outcomes in zip(chosen, results, strict=True):
-            out(f"{m.name:{width}}{''.join(MARK.get(outcomes.get(n, ''), ' ') for n in names)}  {m.author}")
-            killers = [n for n in names if outcomes.get(n) in ("fail", "error")]
-            dead += [m.name] if killers else []
-            for name in killers:
-                kills[name] += 1
-    out("\nx fail, E error, . pass, blank: the room cannot reach the patched code")
+
+        def judge(wanted: dict[str, list[str]]) -> None:
+            of = [m for m in chosen if wanted.get(m.name)]
+            tasks = ((wanted[m.name], m.sources(), examples, m.family.startswith("fused")) for m in of)
+            for m, outcomes in zip(of, pool.imap(_outcomes, tasks, chunksize=1), strict=True):
+                found[m.name] |= outcomes
+                kills = [n for n, (outcome, _) in outcomes.items() if outcome in KILLS]
+                out(f"{m.name}: {', '.join(kills) or 'lives'}  ({m.author})")
+
+        pristine = pool.apply_async(_outcomes, ((names, {}, examples, True),))
+        judge(asked)
+        baseline = pristine.get()
+        # a law of which the package has no part (such as a library's quantiser) cannot kill a mutant of the package
+        able = [n for n in names if baseline[n][0] != "unsupported" and not patterns]
+        idle, alive = _failed(able, found)
+        judge({m: [n for n in reach[m] if n not in found[m] and (m in alive or n in idle)] for m in reach})
+    wrong = [n for n in names if baseline[n][0] not in ("pass", "unsupported")]
+    for name in wrong:
+        out(f"{name} does not pass on the package itself: {baseline[name][0]}")
+    idle, alive = _failed(able, found)
+    killers = _killers(found)
     for i, name in enumerate(names):
-        out(f"{i + 1:4} {name:44} kills {kills[name]}")
-    # a law of which the package has no part (such as a library's quantiser) cannot kill a mutant of the package
-    idle = [n for n in names if not kills[n] and baseline[n] != "unsupported"] if not patterns else []
+        kills = sum(name in k for k in killers.values())
+        out(f"{i + 1:4} {name:44} kills {kills}{'' if every else ' of those it was asked of'}")
     out(f"\nchecks that kill none: {', '.join(idle) or 'none'}")
-    out(f"mutants that live: {', '.join(m.name for m in chosen if m.name not in dead) or 'none'}")
-    out(f"killed {len(dead)}/{len(chosen)}")
-    return 0 if len(dead) == len(chosen) and not idle and not wrong else 1
+    out(f"mutants that live: {', '.join(alive) or 'none'}")
+    out(f"killed {len(chosen) - len(alive)}/{len(chosen)}")
+    if every and not patterns:
+        write_atomic(KILLERS, (json.dumps(_cover(killers), indent=1) + "\n").encode())
+    return 1 if alive or idle or wrong else 0
+
+
+def _killers(found: dict[str, dict[str, Outcome]]) -> dict[str, dict[str, float]]:
+    """Of every mutant the checks that noticed, and their seconds."""
+    return {m: {n: s for n, (outcome, s) in f.items() if outcome in KILLS} for m, f in found.items()}
+
+
+def _failed(checks: list[str], found: dict[str, dict[str, Outcome]]) -> tuple[list[str], list[str]]:
+    """Return which of some checks killed none, and which mutants live."""
+    killers = _killers(found)
+    return [n for n in checks if not any(n in k for k in killers.values())], [m for m, k in killers.items() if not k]
+
+
+def _reaching(family: str) -> list[str]:
+    """Names of the checks that can reach the code which a family of mutants patches."""
+    from .checks import select
+
+    return [c.name for c in select() if c.name.split(".")[0] in ROOMS[family]]
+
+
+def _cover(killers: dict[str, dict[str, float]]) -> dict[str, list[str]]:
+    """For every mutant its cheapest killer, and for every check that is nobody's cheapest the mutant with fewest to ask."""
+    chosen = {m: [min(k, key=lambda n: k[n])] for m, k in killers.items() if k}
+    for name in sorted({n for k in killers.values() for n in k} - {n for c in chosen.values() for n in c}):
+        mutant = min((m for m, k in killers.items() if name in k), key=lambda m: (len(chosen[m]), killers[m][name]))
+        chosen[mutant].append(name)
+    return chosen
 
 
 def _preload() -> None:
@@ -143,13 +189,13 @@ def _preload() -> None:
     _ = hypothesis, pandas, sklearn, torch
 
 
-def _outcomes(task: tuple[tuple[str, ...], dict[str, str], int, bool]) -> dict[str, str]:
-    """In a process of its own: import the package patched, run the checks of some rooms, return name -> outcome.
+def _outcomes(task: tuple[list[str], dict[str, str], int, bool]) -> dict[str, Outcome]:
+    """In a process of its own: import the package patched, run some checks, return name -> outcome.
 
     A mutant of the numpy engine has that engine serve ``auto``, too. Compiled code is kept by the file on disk, which a
     patch leaves alone: code of patched kernels goes to a folder of its own.
     """
-    rooms, sources, examples, fused = task
+    names, sources, examples, fused = task
     patch(sources)
     if not fused:
         import_module("snnverify.simulate")._planned = lambda *case: None  # type: ignore[attr-defined]
@@ -158,9 +204,9 @@ def _outcomes(task: tuple[tuple[str, ...], dict[str, str], int, bool]) -> dict[s
             os.environ["NUMBA_CACHE_DIR"] = cache
             import_module("numba").config.CACHE_DIR = cache  # where it was imported before
         try:
-            return _judge(rooms, examples)
+            return _judge(names, examples)
         except Exception as e:  # the bug broke the package as a whole
-            return {"package": f"error: {e}"}
+            return {"package": (f"error: {e}", 0.0)}
 
 
 def patch(sources: dict[str, str]) -> None:
@@ -173,25 +219,25 @@ def patch(sources: dict[str, str]) -> None:
     torch.set_num_threads(1)
 
 
-def _judge(rooms: Sequence[str], examples: int) -> dict[str, str]:
+def _judge(names: Sequence[str], examples: int) -> dict[str, Outcome]:
     from snnverify.checks import select
     from snnverify.oracles import get
     from snnverify.run import run, run_model
 
-    own, found = get("snnverify"), {}
-    for check in select():
-        if check.kind != "model" and check.name.split(".")[0] in rooms:
-            found[check.name] = run(check, own, examples=examples, shrink=False).outcome
-    if "model" in rooms:
-        checks = [c for c in select("model.*") if c.kind == "model"]
-        try:
-            models = _models()
-        except Exception:
-            return found | dict.fromkeys((c.name for c in checks), "error")
-        for check in checks:
-            outcomes = {run_model(check, m).outcome for m in models}
-            found[check.name] = next(o for o in ("error", "fail", "unsupported", "pass") if o in outcomes)
-    return {c.name: found[c.name] for c in select() if c.name in found}
+    own, models, found = get("snnverify"), None, {}
+    for check in (c for c in select() if c.name in names):
+        start = time.process_time()
+        if check.kind != "model":
+            outcome = run(check, own, examples=examples, shrink=False).outcome
+        else:
+            try:
+                models = models or _models()
+                outcomes = {run_model(check, m).outcome for m in models}
+                outcome = next(o for o in ("error", "fail", "unsupported", "pass") if o in outcomes)
+            except Exception:  # of the bug: there is no model to judge
+                outcome = "error"
+        found[check.name] = (outcome, round(time.process_time() - start, 2))
+    return found
 
 
 def _models() -> list[Any]:
