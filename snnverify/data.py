@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import math
 import re
-import zipfile
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -23,10 +21,6 @@ from .objects import last_line, load_object, nearest
 
 _SLICE = re.compile(r"(?P<path>.+)\[(?P<start>\d*):(?P<stop>\d*)\]")
 _CALLABLE = re.compile(r".+\.py:[\w.]+|[A-Za-z_][\w.]*:[\w.]+")
-# np.load answers a damaged archive with any of these, according to where the damage lies.
-_UNREADABLE = (
-    OSError, EOFError, ValueError, KeyError, NotImplementedError, RuntimeError, zipfile.BadZipFile, zlib.error,
-)  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -248,13 +242,15 @@ def _from_npz(spec: str, path: Path) -> Dataset:
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as npz:
             names = list(npz.files)
             arrays = {name: npz[name] for name in ("x", "y") if name in names}
-    except _UNREADABLE as e:
+    except Exception as e:  # np.load answers a damaged archive with many kinds, according to where the damage lies
         if "allow_pickle" in str(e):
             raise DataError(
                 f"{path}: an array of Python objects (a pickle) is not read; save x as numbers, y as integers"
             ) from e
         raise DataError(f"{path}: a damaged .npz ({last_line(e)}); write it again") from e
     for name in ("x", "y"):
+        if name in arrays and not isinstance(arrays[name], np.ndarray):  # a member that does not begin as an array does
+            raise DataError(f"{path}: {name} is no array; save as np.savez(path, x=x, y=y)")
         if name not in arrays:
             raise DataError(f"{path}: no array {name!r}{nearest(name, names)}; save as np.savez(path, x=x, y=y)")
     return _checked(arrays["x"], arrays["y"], spec)

@@ -19,6 +19,7 @@ from .errors import DataError
 
 _NAME = re.compile(r"(?P<start>.*)(?P<kind>images|labels)(?P<dot>[-.])idx(?P<axes>[13])-ubyte(?:\.gz)?")
 _OTHER = {"images": ("labels", 1), "labels": ("images", 3)}
+MOST_PER_BYTE = 1032  # what a byte of a deflate stream can unpack to (zlib's technical details, section 2)
 _GZIP = b"\x1f\x8b"
 
 
@@ -78,6 +79,8 @@ def read(path: Path, axes: int) -> Array:
                 raise DataError(f"{path}: magic 0x{magic.hex()}, IDX {kind} have 0x0000080{axes}; give an IDX pair")
             shape = struct.unpack(f">{axes}I", f.read(4 * axes))
             size = math.prod(shape)
+            if size > MOST_PER_BYTE * path.stat().st_size:  # before so much is asked for
+                raise DataError(f"{path}: its header says {size} bytes {shape}, it cannot hold them; fetch it again")
             content = f.read(size + 1)
     except (EOFError, zlib.error, gzip.BadGzipFile, struct.error, OSError) as e:
         raise DataError(f"{path}: damaged or cut short ({e}); fetch it again") from e

@@ -31,8 +31,9 @@ LEVEL = {room: level for level, rooms in enumerate(ORDER) for room in rooms}
 HOMES = {
     "pandas": {"report", "mutation"}, "matplotlib": {"report"}, "jinja2": {"report"}, "tabulate": {"report"},
     "hypothesis": {"strategies", "run", "checks", "mutation"}, "pytest": {"plugin"}, "sklearn": {"zoo", "mutation"},
-    "torch": {"convert", "detector", "zoo", "pipeline", "mutation", "oracles"}, "safetensors": {"convert", "detector", "zoo"}, "tqdm": {"cli"},
-    "yaml": {"detector"}, "PIL": {"detector"}, "scipy": {"stats", "checks", "hardware", "sound"}, "nir": {"exchange", "oracles"},
+    "torch": {"convert", "detector", "zoo", "pipeline", "mutation", "oracles"},
+    "safetensors": {"convert", "detector", "zoo"}, "tqdm": {"cli"}, "yaml": {"detector"}, "PIL": {"detector"},
+    "scipy": {"stats", "checks", "hardware", "sound"}, "nir": {"exchange", "oracles"},
     "h5py": {"exchange", "oracles", "checks"},
     "distributed": {"shards"}, "dask": {"shards"}, "numba": {"kernels"}, "llvmlite": {"kernels"},
     "threadpoolctl": {"kernels"}, "kaldi_native_fbank": {"sound"},

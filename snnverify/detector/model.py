@@ -45,10 +45,11 @@ class Detector(nn.Module):
                 self.yaml.get("T", 5), float(self.yaml.get("threshold", 0.5)), float(self.yaml.get("decay", 0.25))
             )
             self.model, self.save, self.stride = _layers(self.yaml, self.constants)
-        except (KeyError, TypeError, ValueError, IndexError) as e:
+        except (LookupError, TypeError, ValueError, RuntimeError, ArithmeticError) as e:  # torch's of a wrong size, too
             if isinstance(e, ConfigError):
                 raise
-            raise ConfigError(f"description of the model: {type(e).__name__} {e}; see snnverify/detector/models") from e
+            what = str(e).partition("\n")[0]
+            raise ConfigError(f"description of the model: {type(e).__name__} {what}; see snnverify/detector/models") from e
         self.nc = int(self.yaml["nc"])
         self.names = list(self.yaml.get("names", [str(i) for i in range(self.nc)]))
 

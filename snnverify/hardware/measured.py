@@ -127,8 +127,8 @@ def _number(path: str | Path, line: int, name: str, text: str, real: bool) -> fl
         value = float(text) if real else int(text)
     except ValueError:
         value = math.nan
-    if not math.isfinite(value) or value < 0 or (real and value == 0):
-        rule = "a finite number > 0" if real else "an integer >= 0"
+    if not math.isfinite(value) or value < 0 or (real and value == 0) or (not real and value >= 2**63):
+        rule = "a finite number > 0" if real else "an integer from 0 to 2^63 - 1"
         raise DataError(f"measured {path}: line {line}: {name} = {text.strip()!r}: give {rule}")
     return value
 
