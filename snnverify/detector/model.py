@@ -17,6 +17,7 @@ from .blocks import Constants
 
 # Modules that a description may name.
 PLAIN = ("Conv", "Conv_A", "Conv_1", "BasicBlock_2")
+MOST = 1000  # repetitions of a block
 OTHERS = ("Concat", "Upsample", "Detect", "Classify")
 
 
@@ -49,7 +50,9 @@ class Detector(nn.Module):
             if isinstance(e, ConfigError):
                 raise
             what = str(e).partition("\n")[0]
-            raise ConfigError(f"description of the model: {type(e).__name__} {what}; see snnverify/detector/models") from e
+            raise ConfigError(
+                f"description of the model: {type(e).__name__} {what}; see snnverify/detector/models"
+            ) from e
         self.nc = int(self.yaml["nc"])
         self.names = list(self.yaml.get("names", [str(i) for i in range(self.nc)]))
 
@@ -111,6 +114,8 @@ def _block(
 ) -> tuple[nn.Module, int, float]:
     """One entry of a description: module, channels that it hands on, factor by which it shrinks its map."""
     if name in PLAIN:
+        if not 1 <= number <= MOST:
+            raise ConfigError(f"{name}: {number} times; from 1 to {MOST}")
         kind = getattr(blocks, name)
         out, stride = arguments[0], arguments[2] if len(arguments) > 2 else 1
         again = [*arguments[:2], 1, *arguments[3:]]  # repetitions of a block keep the size

@@ -9,14 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import h5py
 import nir
 import numpy as np
 
 from ..content import Array, write_atomic
-from ..errors import CodecError, SnnverifyError, Unsupported
+from ..errors import CodecError, Unsupported
 from ..network import Shape
-from .hdf5 import inert
+from .hdf5 import named, opened
 
 WIRES = (nir.Input, nir.Output, nir.ir.graph.Identity)  # nodes that hand on what they get
 
@@ -41,18 +40,12 @@ def read_nir(source: str | os.PathLike[str] | bytes | Array) -> nir.NIRGraph:
     CodecError
         Missing, truncated, no HDF5, no NIR graph, links out of the file or in a circle, or more than `hdf5.BUDGET` bytes.
     """
-    inside = isinstance(source, (bytes, np.ndarray))
-    name = "NIR data" if inside else os.fspath(source)  # type: ignore[arg-type]
+    name, data = named(source, "NIR")
+    with opened(source, "NIR"):
+        pass
     try:
-        data = bytes(source) if inside else Path(source).read_bytes()  # type: ignore[arg-type]
-        with h5py.File(io.BytesIO(data), "r") as file:
-            inert(file, "NIR")
         # without its type check: that refuses sound graphs (grouped convolutions, kernels that are not square)
         graph = nir.read(io.BytesIO(data), type_check=False)
-    except FileNotFoundError:
-        raise CodecError(f"{name}: no such file") from None
-    except SnnverifyError as e:
-        raise CodecError(f"{name}: {e}") from None
     except Exception as e:  # damage shows in many ways: OSError, KeyError, AssertionError, TypeError, RecursionError
         said = " ".join(str(e).split())[:200]
         raise CodecError(f"{name}: not a NIR graph in HDF5 ({type(e).__name__}: {said})") from None
