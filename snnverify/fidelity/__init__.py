@@ -71,6 +71,8 @@ class ModelUnderTest:
     seed : int
     command : str
         That measures this model again.
+    encoding : {"constant", "poisson", "spikes"}
+        Of the input.
     limits : mapping of check to float
         Policy limits of the user.
     """
@@ -85,6 +87,7 @@ class ModelUnderTest:
     margin: Fraction
     seed: int = 0
     command: str = ""
+    encoding: Encoding = "constant"
     limits: Mapping[str, float] = field(default_factory=dict)
 
 

@@ -196,7 +196,7 @@ def prepare(
         exact, unit, noise = logits.astype(float), 2.0**-24, 0.0
     limits = {"model.agreement": float(points(settings.max_disagreement))}
     model = ModelUnderTest(subject.name, converted, x, exact, unit, noise, fidelity, margin, settings.seed,
-                           _command(settings), limits)  # fmt: skip
+                           _command(settings), cast(Encoding, settings.encoding), limits)  # fmt: skip
     return model, {**subject.facts, "network digest": converted.snn.digest}
 
 

@@ -10,7 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from ..pipeline import Assessment, Run
-from .plots import COLOURS
+from .looks import COLOURS
 from .present import number, view
 from .tables import points, upper
 from .words import explain, overall

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,39 +19,13 @@ from ..content import Array
 from ..network import INPUT, Branch, Dense, Layer, Network
 from ..pipeline import Assessment
 from ..simulate import simulate
+from .looks import ANN, COLOURS, DASHES, FAINT, INK, LINES, PARTS, SIZE, SNN, VERDICTS, legend
 from .present import MOST
+from .samples import scatter, trains
 from .tables import points
 
-# Okabe and Ito's palette, told apart by the colour-blind; the page swaps every colour for one of its own themes.
-INK, FAINT = "#1b1f24", "#b4bbc4"
-ANN, SNN = "#0072b2", "#d55e00"
-PARTS = {"inherited": "#009e73", "own": "#e69f00", "clipped": "#cc79a7"}
-VERDICTS = {"PASS": ("#1a7f37", "o"), "FAIL": ("#c9252d", "X"), "INCONCLUSIVE": ("#9a6700", "D")}
-COLOURS = {
-    INK: "ink", FAINT: "faint", ANN: "ann", SNN: "snn", **{v: k for k, v in PARTS.items()},
-    **{colour: verdict.lower() for verdict, (colour, _) in VERDICTS.items()},
-}  # fmt: skip
-STYLE: dict[str, Any] = {
-    "text.parse_math": False,  # a name may hold a dollar sign
-    "svg.fonttype": "none", "font.size": 10, "axes.titlesize": 10, "axes.titleweight": "bold",
-    "axes.titlelocation": "left", "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True,
-    "axes.axisbelow": True, "grid.color": FAINT, "grid.alpha": 0.45, "grid.linewidth": 0.6, "axes.edgecolor": FAINT,
-    "text.color": INK, "axes.labelcolor": INK, "axes.titlecolor": INK, "xtick.color": INK, "ytick.color": INK,
-    "xtick.labelcolor": INK, "ytick.labelcolor": INK, "legend.frameon": False, "legend.fontsize": 9,
-    "lines.linewidth": 1.8, "figure.constrained_layout.use": True, "axes.unicode_minus": True,
-}  # fmt: skip
-SIZE = (5.4, 3.3)  # inches: its text stays readable when the page is 400 pixels wide
 CURVE_STEPS = 128
 RANGE = (-0.2, 1.2)  # inputs of the curve and the raster, in units of the threshold, as in SpikingJelly's tutorial
-LINES = (ANN, SNN, *PARTS.values(), INK)
-DASHES = ("-", "--", "-.", "-", "--", "-.", ":")
-
-
-@contextmanager
-def styled() -> Iterator[None]:
-    """Our style alone, whatever the user's matplotlibrc says; undone at the end."""
-    with style.context(["default", STYLE]):
-        yield
 
 
 def accuracy(a: Assessment, frames: Mapping[str, pd.DataFrame]) -> Figure:
@@ -67,7 +39,7 @@ def accuracy(a: Assessment, frames: Mapping[str, pd.DataFrame]) -> Figure:
     axes.axhline(asked, color=INK, linestyle="--", linewidth=1, label=f"ANN − limit of {points(a.model.margin):g}")
     _steps(axes, rows["T"].tolist())
     axes.set_ylabel("accuracy, % (band: 95 %)")
-    _legend(figure)
+    legend(figure)
     return figure
 
 
@@ -93,7 +65,7 @@ def gate(a: Assessment, frames: Mapping[str, pd.DataFrame]) -> Figure:
     axes.set_ylim(low - 0.15 * linear, high * 1.3 + 0.1 * linear)
     _steps(axes, rows["T"].tolist())
     axes.set_ylabel("drop, percentage points")
-    _legend(figure)
+    legend(figure)
     return figure
 
 
@@ -112,7 +84,7 @@ def layers(a: Assessment, frames: Mapping[str, pd.DataFrame]) -> Figure:
     axes.set_xlim(0, max(1e-6, 1.05 * float(max(base.max(initial=0), rows["error_mean"].max() if len(rows) else 0))))
     axes.grid(False, axis="y")
     axes.set_xlabel("mean size, units of the threshold (parts: upper bounds)")
-    _legend(figure)
+    legend(figure)
     return figure
 
 
@@ -126,7 +98,7 @@ def curve(a: Assessment, frames: Mapping[str, pd.DataFrame]) -> Figure:
     axes.plot(x, rate, color=SNN, linewidth=1.3, label=f"rate over {CURVE_STEPS} steps")
     axes.set_xlabel("constant input x, in units of the threshold")
     axes.set_ylabel("spikes per step")
-    _legend(figure)
+    legend(figure)
     return figure
 
 
@@ -186,12 +158,13 @@ def curves(a: Assessment, frames: Mapping[str, pd.DataFrame]) -> Figure | None:
     axes.axhline(_of(frames["accuracy"], a)["ann_percent"].iloc[0], color=INK, linestyle=":", linewidth=1, label="ANN")
     _steps(axes, [t for t in sorted(set(rows["T"])) if not t & (t - 1)])
     axes.set_ylabel("accuracy, %")
-    _legend(figure)
+    legend(figure)
     return figure
 
 
 PLOTS: dict[str, Callable[[Assessment, Mapping[str, pd.DataFrame]], Figure | None]] = {
-    "accuracy": accuracy, "gate": gate, "layers": layers, "curve": curve, "raster": raster, "curves": curves,
+    "accuracy": accuracy, "gate": gate, "layers": layers, "scatter": scatter, "trains": trains, "curve": curve,
+    "raster": raster, "curves": curves,
 }  # fmt: skip
 
 
@@ -235,11 +208,6 @@ def _steps(axes: Axes, steps: list[int]) -> None:
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.xaxis.set_minor_locator(NullLocator())
     axes.set_xlabel("time steps T")
-
-
-def _legend(figure: Figure) -> None:
-    """Below the axes: there it never hides a line."""
-    figure.legend(loc="outside lower center", ncols=4, columnspacing=1.2, handletextpad=0.5)
 
 
 def _short(name: str) -> str:

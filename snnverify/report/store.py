@@ -15,8 +15,9 @@ from ..gate import Verdict, judge
 from ..pipeline import Run
 from ..stats import points
 from .html import render_html
+from .looks import styled
 from .markdown import render_markdown
-from .plots import PLOTS, png, styled, svg
+from .plots import PLOTS, png, svg
 from .record import SCHEMA, Stored, from_json, to_json
 from .tables import tables
 
