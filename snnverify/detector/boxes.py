@@ -115,7 +115,9 @@ class Precision:
                 self.evaluation.evalImgs = per_class[:, chosen].ravel().tolist()
             with contextlib.redirect_stdout(io.StringIO()):  # it prints how long it took
                 self.evaluation.accumulate()
-            precision = self.evaluation.eval["precision"][..., 0, 0]  # [IoU, recall, class]; -1 where a class has no box
+            precision = self.evaluation.eval["precision"][
+                ..., 0, 0
+            ]  # [IoU, recall, class]; -1 where a class has no box
         finally:
             self.evaluation.evalImgs = held
         there = precision[0, 0] > -1

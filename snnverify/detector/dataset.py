@@ -105,9 +105,7 @@ def read_split(path: str | Path, split: str = "val") -> Split:
         notes.append("download: is never followed; fetch the data yourself")
     bare = sum(not label_path(p).is_file() for p in images)
     if bare == len(images):
-        raise DataError(
-            f"{images[0]}: neither it nor any other image of {split} has a label file; its own would be {label_path(images[0])}"
-        )
+        raise DataError(f"{images[0]}: no image of {split} has a label file; its own would be {label_path(images[0])}")
     if bare:
         notes.append(f"{bare} of {len(images)} images have no label file: they count as images without objects")
     return Split(file, root, split, names, images, tuple(notes))
@@ -142,8 +140,12 @@ def read_image(path: Path, channels: int = 3) -> Array:
         raise
     except KeyError:
         raise ConfigError(f"channels = {channels}: images have 1 or 3") from None
-    except Exception as e:  # PIL answers damage with OSError, SyntaxError, ValueError, struct.error, its bomb warning ...
-        raise DataError(f"{path}: not an image that can be read ({type(e).__name__}: {' '.join(str(e).split())})") from e
+    except (
+        Exception
+    ) as e:  # PIL answers damage with OSError, SyntaxError, ValueError, struct.error, its bomb warning ...
+        raise DataError(
+            f"{path}: not an image that can be read ({type(e).__name__}: {' '.join(str(e).split())})"
+        ) from e
     return pixels[None] if pixels.ndim == 2 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
 
 
@@ -208,7 +210,9 @@ def _names(table: Mapping[str, Any], file: Path) -> tuple[str, ...]:
     given = table["names"]
     if isinstance(given, dict):
         if sorted(given, key=str) != sorted(range(len(given)), key=str) or any(isinstance(k, bool) for k in given):
-            raise ConfigError(f"{file}: names has the keys {', '.join(map(str, given))}; number them 0 ... {len(given) - 1}")
+            raise ConfigError(
+                f"{file}: names has the keys {', '.join(map(str, given))}; number them 0 ... {len(given) - 1}"
+            )
         given = [given[i] for i in range(len(given))]
     if not isinstance(given, list) or not given or not all(isinstance(n, (str, int)) for n in given):
         raise ConfigError(f"{file}: names = {given!r}; give a list of names, or a map from 0 on")

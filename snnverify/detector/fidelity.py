@@ -1,4 +1,4 @@
-"""What a conversion kept: paired answers before and after, how alike each activation's outputs are, and a threshold sweep."""
+"""What a conversion kept: paired answers, how alike each activation's outputs are, and a sweep of the threshold."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from torch import nn
 from ..content import Array
 from ..errors import ConfigError, DataError, Unsupported
 from ..gate import Requirement, Verdict, judge
-from ..stats import Paired, exact_upper, from_predictions
+from ..stats import exact_upper, from_predictions
 from .binarize import activations
 from .blocks import Detect
 from .boxes import Precision, decode, detections, precision_of
@@ -56,7 +56,7 @@ Answers = Classified | Detected
 
 
 @dataclass(frozen=True)
-class Paired2:
+class Drop:
     """Drop of the first score from `before` to another net: its estimate, upper 95 % bound, and the gate's verdict."""
 
     drop: float
@@ -145,7 +145,9 @@ def answers(module: nn.Module, samples: Samples, progress: Progress | None = Non
     return Detected(precision_of(wanted, given, detect.nc))
 
 
-def paired(before: Answers, after: Answers, margin: Fraction, steps: int, resamples: int = RESAMPLES, seed: int = 0) -> Paired2:
+def paired(
+    before: Answers, after: Answers, margin: Fraction, steps: int, resamples: int = RESAMPLES, seed: int = 0
+) -> Drop:
     """Drop of the first score, and the gate on it.
 
     Of classes the bound is exact (`stats`). Of mAP it is the greater of two: the 95 % point of the drops over `resamples`
@@ -163,8 +165,9 @@ def paired(before: Answers, after: Answers, margin: Fraction, steps: int, resamp
     """
     if isinstance(before, Classified) and isinstance(after, Classified):
         p = from_predictions(before.wanted, before.given, after.given)
-        return Paired2(float(p.drop), exact_upper(p), judge({steps: p}, margin, (), required=()), p.b, p.c)
-    assert isinstance(before, Detected) and isinstance(after, Detected)
+        return Drop(float(p.drop), exact_upper(p), judge({steps: p}, margin, (), required=()), p.b, p.c)
+    assert isinstance(before, Detected)
+    assert isinstance(after, Detected)
     n = before.precision.images
     drop = before.precision.ap()[0] - after.precision.ap()[0]
     rng = np.random.Generator(np.random.PCG64(seed))
@@ -176,7 +179,7 @@ def paired(before: Answers, after: Answers, margin: Fraction, steps: int, resamp
         f"drop {100 * drop:.2f} points of mAP@0.5 at T = {steps} (n = {n} images), upper 95 % bound {100 * upper:.2f} "
         f"({resamples} resamples), limit {float(100 * margin):g}"
     )
-    return Paired2(drop, upper, Verdict(outcome, (Requirement("mAP drop", outcome, detail),)))
+    return Drop(drop, upper, Verdict(outcome, (Requirement("mAP drop", outcome, detail),)))
 
 
 def alike(before: nn.Module, after: nn.Module, samples: Samples, progress: Progress | None = None) -> list[Alike]:
@@ -190,7 +193,7 @@ def alike(before: nn.Module, after: nn.Module, samples: Samples, progress: Progr
     kinds = [activations(m) for m in (before, after)]
     if list(kinds[0]) != list(kinds[1]):
         odd = sorted(set(kinds[0]) ^ set(kinds[1]))[:3]
-        raise ConfigError(f"--after: its activations are not those of --before ({', '.join(odd)}); give the conversion of it")
+        raise ConfigError(f"--after: its activations are not those of --before ({', '.join(odd)}); give its conversion")
     sums = {name: _Sums() for name in kinds[0]}
     held: list[dict[str, torch.Tensor]] = [{}, {}]
     hooks = [module.get_submodule(name).register_forward_hook(_keep(outputs, name))

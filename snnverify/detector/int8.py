@@ -11,6 +11,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -53,7 +54,7 @@ def folded(module: nn.Module) -> nn.Module:
             part.bn = nn.Identity()  # type: ignore[assignment]
         if isinstance(part, nn.Sequential):
             children = list(part.named_children())
-            for (_, conv), (name, norm) in zip(children, children[1:], strict=False):
+            for (_, conv), (name, norm) in pairwise(children):
                 if isinstance(conv, nn.Conv2d) and isinstance(norm, (batch_norm_2d, nn.BatchNorm2d)):
                     _fold(conv, norm)
                     setattr(part, name, nn.Identity())

@@ -54,7 +54,11 @@ def letterbox(pixels: Array, size: int) -> Array:
     top, left, h, w = placed(*pixels.shape[1:], size)
     square = np.full((len(pixels), size, size), GREY, np.uint8)
     for plane, target in zip(pixels, square, strict=True):
-        scaled = plane if plane.shape == (h, w) else np.asarray(Image.fromarray(plane).resize((w, h), Image.Resampling.BILINEAR))
+        scaled = (
+            plane
+            if plane.shape == (h, w)
+            else np.asarray(Image.fromarray(plane).resize((w, h), Image.Resampling.BILINEAR))
+        )
         target[top : top + h, left : left + w] = scaled
     return square.astype(np.float32) / np.float32(255)
 

@@ -27,7 +27,9 @@ def loss_of(output: Any, wanted: Any, module: nn.Module, size: int) -> torch.Ten
     return detection_loss(output, wanted, detect.anchors, size)  # type: ignore[arg-type]
 
 
-def detection_loss(raw: Sequence[torch.Tensor], boxes: Sequence[Array], anchors: torch.Tensor, size: int) -> torch.Tensor:
+def detection_loss(
+    raw: Sequence[torch.Tensor], boxes: Sequence[Array], anchors: torch.Tensor, size: int
+) -> torch.Tensor:
     """Loss of raw predictions [B, na, H_i, W_i, 5 + nc] on the boxes of each image (class, x1, y1, x2, y2 in pixels)."""
     flat = [(i, *row) for i, rows in enumerate(boxes) for row in rows.tolist()]
     truth = torch.tensor(flat, dtype=torch.float32).reshape(-1, 6).to(raw[0])

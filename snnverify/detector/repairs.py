@@ -91,7 +91,9 @@ def recalibrated(module: nn.Module, samples: Samples, progress: Progress | None 
     found = copy.deepcopy(module).eval()
     norms = [m for m in found.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.track_running_stats]
     if not norms:
-        raise Unsupported(type(module).__name__, "it has no batch norm with running statistics", "leave this repair out")
+        raise Unsupported(
+            type(module).__name__, "it has no batch norm with running statistics", "leave this repair out"
+        )
     momenta = [m.momentum for m in norms]
     for m in norms:
         m.reset_running_stats()

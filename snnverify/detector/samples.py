@@ -150,7 +150,7 @@ def open_samples(spec: str, module: nn.Module, size: int = 640, split: str = "va
     channels, stride = int(described.get("channels", 3)), int(getattr(module, "stride", 1))
     detects, boxed = any(isinstance(m, Detect) for m in heads), Path(spec).suffix.lower() in (".yaml", ".yml")
     if boxed and not detects:
-        raise ConfigError(f"data = {spec!r}: boxes, but the net ends in no Detect; give samples with classes (.npz, IDX pair)")
+        raise ConfigError(f"data = {spec!r}: boxes, but the net ends in no Detect; give classes (.npz, IDX pair)")
     if detects and not boxed:
         raise ConfigError(f"data = {spec!r}: the net is a detector; give a YAML file with path, train, val and names")
     if boxed:
@@ -178,7 +178,7 @@ def first(samples: Samples, number: int) -> Samples:
     rows = np.linspace(0, len(samples) - 1, number).round().astype(int)
     if isinstance(samples, Classes):
         d = samples.data
-        return Classes(Dataset(d.x[rows], d.y[rows], d.scaling, d.source, d.first_sample, f"{number} samples, evenly spread"))
+        return Classes(Dataset(d.x[rows], d.y[rows], d.scaling, d.source, d.first_sample, f"{number} of them, evenly"))
     s = samples.split
     few = Split(s.source, s.root, s.name, s.names, tuple(s.images[i] for i in rows), s.notes)
     return Boxes(few, samples.size, samples.channels)

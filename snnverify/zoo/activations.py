@@ -57,8 +57,8 @@ def fake_quantise_activations(x: torch.Tensor, grid: Range) -> torch.Tensor:
 
 
 def static_int8(
-    module: nn.Module, calibration: npt.ArrayLike | Iterator[npt.ArrayLike], *, percentile: float = 100.0, kinds: Iterable[type[nn.Module]] = KINDS,
-    batch: int = 64,
+    module: nn.Module, calibration: npt.ArrayLike | Iterator[npt.ArrayLike], *, percentile: float = 100.0,
+    kinds: Iterable[type[nn.Module]] = KINDS, batch: int = 64,
 ) -> tuple[nn.Module, dict[str, Range]]:  # fmt: skip
     """A copy of a model, in eval mode, whose activations lie on 256 levels each.
 
