@@ -18,6 +18,7 @@ from . import (
     __version__,
     cli_analyze,
     cli_calibrate,
+    cli_detector_fidelity,
     cli_energy,
     cli_hardware,
     cli_lava,
@@ -115,6 +116,7 @@ def _parser() -> _Parser:
     cli_vectors.register(add)
     cli_quantise.register(add)
     cli_energy.register(add)
+    cli_detector_fidelity.register(add)
     cli_hardware.register(add)
 
     mutants = add(_mutants, "mutants", "Break the package in many ways and tell which checks notice.")
