@@ -6,7 +6,6 @@ import argparse
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from .errors import ConfigError
 
@@ -19,7 +18,9 @@ FORMS = ("json", "junit", "csv", "parquet")
 def options(p: argparse.ArgumentParser) -> None:
     """Add what goes over the table of the gate."""
     p.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="gate_set", help=SET)
-    p.add_argument("--baseline", metavar="FILE", help="last release, as `snnverify baseline` writes it; no worse than that")
+    p.add_argument(
+        "--baseline", metavar="FILE", help="last release, as `snnverify baseline` writes it; no worse than that"
+    )
 
 
 def register(add: Add) -> None:
@@ -36,7 +37,9 @@ def register(add: Add) -> None:
     gate.add_argument("--error-rates", action="store_true", help="no report: the gate's own false passes and power")
     gate.add_argument("--plot", type=Path, metavar="FILE", help="with --error-rates, the power curves as a picture")
 
-    base = add(_baseline, "baseline", "Keep what the models of a report answered, for later releases to be compared with.")
+    base = add(
+        _baseline, "baseline", "Keep what the models of a report answered, for later releases to be compared with."
+    )
     base.add_argument("report", type=Path, help="folder of the last release's report")
     base.add_argument("--out", type=Path, required=True, metavar="FILE", help="JSON file to be committed")
 

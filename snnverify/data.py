@@ -84,8 +84,8 @@ def load_data(spec: str, *, limit: int | None = None, root: str | Path | None = 
     root : path, optional
         Where relative paths and modules are looked for; the current folder by default.
 
-    Floats in y are the targets of a regression, [N, outputs] or [N]; a y of whole numbers stored as floats is refused, unless
-    it has two axes, because those are classes in most files.
+    Floats in y are the targets of a regression, [N, outputs] or [N]; a y of whole numbers stored as floats is refused,
+    unless it has two axes, because those are classes in most files.
 
     Raises
     ------
@@ -130,7 +130,9 @@ def check_labels(y: Array, classes: int) -> None:
     """`DataError` where a label is not below the number of classes, or a target has another number of outputs."""
     if y.dtype.kind == "f":
         if y.shape[1] != classes:
-            raise DataError(f"y holds {y.shape[1]} targets for each sample, the model has {classes} outputs; give one for each")
+            raise DataError(
+                f"y holds {y.shape[1]} targets a sample, the model has {classes} outputs; give one for each"
+            )
         return
     over = np.flatnonzero(y >= classes)
     if len(over):
@@ -332,11 +334,15 @@ def _targets(y: Array, source: str) -> Array:
     bad = np.argwhere(~np.isfinite(y))
     if len(bad):
         at = [int(i) for i in bad[0]]
-        raise DataError(f"data {source!r}: {len(bad)} targets are NaN or infinite, the first is y{at} = {y[tuple(at)]}; mend or "
-                        "drop these samples")  # fmt: skip
+        raise DataError(
+            f"data {source!r}: targets that are NaN or infinite: {len(bad)}, the first is y{at} = {y[tuple(at)]}; mend or drop "
+            "these samples"
+        )
     if y.ndim == 1 and np.all(y == np.round(y)):
-        raise DataError(f"{said} and holds whole numbers; give integer labels [N], such as y.astype(int), or y[:, None] if they "
-                        "are the targets of a regression")  # fmt: skip
+        raise DataError(
+            f"{said} and holds whole numbers; give integer labels [N], such as y.astype(int), or y[:, None] if they are the "
+            "targets of a regression"
+        )
     if y.ndim == 2 and y.shape[1] > 1 and np.all((y == 0) | (y == 1)) and np.all(y.sum(1) == 1):
         raise DataError(f"{said} and one-hot; give integer labels [N], such as y.argmax(1)")
     targets: Array = y.astype(np.float64).reshape(len(y), -1)

@@ -15,8 +15,8 @@ from .regression import errors
 from .verdict import EXIT, Evidence, Requirement, Verdict, concluded
 
 __all__ = [
-    "EXIT", "OF_CLASSES", "REQUIRED", "Baseline", "Evidence", "Limit", "Outcomes", "Policy", "Requirement", "Verdict", "judge",
-    "policy", "release",
+    "EXIT", "OF_CLASSES", "REQUIRED", "Baseline", "Evidence", "Limit", "Outcomes", "Policy", "Requirement", "Verdict",
+    "judge", "policy", "release",
 ]  # fmt: skip
 
 REQUIRED = (
@@ -94,7 +94,9 @@ def release(
     if baseline is not None:
         judged += against(evidence, asked, baseline, steps)
     elif asked.max_regression is not None or asked.max_synops_growth is not None:
-        judged.append(Requirement("baseline", "NO EVIDENCE", "max_regression: against which release? give --baseline FILE"))
+        judged.append(
+            Requirement("baseline", "NO EVIDENCE", "max_regression: against which release? give --baseline FILE")
+        )
     foreign = set(asked.require_oracles)
     own = [f for f in evidence.findings if f.subject not in foreign]
     judged += [_check(name, [f for f in own if f.check == name]) for name in required]
@@ -121,7 +123,9 @@ def _check(name: str, found: Sequence[Finding]) -> Requirement:
 
 def _oracle(name: str, found: Sequence[Finding]) -> Requirement:
     """A required implementation: it passes something, breaks nothing but its known defects, and is there."""
-    said = ", ".join(f"{len([f for f in found if f.outcome == o])} {o}" for o in dict.fromkeys(f.outcome for f in found))
+    said = ", ".join(
+        f"{len([f for f in found if f.outcome == o])} {o}" for o in dict.fromkeys(f.outcome for f in found)
+    )
     broken = [f for f in found if f.outcome in ("fail", "error")]
     if broken:
         why = f"{broken[0].check}: {broken[0].outcome}: {broken[0].worst or broken[0].message}"

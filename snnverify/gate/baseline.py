@@ -61,7 +61,9 @@ def to_text(found: list[Evidence], provenance: Mapping[str, Any]) -> str:
 
 def _model(e: Evidence) -> dict[str, Any]:
     if e.outcomes is None or not e.data:
-        raise EvidenceError(f"{e.model}: the report holds no outcome of each sample; write it anew with `snnverify report`")
+        raise EvidenceError(
+            f"{e.model}: the report holds no outcome of each sample; write it anew with `snnverify report`"
+        )
     o = e.outcomes
     right = {} if o.regression else {str(t): int((o.of(t) == o.labels).sum()) for t in o.steps}  # for the reader
     return {
@@ -76,38 +78,54 @@ def _digest(record: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(plain, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
 
 
+AGAIN = "write it anew with `snnverify baseline RUN --out FILE`"
+
+
 def read(path: str | Path) -> Baseline:
     """Read a baseline file.
 
     Raises
     ------
     EvidenceError
-        No such file, no baseline, another schema, a digest that does not fit.
+        No such file, or one that cannot be trusted: see `parse`.
     """
-    again = "write it anew with `snnverify baseline RUN --out FILE`"
     try:
-        record = json.loads(Path(path).read_text("utf-8"))
+        return parse(Path(path).read_text("utf-8"), str(path))
     except FileNotFoundError:
         raise EvidenceError(f"baseline {path}: no such file; write one of the last release with `snnverify baseline RUN "
                             f"--out {path}`") from None  # fmt: skip
-    except (OSError, ValueError, RecursionError) as e:
-        raise EvidenceError(f"baseline {path}: cannot be read ({e}); {again}") from None
+    except (OSError, UnicodeDecodeError) as e:
+        raise EvidenceError(f"baseline {path}: cannot be read ({e}); {AGAIN}") from None
+
+
+def parse(text: str, path: str) -> Baseline:
+    """Read the text of a baseline file; `path` is for the errors.
+
+    Raises
+    ------
+    EvidenceError
+        No baseline, another schema, a digest that does not fit, a field that is missing or impossible.
+    """
+    try:
+        record = json.loads(text)
+    except (ValueError, RecursionError) as e:
+        raise EvidenceError(f"baseline {path}: no valid JSON ({e}); {AGAIN}") from None
     found = record.get("schema") if isinstance(record, dict) else None
     if found != SCHEMA:
-        raise EvidenceError(f"baseline {path}: schema = {found!r}, this version reads {SCHEMA!r}; {again}")
+        raise EvidenceError(f"baseline {path}: schema = {found!r}, this version reads {SCHEMA!r}; {AGAIN}")
     for wrong in breaches(record, schema(), "baseline"):
-        raise EvidenceError(f"baseline {path}: {wrong}; {again}")
+        raise EvidenceError(f"baseline {path}: {wrong}; {AGAIN}")
     if record["digest"] != _digest(record):
-        raise EvidenceError(f"baseline {path}: its digest does not fit: it was edited or damaged; {again}")
+        raise EvidenceError(f"baseline {path}: its digest does not fit: it was edited or damaged; {AGAIN}")
     models = {}
     for m in record["models"]:
         try:
             synops = None if m["synops_per_sample"] is None else Fraction(m["synops_per_sample"])
         except (ValueError, ZeroDivisionError) as e:
-            raise EvidenceError(f"baseline {path}: {m['model']}.synops_per_sample: {e}; {again}") from None
+            raise EvidenceError(f"baseline {path}: {m['model']}.synops_per_sample: {e}; {AGAIN}") from None
         outcomes = from_tree(m["outcomes"], f"baseline {path}: {m['model']}.outcomes")
         models[m["model"]] = Release(outcomes, synops, *(m["digests"][k] for k in ("data", "ann", "snn")))
-    return Baseline(models, str(path))
+    return Baseline(models, path)
 
 
 @cache
@@ -149,7 +167,9 @@ def _mismatch(e: Evidence, old: Release | None, baseline: Baseline, steps: int) 
     if e.outcomes.labels.shape != old.outcomes.labels.shape or (e.outcomes.labels != old.outcomes.labels).any():
         return "its labels are others, although the digest of the data is the same; one of the two files was edited"
     if steps not in old.outcomes.steps:
-        return f"it was measured at T = {', '.join(map(str, old.outcomes.steps))}, not at {steps}; judge at one of these"
+        return (
+            f"it was measured at T = {', '.join(map(str, old.outcomes.steps))}, not at {steps}; judge at one of these"
+        )
     return ""
 
 
@@ -165,10 +185,11 @@ def _regression(new: Outcomes, old: Outcomes, asked: Policy, steps: int) -> Requ
 def _growth(new: Fraction | None, old: Fraction | None, most: Fraction) -> Requirement:
     name = "growth of the synaptic operations"
     if new is None or old is None:
-        return Requirement(name, "NO EVIDENCE", "their number is unknown here or in the last release, or these do not match")
+        return Requirement(
+            name, "NO EVIDENCE", "their number is unknown here or in the last release, or these do not match"
+        )
     grown = new - old
     share = float(100 * grown / old) if old else (0.0 if not grown else float("inf"))
     said = f"{float(old):,.1f} to {float(new):,.1f} per sample, {share:+.2f} %, limit {float(100 * most):g}"
     outcome = "PASS" if grown <= most * old else "FAIL"
     return Requirement(name, outcome, said, share if old or not grown else None, None, float(100 * most), "%")
-

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from fractions import Fraction
+from functools import lru_cache
 
 import numpy as np
 
-from ..stats import Paired, exact_upper, needed, verdict
+from ..stats import Paired
+from ..stats import exact_upper as _exact_upper
+from ..stats import needed as _needed
+from ..stats import verdict as _verdict
 from . import bounds
 from .policy import Limit, Policy
 from .verdict import Evidence, Requirement
 
+# pure functions that cost milliseconds, asked again for the same table by classes, T and releases that are alike
+exact_upper, needed, verdict = (lru_cache(maxsize=4096)(f) for f in (_exact_upper, _needed, _verdict))
 OLD = "the report holds no {}; write it anew with `snnverify report`"
 
 
@@ -20,7 +26,9 @@ def accuracy(e: Evidence, asked: Policy, steps: int) -> Iterator[Requirement]:
     n = e.paired[steps].n
     if n < asked.min_samples:
         detail = f"{n}, at least {asked.min_samples} are asked for"
-        yield Requirement("samples", "INCONCLUSIVE", detail, n, None, asked.min_samples, "samples", n, asked.min_samples)
+        yield Requirement(
+            "samples", "INCONCLUSIVE", detail, n, None, asked.min_samples, "samples", n, asked.min_samples
+        )
     if asked.max_drop is not None:
         yield _drop_at(e, asked.max_drop, steps, asked, "accuracy drop")
     for at, limit in sorted(asked.max_drop_at.items()):
@@ -51,7 +59,8 @@ def drop(
         share = Fraction(p.b - p.c, before) if before else Fraction(0)
         n = bounds.relative_needed(p, before, limit.share, alpha) if outcome == "INCONCLUSIVE" else None
         unit = "% relative"
-    detail = f"drop {float(100 * share):.2f} {unit} {where} {said}, {level} {100 * upper:.2f}, limit {float(100 * limit.share):g}"
+    detail = f"drop {float(100 * share):.2f} {unit} {where} {said}, {level} {100 * upper:.2f}, "
+    detail += f"limit {float(100 * limit.share):g}"
     return Requirement(name, outcome, detail + _decides(outcome, n), float(100 * share), 100 * upper,
                        float(100 * limit.share), unit, p.n, n)  # fmt: skip
 
@@ -66,7 +75,9 @@ def share(name: str, k: int, n: int, least: Fraction, asked: Policy, where: str)
     """Judge a share that must not be below `least`."""
     outcome, lower = bounds.share_verdict(k, n, least, asked.alpha), bounds.share_lower(k, n, asked.alpha)
     more = bounds.share_needed(k, n, least, asked.alpha) if outcome == "INCONCLUSIVE" else None
-    detail = f"{100 * k / n:.2f} % {where} ({k} of {n}), lower {float(100 * asked.confidence):g} % bound {100 * lower:.2f}, "
+    detail = (
+        f"{100 * k / n:.2f} % {where} ({k} of {n}), lower {float(100 * asked.confidence):g} % bound {100 * lower:.2f}, "
+    )
     return Requirement(name, outcome, f"{detail}at least {float(100 * least):g}{_decides(outcome, more)}", 100 * k / n,
                        100 * lower, float(100 * least), "%", n, more)  # fmt: skip
 

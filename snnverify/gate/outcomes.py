@@ -84,7 +84,9 @@ def from_tree(tree: Mapping[str, Any], where: str) -> Outcomes:
     dtype = np.dtype(TYPES["f" if tree["kind"] == "regression" else "i"])
     wanted = {"labels": shape, "ann": shape, "snn": (len(steps), *shape)}
     if len(shape) != (2 if tree["kind"] == "regression" else 1) or min(shape, default=0) < 1 or not steps:
-        raise EvidenceError(f"{where}: shape {list(shape)} at T = {list(steps)} holds no outcome; write the report anew")
+        raise EvidenceError(
+            f"{where}: shape {list(shape)} at T = {list(steps)} holds no outcome; write the report anew"
+        )
     arrays = {}
     for name, form in wanted.items():
         size = int(np.prod(form)) * dtype.itemsize
@@ -94,7 +96,9 @@ def from_tree(tree: Mapping[str, Any], where: str) -> Outcomes:
         except (binascii.Error, zlib.error, ValueError) as e:
             raise EvidenceError(f"{where}.{name}: damaged ({e}); write the report anew") from None
         if len(data) != size or not inflate.eof:
-            raise EvidenceError(f"{where}.{name}: {len(data)} bytes for shape {form}, {size} are due; write the report anew")
+            raise EvidenceError(
+                f"{where}.{name}: {len(data)} bytes for shape {form}, {size} are due; write the report anew"
+            )
         arrays[name] = np.frombuffer(data, dtype).reshape(form).astype(dtype.newbyteorder("="))
         if not np.isfinite(arrays[name]).all():
             raise EvidenceError(f"{where}.{name}: NaN or infinity; write the report anew")

@@ -320,7 +320,9 @@ def _loss(value: Any) -> str:
 
 
 def _regression(value: Any) -> Limit | Fraction:
-    what = 'a drop such as "0.5 points" or "0.5 % relative"; of a regression, an increase of the mean error such as 0.01'
+    what = (
+        'a drop such as "0.5 points" or "0.5 % relative"; of a regression, an increase of the mean error such as 0.01'
+    )
     try:
         return _drop(value) if isinstance(value, str) else _at_least(0, what)(value)
     except ValueError:

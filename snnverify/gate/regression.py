@@ -18,10 +18,14 @@ def errors(e: Evidence, asked: Policy, steps: int) -> Iterator[Requirement]:
     n = len(e.outcomes.labels)
     if n < asked.min_samples:
         detail = f"{n}, at least {asked.min_samples} are asked for"
-        yield Requirement("samples", "INCONCLUSIVE", detail, n, None, asked.min_samples, "samples", n, asked.min_samples)
+        yield Requirement(
+            "samples", "INCONCLUSIVE", detail, n, None, asked.min_samples, "samples", n, asked.min_samples
+        )
     for what in ("max_drop_at", "max_class_drop", "min_class_accuracy", "min_agreement"):
         if getattr(asked, what):
-            yield Requirement(what, "NO EVIDENCE", "the targets are numbers, which have no accuracy; take it out of the table")
+            yield Requirement(
+                what, "NO EVIDENCE", "the targets are numbers, which have no accuracy; take it out of the table"
+            )
     if asked.max_error_increase is None or asked.error_cap is None:
         yield Requirement(NAME, "NO EVIDENCE", "the targets are numbers: state max_error_increase and error_cap, the "
                           "greatest error of a sample that can occur, in the gate's table")  # fmt: skip
@@ -52,7 +56,9 @@ def increase(
         return Requirement(name, "FAIL", said, *figures)
     if any(over.values()):
         listed = " and ".join(f"{k} samples of the {w}" for w, k in over.items() if k)
-        return Requirement(name, "NO EVIDENCE", f"{said}; {listed} are over error_cap = {cap:g}: state a cap that holds", *figures)
+        return Requirement(
+            name, "NO EVIDENCE", f"{said}; {listed} are over error_cap = {cap:g}: state a cap that holds", *figures
+        )
     if upper <= limit:
         return Requirement(name, "PASS", said, *figures)
     more = bounds.mean_needed(d, cap, limit, asked.alpha)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from fractions import Fraction
 from functools import lru_cache
 from typing import Any, cast
@@ -34,10 +35,8 @@ def asked_of(settings: Settings) -> dict[str, Any]:
     if asked.require_checks:
         select(*asked.require_checks)
     for name in asked.require_oracles:
-        try:
+        with suppress(Unavailable):  # the gate says so
             get(name)
-        except Unavailable:
-            pass  # the gate says so
     return raw
 
 

@@ -210,7 +210,8 @@ def curves(a: Assessment, frames: Mapping[str, pd.DataFrame]) -> Figure | None:
 
 
 PLOTS: dict[str, Callable[[Assessment, Mapping[str, pd.DataFrame]], Figure | None]] = {
-    "errors": errors, "accuracy": accuracy, "gate": gate, "layers": layers, "curve": curve, "raster": raster, "curves": curves,
+    "errors": errors, "accuracy": accuracy, "gate": gate, "layers": layers, "curve": curve, "raster": raster,
+    "curves": curves,
 }  # fmt: skip
 
 

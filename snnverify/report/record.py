@@ -205,7 +205,9 @@ def _outcomes(a: Mapping[str, Any], paired: Mapping[int, Paired], where: str) ->
         paired == {t: o.paired(t) for t in o.steps} and right == {int((o.ann == o.labels).sum())}
     )  # fmt: skip
     if not same or len(set(o.steps)) < len(o.steps):
-        raise EvidenceError(f"{where}: outcomes and paired contradict each other; the figures were edited, write the report anew")
+        raise EvidenceError(
+            f"{where}: outcomes and paired contradict each other; the figures were edited, write the report anew"
+        )
     return o
 
 

@@ -57,8 +57,8 @@ def meaning(a: Assessment) -> tuple[str, str]:
     """What the verdict means, and what to do about it."""
     last = list(errors(a))[-1]
     said = (
-        f"At T = {last['T']} the SNN's mean {last['error']} error is {last['snn_error']:.4g}, the ANN's {last['ann_error']:.4g}, "
-        f"on {last['n']} samples."
+        f"At T = {last['T']} the SNN's mean {last['error']} error is {last['snn_error']:.4g}, the ANN's "
+        f"{last['ann_error']:.4g}, on {last['n']} samples."
     )
     blocking = [r for r in a.verdict.requirements if r.outcome == a.verdict.outcome]
     if a.verdict.outcome == "PASS":

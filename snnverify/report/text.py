@@ -16,7 +16,8 @@ from .words import explain, overall
 
 WIDTH = 120
 _TITLES = {
-    "accuracy": "Accuracy over T (points; bound: upper 95 %)", "errors": "Errors over T", "layers": "Layers (errors in units of the threshold)",
+    "accuracy": "Accuracy over T (points; bound: upper 95 %)", "errors": "Errors over T",
+    "layers": "Layers (errors in units of the threshold)",
     "curves": "Side by side (accuracy, %)",
     "classes": "Classes", "checks": "Checks", "operations": "Operations (all samples and steps)",
 }  # fmt: skip

@@ -55,11 +55,21 @@ def rows(judged: Judged) -> list[dict[str, Any]]:
 def as_json(judged: Judged, provenance: Mapping[str, Any]) -> str:
     """The verdict as JSON; its form is `schema`."""
     models = [
-        {"model": name, "outcome": v.outcome, "requirements": [{k: _finite(x) for k, x in asdict(r).items()} for r in v.requirements]}
+        {
+            "model": name,
+            "outcome": v.outcome,
+            "requirements": [{k: _finite(x) for k, x in asdict(r).items()} for r in v.requirements],
+        }
         for name, v in judged
     ]
     outcome = overall(judged)
-    tree = {"schema": SCHEMA, "outcome": outcome, "exit_code": EXIT[outcome], "models": models, "provenance": dict(provenance)}
+    tree = {
+        "schema": SCHEMA,
+        "outcome": outcome,
+        "exit_code": EXIT[outcome],
+        "models": models,
+        "provenance": dict(provenance),
+    }
     return json.dumps(tree, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
@@ -77,14 +87,18 @@ def schema() -> dict[str, Any]:
 
 def as_junit(judged: Judged, provenance: Mapping[str, Any]) -> bytes:
     """The verdict as JUnit XML: a suite for each model, a case for each requirement."""
-    root = ElementTree.Element("testsuites", name="snnverify gate", **_tally([r for _, v in judged for r in v.requirements]))
+    root = ElementTree.Element(
+        "testsuites", name="snnverify gate", **_tally([r for _, v in judged for r in v.requirements])
+    )
     for name, verdict in judged:
         suite = ElementTree.SubElement(root, "testsuite", name=_legal(name), **_tally(verdict.requirements))
         properties = ElementTree.SubElement(suite, "properties")
         for key, value in {"outcome": verdict.outcome, **provenance}.items():
             ElementTree.SubElement(properties, "property", name=_legal(str(key)), value=_legal(str(value)))
         for r in verdict.requirements:
-            case = ElementTree.SubElement(suite, "testcase", classname=_legal(f"snnverify.gate.{name}"), name=_legal(r.name), time="0")
+            case = ElementTree.SubElement(
+                suite, "testcase", classname=_legal(f"snnverify.gate.{name}"), name=_legal(r.name), time="0"
+            )
             if r.outcome in ELEMENTS:
                 said = {"type": r.outcome, "message": _legal(f"{r.outcome}: {r.detail}")}
                 ElementTree.SubElement(case, ELEMENTS[r.outcome], said).text = _legal(r.detail)
@@ -103,7 +117,11 @@ def _tally(requirements: Sequence[Requirement]) -> dict[str, str]:
 
 def _legal(text: str) -> str:
     """Without the characters that XML 1.0 cannot hold: names come from users."""
-    return "".join(ch for ch in text if ch in "\t\n\r" or (" " <= ch and not "\ud800" <= ch <= "\udfff" and ch not in "\ufffe\uffff"))
+    return "".join(
+        ch
+        for ch in text
+        if ch in "\t\n\r" or (ch >= " " and not "\ud800" <= ch <= "\udfff" and ch not in "\ufffe\uffff")
+    )
 
 
 def as_csv(judged: Judged, provenance: Mapping[str, Any]) -> str:
@@ -119,7 +137,9 @@ def as_parquet(judged: Judged, provenance: Mapping[str, Any]) -> bytes:
     try:
         _frame(judged).to_parquet(out, engine="fastparquet", index=False)
     except ImportError as e:
-        raise ConfigError("--parquet: fastparquet is not installed; pip install 'snnverify[parquet]', or write --csv") from e
+        raise ConfigError(
+            "--parquet: fastparquet is not installed; pip install 'snnverify[parquet]', or write --csv"
+        ) from e
     return out.getvalue()
 
 
@@ -135,8 +155,8 @@ def markdown(judged: Judged, provenance: Mapping[str, Any]) -> str:
     for name, verdict in judged:
         ordered = sorted(verdict.requirements, key=lambda r: WORST_FIRST.index(r.outcome))
         cells = [[f"{SIGNS[r.outcome]} {r.outcome}", escape(r.name), escape(r.detail)] for r in ordered]
-        parts += [f"### {SIGNS[verdict.outcome]} {escape(name)}: {verdict.outcome}",
-                  tabulate(cells, ["outcome", "requirement", "figures"], tablefmt="pipe", disable_numparse=True)]  # fmt: skip
+        drawn = tabulate(cells, ["outcome", "requirement", "figures"], tablefmt="pipe", disable_numparse=True)
+        parts += [f"### {SIGNS[verdict.outcome]} {escape(name)}: {verdict.outcome}", drawn]
     keys = ("report", "report sha256", "judged by", "command", "seed")
     parts.append(" · ".join(f"{key}: {escape(str(provenance[key]))}" for key in keys if key in provenance))
     return "\n\n".join(parts) + "\n"
