@@ -27,7 +27,7 @@ def register(add: Add) -> None:
     """Add the commands to the command line."""
     gate = add(_gate, "gate", "Judge a report: exit 0 pass, 1 fail, 3 inconclusive, 2 no evidence or bad usage.")
     gate.add_argument("report", type=Path, nargs="?", help="folder of a report")
-    gate.add_argument("--gate-t", type=int, help="T that is judged; the largest by default")
+    gate.add_argument("--gate-t", type=_positive, help="T that is judged; the largest by default")
     gate.add_argument("--max-drop", help=f"{DROP}; those of the report by default")
     options(gate)
     for form in FORMS:
@@ -42,6 +42,13 @@ def register(add: Add) -> None:
     )
     base.add_argument("report", type=Path, help="folder of the last release's report")
     base.add_argument("--out", type=Path, required=True, metavar="FILE", help="JSON file to be committed")
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text!r}: give an integer >= 1")
+    return number
 
 
 def assignments(gate_set: list[str], baseline: str | None) -> list[str]:
@@ -64,8 +71,6 @@ def _gate(
     from .report import judge_again
     from .report.verdicts import provenance_of, write_verdicts
 
-    if gate_t is not None and gate_t < 1:
-        raise ConfigError(f"--gate-t {gate_t}: give an integer >= 1")
     settings = merge({"gate": assignments(gate_set, baseline)}, read_config())
     verdicts = judge_again(report, at=gate_t, max_drop=max_drop, asked=settings.gate)
     for name, verdict in verdicts:

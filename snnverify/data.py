@@ -335,8 +335,8 @@ def _targets(y: Array, source: str) -> Array:
     if len(bad):
         at = [int(i) for i in bad[0]]
         raise DataError(
-            f"data {source!r}: targets that are NaN or infinite: {len(bad)}, the first is y{at} = {y[tuple(at)]}; mend or drop "
-            "these samples"
+            f"data {source!r}: targets that are NaN or infinite: {len(bad)}, the first is y{at} = {y[tuple(at)]}; "
+            "mend or drop these samples"
         )
     if y.ndim == 1 and np.all(y == np.round(y)):
         raise DataError(

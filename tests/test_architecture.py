@@ -30,6 +30,7 @@ LEVEL = {room: level for level, rooms in enumerate(ORDER) for room in rooms}
 # A heavy dependency is imported in its home alone.
 HOMES = {
     "pandas": {"report", "mutation"}, "matplotlib": {"report"}, "jinja2": {"report"}, "tabulate": {"report"},
+    "pyarrow": {"report"},
     "hypothesis": {"strategies", "run", "checks", "mutation"}, "pytest": {"plugin"}, "sklearn": {"zoo", "mutation"},
     "torch": {"convert", "zoo", "pipeline", "mutation", "oracles"}, "safetensors": {"convert", "zoo"}, "tqdm": {"cli"},
     "scipy": {"stats", "gate", "checks", "hardware", "sound"}, "nir": {"exchange", "oracles"},

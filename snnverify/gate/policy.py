@@ -253,10 +253,6 @@ def _percent(value: Any) -> Fraction:
     return number / 100
 
 
-def _growth(value: Any) -> Fraction:
-    return _quantity(value, ("%",), 'a growth with its unit, such as "5 %"')[0] / 100
-
-
 def _energy(value: Any) -> Fraction:
     number, unit = _quantity(value, tuple(JOULES), f'an energy with its unit ({", ".join(JOULES)}), such as "2.5 uJ"')
     return number * 10 ** JOULES[unit]
@@ -346,7 +342,7 @@ _FORMS: Mapping[str, Callable[[Any], Any]] = {
     "require_oracles": _texts,
     "baseline": _text,
     "max_regression": _regression,
-    "max_synops_growth": _growth,
+    "max_synops_growth": lambda value: _quantity(value, ("%",), 'a growth with its unit, such as "5 %"')[0] / 100,
     "error": _loss,
     "error_cap": _positive("the greatest error of a sample that can occur, a number > 0"),
     "max_error_increase": _at_least(0, "an increase of the mean error, a number >= 0"),
