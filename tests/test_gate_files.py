@@ -20,7 +20,7 @@ from snnverify.errors import ConfigError, EvidenceError
 from snnverify.gate import Evidence, Outcomes, Requirement, Verdict, policy, release
 from snnverify.gate import baseline as base
 from snnverify.gate.outcomes import from_tree, to_tree
-from snnverify.report import load, verdicts, write
+from snnverify.report import verdicts, write
 from snnverify.schema import breaches
 
 ODD = 'net <1> & "co" \x00|é'

@@ -61,9 +61,8 @@ def to_text(found: list[Evidence], provenance: Mapping[str, Any]) -> str:
 
 def _model(e: Evidence) -> dict[str, Any]:
     if e.outcomes is None or not e.data:
-        raise EvidenceError(
-            f"{e.model}: the report holds no outcome of each sample; write it anew with `snnverify report`"
-        )
+        what = "digest of its data" if e.outcomes is not None else "outcome of each sample"
+        raise EvidenceError(f"{e.model}: the report holds no {what}; write it anew with `snnverify report`")
     o = e.outcomes
     right = {} if o.regression else {str(t): int((o.of(t) == o.labels).sum()) for t in o.steps}  # for the reader
     return {

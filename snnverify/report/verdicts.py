@@ -131,15 +131,14 @@ def as_csv(judged: Judged, provenance: Mapping[str, Any]) -> str:
 
 def as_parquet(judged: Judged, provenance: Mapping[str, Any]) -> bytes:
     """The rows of `as_csv` as Parquet, with their types; `ConfigError` where the library for it is missing."""
-    out = io.BytesIO()
-    out.close = lambda: None  # type: ignore[method-assign]  # the writer closes what it is given
     try:
-        _frame(judged).to_parquet(out, engine="fastparquet", index=False)
+        from pyarrow import BufferOutputStream, Table, parquet
     except ImportError as e:
-        raise ConfigError(
-            "--parquet: fastparquet is not installed; pip install 'snnverify[parquet]', or write --csv"
-        ) from e
-    return out.getvalue()
+        raise ConfigError("--parquet: pyarrow is not installed; pip install 'snnverify[parquet]', or write --csv") from e
+    out = BufferOutputStream()
+    parquet.write_table(Table.from_pandas(_frame(judged), preserve_index=False), out)
+    made: bytes = out.getvalue().to_pybytes()
+    return made
 
 
 def _frame(judged: Judged) -> pd.DataFrame:
