@@ -20,6 +20,7 @@ from . import (
     cli_calibrate,
     cli_detector_fidelity,
     cli_energy,
+    cli_gate,
     cli_hardware,
     cli_lava,
     cli_oracles,
@@ -87,7 +88,8 @@ def _parser() -> _Parser:
     report.add_argument("--pool-neurons", action="store_true", default=None, help="a neuron after each average pooling")
     cli_calibrate.options(report)
     report.add_argument("--modes", action="store_true", default=None, help="accuracy over T of six modes side by side")
-    report.add_argument("--max-drop", help="greatest accuracy drop let through, percentage points (1.0)")
+    report.add_argument("--max-drop", help=f"{cli_gate.DROP} (1.0)")
+    cli_gate.options(report)
     report.add_argument("--max-disagreement", help="greatest share classified differently, percent (5.0)")
     report.add_argument("--seed", type=int, help="of everything random (0)")
     report.add_argument("--scheduler", help="where the data set is evaluated: tcp://host:port of a Dask scheduler, or local "
@@ -95,11 +97,6 @@ def _parser() -> _Parser:
     report.add_argument("--out", help="folder of this report; default reports/<time>")
     report.add_argument("--gate", action="store_true", help="make the verdict the exit code")
     report.add_argument("--quick", action="store_true", help="a first look: few samples, T up to 16")
-
-    gate = add(_gate, "gate", "Judge a report: exit 0 pass, 1 fail, 3 inconclusive, 2 no evidence or bad usage.")
-    gate.add_argument("report", type=Path, help="folder of a report")
-    gate.add_argument("--gate-t", type=_positive, help="T that is judged; the largest by default")
-    gate.add_argument("--max-drop", help="percentage points; those of the report by default")
 
     listing = add(_list, "list", "List the checks with claim and source.")
     listing.add_argument("patterns", nargs="*", help="for example 'dynamics.*'")
@@ -117,6 +114,7 @@ def _parser() -> _Parser:
     cli_quantise.register(add)
     cli_energy.register(add)
     cli_detector_fidelity.register(add)
+    cli_gate.register(add)
     cli_hardware.register(add)
 
     mutants = add(_mutants, "mutants", "Break the package in many ways and tell which checks notice.")
@@ -139,14 +137,17 @@ def _positive(text: str) -> int:
     return number
 
 
-def _report(*, gate: bool, quick: bool, out: str | None, command: str, **options: Any) -> int:
+def _report(
+    *, gate: bool, quick: bool, out: str | None, gate_set: list[str], baseline: str | None, command: str, **options: Any
+) -> int:
     from . import report
     from .config import merge, read_config
     from .pipeline import assess
     from .shards import Journal, Shards
 
     v_init = options.pop("v_init")
-    settings = merge({**options, "v_init": v_init, "out": out}, read_config())
+    asked = cli_gate.assignments(gate_set, baseline)
+    settings = merge({**options, "v_init": v_init, "out": out, "gate": asked}, read_config())
     target = Path(settings.out) if out else Path(settings.out) / _now()
     report.check_target(target)
     journal = Journal(target.parent / ".unfinished")  # the report's own folder may be named by the time
@@ -177,16 +178,6 @@ def _workers(scheduler: str | None) -> Iterator[Any]:
 
         with connected(scheduler) as execute:
             yield execute
-
-
-def _gate(*, report: Path, gate_t: int | None, max_drop: str | None, command: str) -> int:
-    from .report import judge_again
-
-    verdicts = judge_again(report, at=gate_t, max_drop=max_drop)
-    for name, verdict in verdicts:
-        for r in verdict.requirements:
-            print(f"{_coloured(r.outcome):<12} {name}: {r.name}{': ' if r.detail else ''}{r.detail}")
-    return _verdicts(verdicts)
 
 
 def _verdicts(verdicts: Sequence[tuple[str, Any]]) -> int:

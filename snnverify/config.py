@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import tomllib
 
 from .data import resolve_spec
 from .errors import ConfigError
+from .gate.policy import in_points, overlaid, policy
 from .objects import load_object, nearest
 from .oracles import users
 
@@ -69,6 +71,8 @@ class Settings:
         >= 0.
     scheduler : str or None
         ``local``, or the address of a Dask scheduler, on whose workers the data set is evaluated; None for this process.
+    gate : mapping
+        What a release must keep: the table ``gate``, as it is written; see `snnverify.gate.policy`.
     root : Path or None
         Folder of the ``pyproject.toml`` that was read.
     """
@@ -96,6 +100,7 @@ class Settings:
     oracle: str = "snnverify"
     seed: int = 0
     scheduler: str | None = None
+    gate: Mapping[str, Any] = field(default_factory=dict)
     root: Path | None = None
 
 
@@ -135,6 +140,7 @@ def read_config(start: str | Path = ".") -> Settings:
                 raise ConfigError(f"{file}: tool.snnverify = {tool['snnverify']!r}; write a table {SECTION}")
             given = dict(tool["snnverify"])
             users.declare(users.checked(given.pop("oracles", {}), f"{file}: {SECTION}"), folder)
+            asked = _gate(given.pop("gate", {}), given, file)
             values = _checked(given, f"{file}: {SECTION}")
             for key in ("model", "data", "calibration"):
                 if key in values and (key != "model" or ":" in values[key]):  # else the name of a model of the zoo
@@ -142,8 +148,31 @@ def read_config(start: str | Path = ".") -> Settings:
             for key in ("weights", "out"):
                 if key in values:
                     values[key] = str(folder / values[key])
-            return Settings(**values, root=folder)
+            for key in ("baseline", "energy_table"):
+                if key in asked:
+                    asked[key] = str(folder / asked[key])
+            return Settings(**values, gate=asked, root=folder)
     return Settings()
+
+
+def _gate(table: Any, given: Mapping[str, Any], file: Path) -> dict[str, Any]:
+    """Read the table ``gate``, checked, with its values as they travel: JSON's."""
+    where = f"{file}: {SECTION.replace(']', '.gate]')}"
+    if not isinstance(table, dict):
+        raise ConfigError(f"{file}: tool.snnverify.gate = {table!r}; write a table {where.rpartition(' ')[2]}")
+    if "max_drop" in table and "max_drop" in given:
+        raise ConfigError(f"{where} max_drop: {SECTION} has one, too; keep this one")
+    asked: dict[str, Any] = _plain(table)
+    policy(asked, where)
+    return asked
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    return float(value) if isinstance(value, _Float) else value
 
 
 def merge(cli_options: Mapping[str, Any], settings: Settings) -> Settings:
@@ -159,7 +188,13 @@ def merge(cli_options: Mapping[str, Any], settings: Settings) -> Settings:
         moved = settings.root not in (None, Path.cwd())
         if moved and isinstance(given.get(key), str) and (key != "model" or ":" in given[key]):
             given[key] = resolve_spec(given[key], Path.cwd())
-    return dataclasses.replace(settings, **_checked(given, "command line:"))
+    asked = overlaid(settings.gate, given.pop("gate", ()))
+    drop = str(given.get("max_drop", ""))
+    if "%" in drop or "point" in drop:  # a unit of its own; the report's tables stay in points
+        del given["max_drop"]
+    checked = _checked(given, "command line:")
+    asked = overlaid(asked, [f"max_drop={json.dumps(in_points(drop))}"], "--max-drop") if drop else asked
+    return dataclasses.replace(settings, **checked, gate=asked)
 
 
 def _text(value: Any) -> str:

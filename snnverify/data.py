@@ -32,7 +32,7 @@ class Dataset:
     x : array
         float32 [N, *shape], finite; in the unit that the model was trained on.
     y : array
-        int64 [N], >= 0.
+        int64 [N], >= 0: classes. Or float64 [N, outputs], finite: the targets of a regression.
     scaling : str
         What was done to the stored values: ``uint8 / 255`` or ``none``.
     source : str
@@ -78,6 +78,9 @@ def load_data(spec: str, *, limit: int | None = None, root: str | Path | None = 
     root : path, optional
         Where relative paths and modules are looked for; the current folder by default.
 
+    Floats in y are the targets of a regression, [N, outputs] or [N]; a y of whole numbers stored as floats is refused,
+    unless it has two axes, because those are classes in most files.
+
     Raises
     ------
     DataError
@@ -118,7 +121,13 @@ def resolve_spec(spec: str, folder: Path) -> str:
 
 
 def check_labels(y: Array, classes: int) -> None:
-    """`DataError` where a label is not below the number of classes."""
+    """`DataError` where a label is not below the number of classes, or a target has another number of outputs."""
+    if y.dtype.kind == "f":
+        if y.shape[1] != classes:
+            raise DataError(
+                f"y holds {y.shape[1]} targets a sample, the model has {classes} outputs; give one for each"
+            )
+        return
     over = np.flatnonzero(y >= classes)
     if len(over):
         raise DataError(
@@ -283,15 +292,9 @@ def _checked(x: Array, y: Array, source: str) -> Dataset:
         raise DataError(f"data {source!r}: x is of type {x.dtype}; give numbers")
     if x.ndim < 2 or x.size == 0:
         raise DataError(f"data {source!r}: x has shape {x.shape}; give [N, *shape] with at least one sample")
-    if y.ndim != 1 or y.dtype.kind not in "iu":
-        way = "y.argmax(1)" if y.ndim == 2 else "y.astype(int)"
-        raise DataError(f"data {source!r}: y is {y.dtype} of shape {y.shape}; give integer labels [N], such as {way}")
+    labels = _targets(y, source) if y.dtype.kind == "f" else _labels(y, source)
     if len(x) != len(y):
         raise DataError(f"data {source!r}: x holds {len(x)} samples and y {len(y)} labels; give one label per sample")
-    labels = y.astype(np.int64)
-    if labels.min() < 0:
-        at = int(labels.argmin())
-        raise DataError(f"data {source!r}: y[{at}] = {y[at]}; labels are class numbers 0, 1, 2, ...")
     pixels = x.dtype == np.uint8
     with np.errstate(over="ignore"):
         values: npt.NDArray[np.float32] = x.astype(np.float32)
@@ -305,3 +308,38 @@ def _checked(x: Array, y: Array, source: str) -> Dataset:
     if pixels:
         values = values / np.float32(255)
     return Dataset(frozen(values), frozen(labels), "uint8 / 255" if pixels else "none", source)
+
+
+def _labels(y: Array, source: str) -> Array:
+    """Classes, int64 [N]."""
+    if y.ndim != 1 or y.dtype.kind not in "iu":
+        way = "y.argmax(1)" if y.ndim == 2 else "y.astype(int)"
+        raise DataError(f"data {source!r}: y is {y.dtype} of shape {y.shape}; give integer labels [N], such as {way}")
+    labels: Array = y.astype(np.int64)
+    if labels.size and labels.min() < 0:
+        at = int(labels.argmin())
+        raise DataError(f"data {source!r}: y[{at}] = {y[at]}; labels are class numbers 0, 1, 2, ...")
+    return labels
+
+
+def _targets(y: Array, source: str) -> Array:
+    """Targets of a regression, float64 [N, outputs]; what looks like classes is refused."""
+    said = f"data {source!r}: y is {y.dtype} of shape {y.shape}"
+    if y.ndim not in (1, 2) or not y.size:
+        raise DataError(f"{said}; give integer labels [N], or the targets of a regression [N, outputs]")
+    bad = np.argwhere(~np.isfinite(y))
+    if len(bad):
+        at = [int(i) for i in bad[0]]
+        raise DataError(
+            f"data {source!r}: targets that are NaN or infinite: {len(bad)}, the first is y{at} = {y[tuple(at)]}; "
+            "mend or drop these samples"
+        )
+    if y.ndim == 1 and np.all(y == np.round(y)):
+        raise DataError(
+            f"{said} and holds whole numbers; give integer labels [N], such as y.astype(int), or y[:, None] if they are the "
+            "targets of a regression"
+        )
+    if y.ndim == 2 and y.shape[1] > 1 and np.all((y == 0) | (y == 1)) and np.all(y.sum(1) == 1):
+        raise DataError(f"{said} and one-hot; give integer labels [N], such as y.argmax(1)")
+    targets: Array = y.astype(np.float64).reshape(len(y), -1)
+    return targets

@@ -55,7 +55,7 @@ ROOMS = {
     "fold": ("batchnorm", "conversion", "model"),
     "import": ("importer",),
     "vectors": ("vectors",),
-    "gate": ("statistics",),
+    "gate": ("statistics", "gate"),
     "mapping": ("mapping",),
     "audit": ("audit",),
     "fidelity": ("model", "parity"),

@@ -25,7 +25,7 @@ def breaches(value: Any, form: Mapping[str, Any], path: str) -> Iterator[str]:
         yield f"{path} = {_brief(value)}: one of {', '.join(form['enum'])}"
     if "pattern" in form and not re.fullmatch(form["pattern"], value):
         yield f"{path} = {_brief(value)}: of the form {form['pattern']}"
-    if "minimum" in form and value < form["minimum"]:
+    if "minimum" in form and value is not None and value < form["minimum"]:
         yield f"{path} = {_brief(value)}: at least {form['minimum']}"
     if isinstance(value, dict):
         yield from (f"{path}.{name} is missing" for name in form.get("required", ()) if name not in value)

@@ -22,18 +22,19 @@ ORDER = (
     ("run",),
     ("pipeline", "mutation", "lava_demo"),
     ("report",),
-    ("plugin", "cli_analyze", "cli_calibrate", "cli_detector_fidelity", "cli_energy", "cli_hardware", "cli_lava", "cli_oracles", "cli_quantise",
-     "cli_vectors", "cli"),
+    ("plugin", "cli", *(path.stem for path in PACKAGE.glob("cli_*.py"))),
     ("__main__",),
 )  # fmt: skip
 LEVEL = {room: level for level, rooms in enumerate(ORDER) for room in rooms}
 # A heavy dependency is imported in its home alone.
 HOMES = {
     "pandas": {"report", "mutation"}, "matplotlib": {"report"}, "jinja2": {"report"}, "tabulate": {"report"},
+    "pyarrow": {"report"},
     "hypothesis": {"strategies", "run", "checks", "mutation"}, "pytest": {"plugin"}, "sklearn": {"zoo", "mutation"},
     "torch": {"convert", "detector", "zoo", "pipeline", "mutation", "oracles"},
-    "safetensors": {"convert", "detector", "zoo"}, "tqdm": {"cli"}, "yaml": {"detector"}, "PIL": {"detector"}, "pycocotools": {"detector"},
-    "scipy": {"stats", "checks", "hardware", "sound"}, "nir": {"exchange", "oracles"},
+    "safetensors": {"convert", "detector", "zoo"}, "tqdm": {"cli"}, "yaml": {"detector"}, "PIL": {"detector"},
+    "pycocotools": {"detector"},
+    "scipy": {"stats", "gate", "checks", "hardware", "sound"}, "nir": {"exchange", "oracles"},
     "h5py": {"exchange", "oracles", "checks"},
     "distributed": {"shards"}, "dask": {"shards"}, "numba": {"kernels"}, "llvmlite": {"kernels"},
     "threadpoolctl": {"kernels"}, "kaldi_native_fbank": {"sound"},
@@ -41,7 +42,7 @@ HOMES = {
 PORTABLE = {"__init__", "errors", "content", "objects", "activation", "network", "trace", "oracles", "loihi"}
 # The adapter of our own package reaches everything, inside its function and in this interpreter alone; that of netx writes
 # its files with `exchange`.
-LAZY = {"oracles/own.py", "oracles/own_energy.py", "oracles/own_loihi.py", "oracles/own_quantise.py",
+LAZY = {"oracles/own.py", "oracles/own_energy.py", "oracles/own_gate.py", "oracles/own_loihi.py", "oracles/own_quantise.py",
         "oracles/reference.py", "oracles/lava_netx_file.py"}  # fmt: skip
 WRITERS = ("exchange/hdf5.py", "exchange/netx_format.py", "exchange/netx_write.py")  # run in Lava's interpreter, too
 

@@ -29,7 +29,7 @@ def unpainted(monkeypatch):
 def test_folder_and_csv(report):
     assert sorted(p.name for p in report.iterdir()) == ["index.html", "plots", "report.json", "report.md", "tables"]
     assert {p.stem for p in (report / "tables").iterdir()} == {
-        "accuracy", "layers", "classes", "checks", "requirements", "operations", "curves", "provenance",
+        "accuracy", "errors", "layers", "classes", "checks", "requirements", "operations", "curves", "provenance",
     }  # fmt: skip
     with (report / "tables" / "accuracy.csv").open() as f:
         rows = list(csv.DictReader(f))
@@ -87,6 +87,10 @@ def test_the_stored_verdict_and_list_of_checks_are_not_trusted(tmp_path, unpaint
     assert judge_again(path)[0][1].outcome == "FAIL"
     row = record["assessments"][0]["paired"][1]
     row["b"], row["c"], row["snn"] = 0, 0, row["ann"]
+    path.write_text(json.dumps(record))
+    with pytest.raises(EvidenceError, match="outcomes and paired contradict"):
+        judge_again(path)
+    del record["assessments"][0]["outcomes"]
     path.write_text(json.dumps(record))
     assert judge_again(path)[0][1].outcome == "NO EVIDENCE"
 

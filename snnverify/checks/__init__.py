@@ -44,6 +44,7 @@ ROOMS = (
     "mapping",
     "audit",
     "statistics",
+    "gate",
     "energy",
     "model",
 )

@@ -68,6 +68,11 @@ def _where(m: ModelUnderTest, bound: str, why: str) -> list[LayerFidelity]:
     return layers
 
 
+def _classifies(m: ModelUnderTest) -> None:
+    if m.fidelity.regression:
+        raise Unsupported(m.name, "its targets are numbers: it has no classes to agree on")
+
+
 @check("model")
 def first_layer_rate(m: ModelUnderTest) -> Iterator[Measure]:
     """Under constant current the first layer's rate lies within max(v, 1 - v)/T of clip(z / theta), v = V0 / theta [Bu et al., ICLR 2022]."""
@@ -92,6 +97,7 @@ def rate_error_explained(m: ModelUnderTest) -> Iterator[Measure]:
 @check("model")
 def agreement(m: ModelUnderTest) -> Iterator[Measure]:
     """ANN and SNN classify alike at the largest T, but for a stated share of the samples [policy: 5 % unless configured]."""
+    _classifies(m)
     share = float((m.fidelity.snn[-1] != m.fidelity.ann).mean())
     yield Measure("share that differs", share, m.limits.get("model.agreement", AGREEMENT))
 
@@ -99,6 +105,7 @@ def agreement(m: ModelUnderTest) -> Iterator[Measure]:
 @check("model")
 def accuracy_counts(m: ModelUnderTest) -> Iterator[Measure]:
     """The paired table, the two accuracies and the drop fit together at every T, over all classes [b - c = ANN right - SNN right]."""
+    _classifies(m)
     f = m.fidelity
     for T, predicted in zip(f.steps, f.snn, strict=True):
         right = int((f.ann == f.labels).sum()), int((predicted == f.labels).sum())

@@ -29,9 +29,11 @@ class Fidelity(Content):
     steps : tuple of int
         The T at which the SNN is read out, ascending.
     labels, ann : int array [N]
+        True classes and those of the ANN; of a regression, targets and outputs, float64 [N, outputs].
     snn : int array [len(steps), N]
+        Of a regression, float64 [len(steps), N, outputs].
     ties : tuple of int
-        Samples whose greatest read-out was not unique, at each T (the arg max takes the lowest index).
+        Samples whose greatest read-out was not unique, at each T (the arg max takes the lowest index); 0 of a regression.
     layers : tuple of LayerFidelity
     events : mapping of layer to mapping of str to int
         Exact operation counts over all samples and steps.
@@ -44,6 +46,11 @@ class Fidelity(Content):
     ties: tuple[int, ...]
     layers: tuple[LayerFidelity, ...]
     events: Mapping[str, Mapping[str, int]]
+
+    @property
+    def regression(self) -> bool:
+        """Whether the targets are numbers, not classes."""
+        return bool(self.labels.dtype.kind == "f")
 
     def paired(self, steps: int, label: int | None = None) -> Paired:
         """Return the paired table of ANN and SNN at one T, of all samples or of one class."""
@@ -112,6 +119,7 @@ def measure(
     ----------
     converted : ConvertedNetwork
     x, labels : arrays [N, *shape], [N]
+        Labels of floats, [N, outputs], are the targets of a regression.
     logits : array [N, classes]
         Of the trained model.
     steps : sequence of int
@@ -130,11 +138,12 @@ def measure(
     marks = tuple(sorted(set(steps)))
     if not marks or marks[0] < 1:
         raise DataError(f"steps = {list(steps)}: at least one, each at least 1")
-    if np.shape(labels) != (len(x),) or not len(x):
+    regression = np.asarray(labels).dtype.kind == "f"
+    if np.shape(labels) != (logits.shape if regression else (len(x),)) or not len(x):
         raise DataError(f"labels of shape {np.shape(labels)} for {len(x)} samples: one class for each, at least one")
     if logits.ndim != 2 or len(logits) != len(x) or not np.all(np.isfinite(logits)):
         raise DataError(f"model output of shape {logits.shape}: [N, classes] of finite numbers is needed to classify")
-    common = {"converted": converted, "marks": marks, "encoding": encoding, "seed": seed}
+    common = {"converted": converted, "marks": marks, "encoding": encoding, "seed": seed, "regression": regression}
     step = size(converted)
     tasks = [{**common, "x": x[start : start + step], "first_sample": first_sample + start}
              for start in range(0, len(x), step)]  # fmt: skip
@@ -145,4 +154,5 @@ def measure(
 
     whole = added(run(tile, tasks, FidelityTile, shards, done))
     layers = tuple(finished(converted, v, marks[-1], encoding) for v in whole.layers)
-    return Fidelity(marks, np.asarray(labels), logits.argmax(-1), whole.snn, whole.ties, layers, whole.events)
+    said = logits.astype(float) if regression else logits.argmax(-1)
+    return Fidelity(marks, np.asarray(labels), said, whole.snn, whole.ties, layers, whole.events)

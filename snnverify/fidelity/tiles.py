@@ -26,7 +26,7 @@ class FidelityTile(Content):
     Parameters
     ----------
     snn : int array [T, N]
-        Class at each T that is read out.
+        Class at each T that is read out; of a regression the outputs, float64 [T, N, outputs].
     ties : tuple of int
         Samples whose greatest read-out was not unique, at each T.
     layers : tuple of LayerTile
@@ -46,7 +46,7 @@ def size(converted: ConvertedNetwork) -> int:
 
 def tile(
     converted: ConvertedNetwork, x: Array, marks: Sequence[int], encoding: Encoding, seed: int, first_sample: int,
-    threads: int | None = None,
+    regression: bool = False, threads: int | None = None,
 ) -> FidelityTile:  # fmt: skip
     """Run one tile of samples through the SNN and the ANN.
 
@@ -58,6 +58,8 @@ def tile(
         T at which the SNN is read out, ascending; it runs up to the last.
     encoding, seed, first_sample
         See `simulate`.
+    regression : bool
+        Whether the outputs are wanted themselves.
     threads : int, optional
         Of the simulator; the result does not hang on it.
     """
@@ -66,7 +68,7 @@ def tile(
         trace = simulate(converted.snn, x, steps, encoding=encoding, seed=seed, readout_at=marks,
                          first_sample=first_sample, threads=threads)  # fmt: skip
         outputs = converted.outputs(trace)
-        ties = ((outputs == outputs.max(-1, keepdims=True)).sum(-1) > 1).sum(-1)
+        ties = ((outputs == outputs.max(-1, keepdims=True)).sum(-1) > 1).sum(-1) * (not regression)
         analog = forward(converted.ann, x) | {INPUT: np.asarray(x, float)}
         rates = {k: v / steps for k, v in trace.counts.items()}
         spiking = [v.name for v in converted.snn.spiking]
@@ -79,7 +81,8 @@ def tile(
             layer_tile(converted, name, steps, rates[name], trace.v_end[name], means, wanted, analog)
             for name in spiking
         )
-    return FidelityTile(outputs.argmax(-1), tuple(ties.tolist()), layers, trace.events)
+    said = outputs.astype(float) if regression else outputs.argmax(-1)
+    return FidelityTile(said, tuple(ties.tolist()), layers, trace.events)
 
 
 def added(tiles: Sequence[FidelityTile]) -> FidelityTile:

@@ -26,6 +26,7 @@ def oracle() -> Oracle:
     from ..simulate import forward, run
     from ..trace import compare
     from .own_energy import operators as energy
+    from .own_gate import operators as gate
     from .own_loihi import operators as loihi
     from .own_quantise import operators as quantisation
 
@@ -64,6 +65,7 @@ def oracle() -> Oracle:
             **loihi(),
             **quantisation(),
             **energy(),
+            **gate(),
         },
     )
 

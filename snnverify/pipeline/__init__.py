@@ -7,8 +7,9 @@ import shlex
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from fractions import Fraction
 from importlib.metadata import version
 from typing import Any, cast
 
@@ -23,7 +24,8 @@ from ..data import check_labels
 from ..errors import DataError
 from ..fidelity import ModelUnderTest, measure
 from ..findings import Finding
-from ..gate import REQUIRED, Verdict, judge
+from ..gate import OF_CLASSES, REQUIRED, Verdict, policy
+from ..gate import release as judged
 from ..oracles import get
 from ..run import run_model
 from ..shards import HERE, Shards
@@ -31,6 +33,7 @@ from ..simulate import warm_up
 from ..stats import points
 from ..trace import Encoding
 from .models import Subject, embedded_names, outputs, subjects
+from .release import asked_of, energies, evidence, further, last_release, named
 
 __all__ = [
     "OF_CONSTANT_INPUT", "OF_SOFT_RESET", "Assessment", "Run", "assess", "assess_one", "embedded_names", "laws_of",
@@ -62,6 +65,10 @@ class Assessment:
         evaluation share.
     curves : tuple of Curve
         Other conversions of the same network on the same data.
+    asked : mapping
+        What the gate asked for, as it is written.
+    energy : mapping of str to (float, float, str)
+        As in `gate.Evidence`.
     """
 
     model: ModelUnderTest
@@ -70,6 +77,8 @@ class Assessment:
     verdict: Verdict
     facts: Mapping[str, str]
     curves: tuple[Curve, ...] = ()
+    asked: Mapping[str, Any] = field(default_factory=dict)
+    energy: Mapping[str, tuple[float, float, str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -119,6 +128,9 @@ def assess_one(
     subject: Subject, settings: Settings, progress: Progress | None = None, shards: Shards = HERE
 ) -> Assessment:
     """Convert, measure and judge one model."""
+    raw = asked_of(settings)
+    asked = policy(raw)
+    baseline = last_release(asked.baseline)
     model, facts = prepare(subject, settings, progress, shards)
     checks = [c for c in select("model.*") if c.kind == "model"]
     findings = []
@@ -126,16 +138,22 @@ def assess_one(
         findings.append(run_model(c, model))
         if progress is not None:
             progress(f"{model.name}: checks", i + 1, len(checks))
-    paired = {T: model.fidelity.paired(T) for T in model.fidelity.steps}
-    required = laws_of(model.converted, settings.encoding)
-    verdict = judge(paired, model.margin, findings, required)
+    findings += further(asked.require_checks, asked.require_oracles, settings.oracle, settings.examples, settings.seed)
+    energy = energies(model.converted, model.x, model.fidelity.steps[-1], settings.encoding, settings.seed,
+                      int(subject.numbers[0]), asked)  # fmt: skip
+    laws = laws_of(model.converted, settings.encoding, model.fidelity.regression)
+    required = tuple(dict.fromkeys((*laws, *(c.name for c in named(asked)))))
+    known = evidence(model, tuple(findings), energy, facts["data digest"])
+    verdict = judged(known, asked, required, baseline)
     curves = _curves(subject, settings, model, progress, shards)
-    return Assessment(model, tuple(findings), required, verdict, facts, curves)
+    return Assessment(model, tuple(findings), required, verdict, facts, curves, raw, energy)
 
 
 def _curves(
     subject: Subject, settings: Settings, model: ModelUnderTest, progress: Progress | None, shards: Shards
 ) -> tuple[Curve, ...]:
+    if model.fidelity.regression:  # curves count what is right
+        return ()
     return side_by_side(
         lambda **other: _convert(subject, settings, **other), model.converted, model.x, subject.y, settings.timesteps,
         modes=settings.modes, encoding=cast(Encoding, settings.encoding), seed=settings.seed,
@@ -163,11 +181,11 @@ def _ticker(stage: str, total: int, progress: Progress | None) -> Callable[[int]
     return tick
 
 
-def laws_of(converted: ConvertedNetwork, encoding: str) -> tuple[str, ...]:
-    """Required checks: all of `gate.REQUIRED` but the laws that cannot hold for this reset, leak or encoding."""
+def laws_of(converted: ConvertedNetwork, encoding: str, regression: bool = False) -> tuple[str, ...]:
+    """Required checks: all of `gate.REQUIRED` but the laws that cannot hold for this reset, leak, encoding or task."""
     soft = converted.options["reset"] == "subtract" and converted.options["leak"] == "1"
     without = set() if soft else OF_SOFT_RESET
-    without = without | (OF_CONSTANT_INPUT if encoding != "constant" else set())
+    without = without | (OF_CONSTANT_INPUT if encoding != "constant" else set()) | (OF_CLASSES if regression else set())
     return tuple(name for name in REQUIRED if name not in without)
 
 
@@ -180,7 +198,8 @@ def prepare(
         return _ticker(f"{subject.name}: {stage}", len(subject.x), progress)
 
     # What two samples and the options tell comes first: nobody waits for a data set to learn of a slip of the pen.
-    margin = points(settings.max_drop)
+    limit = policy(asked_of(settings)).max_drop
+    assert limit is not None
     check_labels(subject.y, outputs(subject.module, subject.x[:2], torch.float32, None).shape[1])
     converted = _convert(subject, settings)
     warm_up()
@@ -194,6 +213,8 @@ def prepare(
         noise = float(np.abs(exact - logits).max())
     except DataError:  # a model that cannot run in float64 is compared in its own precision
         exact, unit, noise = logits.astype(float), 2.0**-24, 0.0
+    right = int((fidelity.ann == fidelity.labels).sum())  # a relative limit in points, for the tables
+    margin = limit.share * (Fraction(right, len(fidelity.labels)) if limit.relative else 1)
     limits = {"model.agreement": float(points(settings.max_disagreement))}
     model = ModelUnderTest(subject.name, converted, x, exact, unit, noise, fidelity, margin, settings.seed,
                            _command(settings), cast(Encoding, settings.encoding), limits)  # fmt: skip

@@ -151,7 +151,8 @@ def outputs(module: nn.Module, x: Array, dtype: torch.dtype, tick: Callable[[int
                                 "bring x to the shape it takes") from e  # fmt: skip
             if not isinstance(y, torch.Tensor) or y.ndim != 2 or len(y) != len(part):
                 shape = tuple(y.shape) if isinstance(y, torch.Tensor) else type(y).__name__
-                raise DataError(f"model output: {shape} for {len(part)} samples; a classifier returns [N, classes]")
+                raise DataError(f"model output: {shape} for {len(part)} samples; a classifier returns [N, classes], "
+                                "a regression [N, outputs]")  # fmt: skip
             if not torch.isfinite(y).all():
                 raise DataError("model output: NaN or infinity; scale the data as in training, and check the weights")
             rows.append(y.numpy())

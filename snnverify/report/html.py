@@ -10,6 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from ..pipeline import Assessment, Run
+from . import regression
 from .looks import COLOURS
 from .present import number, view
 from .tables import points, upper
@@ -18,6 +19,7 @@ from .words import explain, overall
 MARKS = {"PASS": "✓", "FAIL": "✕", "INCONCLUSIVE": "?", "NO EVIDENCE": "–"}
 _VIEWS = (
     "accuracy",
+    "errors",
     "layers",
     "requirements",
     "checks",
@@ -52,17 +54,25 @@ def render_html(run: Run, frames: dict[str, pd.DataFrame], plots: Sequence[Mappi
 
 
 def _model(a: Assessment, frames: dict[str, pd.DataFrame], plots: Mapping[str, str]) -> dict[str, Any]:
+    if a.model.fidelity.regression:
+        return _page(a, frames, plots, regression.figures(a))
     rows = frames["accuracy"]
     last = rows[rows["model"] == a.model.name].iloc[-1]
     p = a.model.fidelity.paired(a.model.fidelity.steps[-1])
+    return _page(a, frames, plots, (
+        ("ANN", f"{last['ann_percent']:.2f} %"), ("SNN", f"{last['snn_percent']:.2f} %"),
+        ("drop, points", number(points(p.drop), ".2f")),
+        ("95 % bound", number(points(upper(p)), ".2f")), ("limit", f"{points(a.model.margin):g}"),
+        ("samples", number(p.n, "d")),
+    ))  # fmt: skip
+
+
+def _page(
+    a: Assessment, frames: dict[str, pd.DataFrame], plots: Mapping[str, str], figures: Sequence[tuple[str, str]]
+) -> dict[str, Any]:
     return {
         "name": a.model.name, "outcome": a.verdict.outcome, "said": explain(a), "steps": a.model.fidelity.steps[-1],
-        "figures": (
-            ("ANN", f"{last['ann_percent']:.2f} %"), ("SNN", f"{last['snn_percent']:.2f} %"),
-            ("drop, points", number(points(p.drop), ".2f")),
-            ("95 % bound", number(points(upper(p)), ".2f")), ("limit", f"{points(a.model.margin):g}"),
-            ("samples", number(p.n, "d")),
-        ),
+        "figures": figures,
         "views": {name: view(name, frames, a.model.name) for name in _VIEWS},
         "plots": {name: Markup(drawn) for name, drawn in plots.items()},
     }  # fmt: skip

@@ -28,8 +28,25 @@ CURVE_STEPS = 128
 RANGE = (-0.2, 1.2)  # inputs of the curve and the raster, in units of the threshold, as in SpikingJelly's tutorial
 
 
-def accuracy(a: Assessment, frames: Mapping[str, pd.DataFrame]) -> Figure:
+def errors(a: Assessment, frames: Mapping[str, pd.DataFrame]) -> Figure | None:
+    """Mean error over T of ANN and SNN of a regression; None of a classifier."""
+    rows = _of(frames["errors"], a)
+    if rows.empty:
+        return None
+    figure, axes = _axes(f"Mean {rows['error'].iloc[0]} error over time steps")
+    for who, colour, mark in (("ann", ANN, ""), ("snn", SNN, "o")):
+        axes.plot(rows["T"], rows[f"{who}_error"], color=colour, marker=mark, markersize=4.5, label=who.upper())
+    _steps(axes, rows["T"].tolist())
+    axes.set_ylim(bottom=0)
+    axes.set_ylabel("error, in the targets' unit")
+    legend(figure)
+    return figure
+
+
+def accuracy(a: Assessment, frames: Mapping[str, pd.DataFrame]) -> Figure | None:
     """Accuracy over T of ANN and SNN with their Wilson 95 % bands, and the accuracy that the margin asks for."""
+    if a.model.fidelity.regression:
+        return None
     rows = _of(frames["accuracy"], a)
     figure, axes = _axes("Accuracy over time steps")
     for who, colour, mark in (("ann", ANN, ""), ("snn", SNN, "o")):
@@ -43,8 +60,10 @@ def accuracy(a: Assessment, frames: Mapping[str, pd.DataFrame]) -> Figure:
     return figure
 
 
-def gate(a: Assessment, frames: Mapping[str, pd.DataFrame]) -> Figure:
+def gate(a: Assessment, frames: Mapping[str, pd.DataFrame]) -> Figure | None:
     """Paired drop at each T with its exact upper 95 % bound, against the margin."""
+    if a.model.fidelity.regression:
+        return None
     rows = _of(frames["accuracy"], a)
     figure, axes = _axes("Gate: drop and its upper 95 % bound")
     margin = points(a.model.margin)
@@ -163,8 +182,8 @@ def curves(a: Assessment, frames: Mapping[str, pd.DataFrame]) -> Figure | None:
 
 
 PLOTS: dict[str, Callable[[Assessment, Mapping[str, pd.DataFrame]], Figure | None]] = {
-    "accuracy": accuracy, "gate": gate, "layers": layers, "scatter": scatter, "trains": trains, "curve": curve,
-    "raster": raster, "curves": curves,
+    "errors": errors, "accuracy": accuracy, "gate": gate, "layers": layers, "scatter": scatter, "trains": trains,
+    "curve": curve, "raster": raster, "curves": curves,
 }  # fmt: skip
 
 

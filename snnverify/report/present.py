@@ -104,6 +104,17 @@ VIEWS: dict[str, tuple[Column, ...]] = {
         _column("ties", "ties", "d", "samples whose greatest read-out is not unique"),
         _words("verdict", "verdict", "of the accuracy alone, were it judged at this T"),
     ),
+    "errors": (
+        _column("T", "T", "d", "time steps"),
+        _words("error", "error", "of a sample: the mean over its outputs"),
+        _column("ANN", "ann_error", ".4g", "mean error"),
+        _column("SNN", "snn_error", ".4g", "mean error"),
+        _column("increase", "increase", "+.4g", "SNN minus ANN"),
+        _column("bound", "upper", ".4g", "upper bound of the increase (Maurer and Pontil), where error_cap is stated"),
+        _column("greatest ANN", "greatest_ann", ".4g", "error of a sample"),
+        _column("greatest SNN", "greatest_snn", ".4g", "error of a sample"),
+        _column("distance", "distance", ".4g", "mean |SNN − ANN| of the outputs"),
+    ),
     "layers": (
         _words("layer", "layer"),
         _column("units", "units", "d"),

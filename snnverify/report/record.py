@@ -13,8 +13,10 @@ from typing import Any
 
 from ..errors import ConfigError, EvidenceError
 from ..findings import Finding, Measure
-from ..gate import REQUIRED, Requirement, Verdict
+from ..gate import OF_CLASSES, REQUIRED, Evidence, Requirement, Verdict
+from ..gate.outcomes import Outcomes, from_tree, to_tree
 from ..pipeline import OF_CONSTANT_INPUT, OF_SOFT_RESET, Assessment, Run
+from ..pipeline.release import evidence
 from ..schema import breaches
 from ..stats import Paired
 from .words import overall
@@ -38,6 +40,9 @@ class Stored:
     verdict : Verdict
         As it was judged then; not to be trusted.
     facts : mapping of str to str
+    asked : mapping
+        What the gate asked for, as it was written.
+    evidence : Evidence
     """
 
     model: str
@@ -47,6 +52,8 @@ class Stored:
     required: tuple[str, ...]
     verdict: Verdict
     facts: Mapping[str, str]
+    asked: Mapping[str, Any]
+    evidence: Evidence
 
 
 def to_json(run: Run) -> str:
@@ -62,22 +69,28 @@ def to_json(run: Run) -> str:
 
 def _assessment(a: Assessment) -> dict[str, Any]:
     f, c = a.model.fidelity, a.model.converted
+    known = evidence(a.model, a.findings, a.energy, a.facts.get("data digest", ""))
+    assert known.outcomes is not None
     ann = int((f.ann == f.labels).sum())
-    rows = []
-    for row, steps in enumerate(f.steps):
-        snn = int((f.snn[row] == f.labels).sum())
-        rows.append({"T": steps, "ann": ann, "snn": snn, **asdict(f.paired(steps))})
+    rows = [{"T": steps, "ann": ann, "snn": int((known.outcomes.of(steps) == f.labels).sum()), **asdict(p)}
+            for steps, p in known.paired.items()]  # fmt: skip
     return {
         "model": a.model.name,
         "margin": str(a.model.margin),
         "paired": rows,
         "required": list(a.required),
+        "policy": dict(a.asked),
+        "outcomes": to_tree(known.outcomes),
+        "rates": dict(known.rates or {}),
+        "synops_per_sample": str(known.synops),
+        "energy": {name: list(v) for name, v in a.energy.items()},
         "findings": [_finding(x) for x in a.findings],
         "verdict": asdict(a.verdict),
         "facts": dict(a.facts),
         "conversion": {**c.options, "readout": c.readout},
         "notes": list(c.notes),
         "digests": {
+            "data": known.data,
             "ann": c.ann.digest,
             "snn": c.snn.digest,
             "fidelity": f.digest,
@@ -142,10 +155,10 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return tree
 
 
-def _laws(conversion: Mapping[str, Any], encoding: str) -> list[str]:
+def _laws(conversion: Mapping[str, Any], encoding: str, regression: bool) -> list[str]:
     """Checks that the gate asks for whatever the record says: shortening its list must not help."""
     without = OF_SOFT_RESET if conversion.get("reset") == "value" or conversion.get("leak", "1") != "1" else set()
-    without = without | (OF_CONSTANT_INPUT if encoding != "constant" else set())
+    without = without | (OF_CONSTANT_INPUT if encoding != "constant" else set()) | (OF_CLASSES if regression else set())
     return [name for name in REQUIRED if name not in without]
 
 
@@ -168,12 +181,41 @@ def _stored(a: Mapping[str, Any], encoding: str, where: str) -> Stored:
     if len({(row["n"], row["ann"]) for row in a["paired"]}) > 1:
         raise EvidenceError(f"{where}.paired: n and ann differ between rows; the figures were edited")
     findings = tuple(_read_finding(f, f"{where}.findings[{i}]") for i, f in enumerate(a["findings"]))
-    requirements = tuple(Requirement(**r) for r in a["verdict"]["requirements"])
+    requirements = tuple(Requirement(**{k: v for k, v in r.items() if k in Requirement.__dataclass_fields__})
+                         for r in a["verdict"]["requirements"])  # fmt: skip
+    outcomes = _outcomes(a, paired, where)
+    regression = outcomes is not None and outcomes.regression
+    digests, energy = a["digests"], {k: tuple(v) for k, v in a.get("energy", {}).items()}
+    known = Evidence(a["model"], paired, findings, outcomes, a.get("rates"), _synops(a, where), energy,
+                     digests.get("data", ""), digests["ann"], digests["snn"])  # fmt: skip
     return Stored(
         a["model"], paired, Fraction(a["margin"]), findings,
-        tuple(dict.fromkeys((*_laws(a["conversion"], encoding), *a["required"]))),
-        Verdict(a["verdict"]["outcome"], requirements), a["facts"],
+        tuple(dict.fromkeys((*_laws(a["conversion"], encoding, regression), *a["required"]))),
+        Verdict(a["verdict"]["outcome"], requirements), a["facts"], a.get("policy", {}), known,
     )  # fmt: skip
+
+
+def _outcomes(a: Mapping[str, Any], paired: Mapping[int, Paired], where: str) -> Outcomes | None:
+    """Outcomes of the samples, which must give the very table beside them; a report of an earlier version has none."""
+    if "outcomes" not in a:
+        return None
+    o = from_tree(a["outcomes"], f"{where}.outcomes")
+    right = {row["ann"] for row in a["paired"]}
+    same = paired == {} if o.regression else (
+        paired == {t: o.paired(t) for t in o.steps} and right == {int((o.ann == o.labels).sum())}
+    )  # fmt: skip
+    if not same or len(set(o.steps)) < len(o.steps):
+        raise EvidenceError(
+            f"{where}: outcomes and paired contradict each other; the figures were edited, write the report anew"
+        )
+    return o
+
+
+def _synops(a: Mapping[str, Any], where: str) -> Fraction | None:
+    try:
+        return Fraction(a["synops_per_sample"]) if "synops_per_sample" in a else None
+    except (ValueError, ZeroDivisionError) as e:
+        raise EvidenceError(f"{where}.synops_per_sample: {e}; write the report anew") from None
 
 
 def _read_finding(f: Mapping[str, Any], where: str) -> Finding:

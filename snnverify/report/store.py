@@ -7,13 +7,17 @@ import os
 import re
 import shutil
 import tempfile
+from collections.abc import Mapping
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 from ..errors import ConfigError, EvidenceError
-from ..gate import Verdict, judge
+from ..gate import Limit, Verdict, policy, release
+from ..gate.policy import drop_of
 from ..pipeline import Run
-from ..stats import points
+from ..pipeline.release import last_release, named
 from .html import render_html
 from .looks import styled
 from .markdown import render_markdown
@@ -160,7 +164,10 @@ def load(path: Path) -> list[Stored]:
 
 
 def judge_again(
-    path: Path, at: int | None = None, max_drop: str | float | Fraction | None = None
+    path: Path,
+    at: int | None = None,
+    max_drop: str | float | Fraction | None = None,
+    asked: Mapping[str, Any] | None = None,
 ) -> list[tuple[str, Verdict]]:
     """Judge every model of a report anew from its figures and findings; the stored verdict is not read.
 
@@ -170,17 +177,23 @@ def judge_again(
     at : int, optional
         T that is judged; the largest by default.
     max_drop : str, float or Fraction, optional
-        Greatest drop in percentage points; the report's own by default.
+        Greatest drop, in percentage points or with its unit; the report's own by default.
+    asked : mapping, optional
+        What else is asked for, in the words of ``[tool.snnverify.gate]``; it goes over what the report says.
 
     Raises
     ------
     EvidenceError
-        As `load`; or `at` was not measured.
+        As `load`; `at` was not measured; the baseline cannot be read.
     ConfigError
-        `max_drop` is no number of points.
+        `max_drop` is no drop; what is asked for, now or in the report, cannot be followed.
     """
-    margin = None if max_drop is None else points(max_drop)
-    return [
-        (s.model, judge(s.paired, s.margin if margin is None else margin, s.findings, s.required, at))
-        for s in load(path)
-    ]
+    limit = None if max_drop is None else drop_of(max_drop)
+    over = {**(asked or {}), **({} if at is None else {"at": at})}
+    found = []
+    for s in load(path):
+        wanted = policy({**s.asked, **over}, f"{path}: policy:")
+        wanted = replace(wanted, max_drop=limit or wanted.max_drop or Limit(s.margin))
+        required = tuple(dict.fromkeys((*s.required, *(c.name for c in named(wanted)))))
+        found.append((s.model, release(s.evidence, wanted, required, last_release(wanted.baseline))))
+    return found

@@ -13,6 +13,7 @@ from ..convert.curves import Curve
 from ..fidelity import LayerFidelity
 from ..pipeline import Assessment, Run
 from ..stats import Paired, exact_upper, verdict, wilson
+from .regression import errors
 
 Row = dict[str, Any]
 ORDER = ("fail", "error", "unavailable", "unsupported", "xfail", "pass")  # checks that need a reader come first
@@ -20,6 +21,8 @@ LAYER_FIELDS = tuple(LayerFidelity.__dataclass_fields__)
 _COLUMNS = {
     "accuracy": ("model", "T", "n", "ann_percent", "ann_low", "ann_high", "snn_percent", "snn_low", "snn_high",
                  "drop_points", "b", "c", "upper_points", "agreement_percent", "ties", "verdict"),
+    "errors": ("model", "T", "n", "error", "ann_error", "snn_error", "increase", "upper", "greatest_ann", "greatest_snn",
+               "distance"),
     "layers": ("model", *LAYER_FIELDS, "threshold", "calibrated_mean_rate", "calibrated_max_rate",
                "calibrated_p99.9_rate", "calibrated_saturated", "calibrated_dead"),
     "classes": ("model", "class", "T", "n", "ann_percent", "snn_percent", "drop_points", "b", "c", "upper_points"),
@@ -41,7 +44,8 @@ def tables(run: Run) -> dict[str, pd.DataFrame]:
     -------
     dict of str to pandas.DataFrame
         ``accuracy`` (per T; accuracies and their Wilson 95 % intervals in percent; drop and its exact upper 95 % bound
-        in percentage points; b, c: samples that only the ANN, only the SNN gets right; ties of the arg max), ``layers``
+        in percentage points; b, c: samples that only the ANN, only the SNN gets right; ties of the arg max), ``errors``
+        (of a regression, in the place of accuracies), ``layers``
         (largest T; rates in spikes per step, errors in units of the threshold; what calibration found), ``classes``
         (largest T), ``checks`` (failing first), ``requirements`` of the gate, ``operations`` (exact counts over all
         samples and steps, per sample, and per sample and step), ``curves`` (other conversions of the network, side by
@@ -49,7 +53,7 @@ def tables(run: Run) -> dict[str, pd.DataFrame]:
         "this report"), ``provenance`` (model is empty where a row holds for all).
     """
     rows = {
-        "accuracy": _accuracy, "layers": _layers, "classes": _classes, "checks": _checks,
+        "accuracy": _accuracy, "errors": errors, "layers": _layers, "classes": _classes, "checks": _checks,
         "requirements": _requirements, "operations": _operations, "curves": _curves, "provenance": _facts,
     }  # fmt: skip
     found = {name: [row for a in run.assessments for row in make(a)] for name, make in rows.items()}
@@ -71,6 +75,8 @@ def points(share: Any) -> float:
 
 def _accuracy(a: Assessment) -> Iterator[Row]:
     f = a.model.fidelity
+    if f.regression:
+        return
     n, ann = len(f.labels), int((f.ann == f.labels).sum())
     for row, steps in enumerate(f.steps):
         p, snn = f.paired(steps), int((f.snn[row] == f.labels).sum())
@@ -99,6 +105,8 @@ def _layers(a: Assessment) -> Iterator[Row]:
 
 def _classes(a: Assessment) -> Iterator[Row]:
     f = a.model.fidelity
+    if f.regression:
+        return
     steps = f.steps[-1]
     for label in np.unique(f.labels).tolist():
         p = f.paired(steps, label)
@@ -142,6 +150,8 @@ def _operations(a: Assessment) -> Iterator[Row]:
 
 def _curves(a: Assessment) -> Iterator[Row]:
     f = a.model.fidelity
+    if f.regression:
+        return
     right = tuple(int((row == f.labels).sum()) for row in f.snn)
     own = [Curve("this report", "this report", f.steps, right, len(f.labels))] if a.curves else []
     for c in (*own, *a.curves):

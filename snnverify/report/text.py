@@ -16,7 +16,8 @@ from .words import explain, overall
 
 WIDTH = 120
 _TITLES = {
-    "accuracy": "Accuracy over T (points; bound: upper 95 %)", "layers": "Layers (errors in units of the threshold)",
+    "accuracy": "Accuracy over T (points; bound: upper 95 %)", "errors": "Errors over T",
+    "layers": "Layers (errors in units of the threshold)",
     "curves": "Side by side (accuracy, %)",
     "classes": "Classes", "checks": "Checks", "operations": "Operations (all samples and steps)",
 }  # fmt: skip
@@ -40,8 +41,9 @@ def render_text(run: Run) -> str:
 def render_summary(run: Run) -> str:
     """Accuracy over T and the verdict of every model of a run, the verdicts last."""
     frames = tables(run)
-    parts = [f"{_plain(a.model.name)}: {_TITLES['accuracy']}\n{_table(view('accuracy', frames, a.model.name, compact=True))}"
-             for a in run.assessments]  # fmt: skip
+    kinds = ["errors" if a.model.fidelity.regression else "accuracy" for a in run.assessments]
+    parts = [f"{_plain(a.model.name)}: {_TITLES[kind]}\n{_table(view(kind, frames, a.model.name, compact=True))}"
+             for a, kind in zip(run.assessments, kinds, strict=True)]  # fmt: skip
     return "\n\n".join([*parts, *_verdicts(run)]).translate(_ASCII)
 
 
@@ -63,7 +65,7 @@ def _verdicts(run: Run) -> list[str]:
     for a in run.assessments:
         said = explain(a)
         lines = [f"[{r.outcome}] {r.name}: {r.detail}" for r in a.verdict.requirements
-                 if r.outcome != "PASS" or r.name == "accuracy drop"]  # fmt: skip
+                 if r.outcome != "PASS" or r.name in ("accuracy drop", "error increase")]  # fmt: skip
         lines += [s for s in (said.meaning, said.cause, said.remedy) if s]
         lines += [f"{a.verdict.outcome}: {a.model.name}"]
         parts.append("\n".join(_wrapped(_plain(line)) for line in lines))

@@ -12,6 +12,7 @@ from ..fidelity import LayerFidelity
 from ..gate import EXIT
 from ..pipeline import Assessment, Run
 from ..stats import Paired, needed, verdict, wilson
+from . import regression
 from .tables import points, upper
 
 WORST_FIRST = ("FAIL", "NO EVIDENCE", "INCONCLUSIVE", "PASS")
@@ -46,6 +47,9 @@ def overall(run: Run) -> str:
 def explain(a: Assessment) -> Explanation:
     """Explain the verdict of one model at its largest T."""
     steps = a.model.fidelity.steps[-1]
+    if a.model.fidelity.regression:
+        meaning, remedy = regression.meaning(a)
+        return Explanation(meaning, _cause(a, steps)[0], remedy)
     p = a.model.fidelity.paired(steps)
     meaning = " ".join([_MEANINGS[a.verdict.outcome](a, p, steps), *_caveats(a, p)])
     cause, mend = _cause(a, steps)

@@ -1,0 +1,158 @@
+"""The table of the gate: keys, units, precedence, and errors that name key, file, value and way out."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from fractions import Fraction
+
+import pytest
+
+from snnverify.config import merge, read_config
+from snnverify.errors import ConfigError
+from snnverify.gate import Limit, policy
+from snnverify.gate.policy import CONFIDENCES, drop_of, overlaid
+
+WHOLE = """
+[tool.snnverify.gate]
+max_drop = "1.0 points"
+max_class_drop = "10 % relative"
+min_class_accuracy = "60 %"
+min_agreement = "95.5 %"
+firing_rate = [0.001, 0.5]
+max_synops = 250_000
+at = 32
+confidence = 0.99
+min_samples = 1000
+require_checks = ["model.figures"]
+require_oracles = ["reference"]
+baseline = "last.json"
+max_regression = "0.1 points"
+max_synops_growth = "5 %"
+energy_table = "own.toml"
+[tool.snnverify.gate.max_drop_at]
+8 = "5 points"
+[tool.snnverify.gate.max_energy]
+loihi = "2.5 uJ"
+cmos45-fp32 = "3 nJ"
+"""
+
+
+def write(folder, text):
+    (folder / "pyproject.toml").write_text(text)
+    return read_config(folder)
+
+
+def test_every_key_is_exact_and_paths_start_at_the_file(tmp_path):
+    asked = policy(write(tmp_path, WHOLE).gate)
+    assert asked.max_drop == Limit(Fraction(1, 100))
+    assert asked.max_class_drop == Limit(Fraction(1, 10), relative=True)
+    assert (asked.min_class_accuracy, asked.min_agreement) == (Fraction(3, 5), Fraction(191, 200))
+    assert asked.firing_rate == (Fraction(1, 1000), Fraction(1, 2))
+    assert (asked.max_synops, asked.at, asked.min_samples) == (250_000, 32, 1000)
+    assert asked.max_drop_at == {8: Limit(Fraction(5, 100))}
+    assert asked.max_energy == {"loihi": 2_500_000, "cmos45-fp32": 3000}  # pJ
+    assert asked.max_regression == Limit(Fraction(1, 1000))  # 0.1 is no binary fraction
+    assert asked.max_synops_growth == Fraction(1, 20)
+    assert asked.alpha == 0.01
+    assert (asked.baseline, asked.energy_table) == (str(tmp_path / "last.json"), str(tmp_path / "own.toml"))
+
+
+@pytest.mark.parametrize("confidence", CONFIDENCES)
+def test_alpha_is_the_nearest_float(confidence):
+    assert policy({"confidence": float(confidence)}).alpha == float(1 - Decimal(confidence))
+
+
+BAD = {
+    'max_dropp = "1 points"': ("max_dropp is not a key of the gate", "did you mean 'max_drop'?"),
+    "max_drop = 1.0": ("max_drop = 1.0", "with its unit", '"1.0 points"', "% relative"),
+    'max_drop = "1.0"': ("max_drop = '1.0'", "with its unit"),
+    'max_drop = "-1 points"': ("max_drop = '-1 points'", "from 0 to 100"),
+    'max_drop = "101 points"': ("from 0 to 100",),
+    'max_drop = "1 percent"': ("'1 percent'", "% relative"),
+    'max_drop = "nan points"': ("max_drop = 'nan points'",),
+    'max_drop = "1..0 points"': ("'1..0 points'",),
+    'max_drop = "1e999999999 points"': ("points",),
+    "max_drop = true": ("max_drop = True",),
+    "max_class_drop = []": ("max_class_drop = []",),
+    "min_agreement = 95": ("min_agreement = 95", '"95 %"'),
+    'min_class_accuracy = "120 %"': ("from 0 to 100",),
+    "firing_rate = 0.1": ("firing_rate = 0.1", "[lowest, highest]"),
+    "firing_rate = [0.5, 0.1]": ("[lowest, highest]",),
+    "firing_rate = [0.5, inf]": ("[lowest, highest]",),
+    "max_synops = 0": ("max_synops = 0", "> 0"),
+    "max_synops = nan": ("max_synops = nan", "> 0"),
+    "max_energy = 3": ("max_energy = 3", "{loihi ="),
+    'max_energy = {loihi = "3"}': ("of loihi", "uJ"),
+    'max_energy = {loihi = "3 kWh"}': ("of loihi", "uJ"),
+    'max_drop_at = {x = "1 points"}': ("of x",),
+    'max_drop_at = {0 = "1 points"}': ("of 0",),
+    "max_drop_at = {8 = 1}": ("of 8", "with its unit"),
+    "confidence = 0.93": ("confidence = 0.93", "0.9, 0.95, 0.975, 0.99"),
+    "confidence = 95": ("confidence = 95", "0.95"),
+    "min_samples = 0": ("min_samples = 0", ">= 1"),
+    "at = 1.5": ("at = 1.5", "an integer"),
+    'require_checks = "model.figures"': ("require_checks", '["model.figures"]'),
+    "require_oracles = [3]": ("require_oracles = [3]", "a list of names"),
+    "baseline = 3": ("baseline = 3", "a file"),
+    'error = "huber"': ("error = 'huber'", "absolute, squared"),
+    "max_error_increase = 0.1": ("max_error_increase", "error_cap"),
+    "error_cap = 0": ("error_cap = 0", "> 0"),
+    'max_synops_growth = "5 %"': ("max_synops_growth", 'baseline = "FILE"'),
+}
+
+
+@pytest.mark.parametrize("text", BAD)
+def test_a_wrong_table_is_one_line_that_names_file_key_and_way_out(tmp_path, text):
+    with pytest.raises(ConfigError) as caught:
+        write(tmp_path, f"[tool.snnverify.gate]\n{text}\n")
+    said = str(caught.value)
+    assert "\n" not in said
+    for word in (f"{tmp_path / 'pyproject.toml'}: [tool.snnverify.gate]", *BAD[text]):
+        assert word in said, said
+
+
+def test_no_table_and_two_drops_are_refused(tmp_path):
+    with pytest.raises(ConfigError, match=r"tool.snnverify.gate = 3; write a table \[tool.snnverify.gate\]"):
+        write(tmp_path, "[tool.snnverify]\ngate = 3\n")
+    with pytest.raises(ConfigError, match="has one, too; keep this one"):
+        write(tmp_path, '[tool.snnverify]\nmax_drop = 1\n[tool.snnverify.gate]\nmax_drop = "1 points"\n')
+
+
+def test_the_command_line_takes_precedence(tmp_path):
+    settings = write(tmp_path, '[tool.snnverify.gate]\nmax_drop = "1 points"\nmin_samples = 10\n')
+    assert policy(merge({}, settings).gate).max_drop == Limit(Fraction(1, 100))
+    assert policy(merge({"max_drop": "2"}, settings).gate).max_drop == Limit(Fraction(2, 100))
+    assert policy(merge({"max_drop": "2 % relative"}, settings).gate).max_drop == Limit(Fraction(2, 100), relative=True)
+    told = merge({"gate": ["max_drop=3 points", "max_drop_at.8='5 points'", "min_samples=20"]}, settings)
+    asked = policy(told.gate)
+    assert (asked.max_drop, asked.max_drop_at, asked.min_samples) == (
+        Limit(Fraction(3, 100)), {8: Limit(Fraction(5, 100))}, 20,
+    )  # fmt: skip
+    assert policy(settings.gate).min_samples == 10
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("max_drop", "write KEY=VALUE"),
+        ("=3", "write KEY=VALUE"),
+        ("max_drop=", "write KEY=VALUE"),
+        ("max_drop_at.=3 points", "write KEY=VALUE"),
+        ("max_drp=3 points", "did you mean 'max_drop'?"),
+        ("max_drop=3", "with its unit"),
+        ("max_drop.8='3 points'", "with its unit"),
+        ("firing_rate=[0.1", "[lowest, highest]"),
+    ],
+)
+def test_wrong_assignments_name_what_they_are(text, said):
+    with pytest.raises(ConfigError) as caught:
+        overlaid({}, [text])
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_bare_number_on_the_command_line_is_in_points():
+    assert drop_of("1.5") == drop_of("1.5 points") == drop_of(1.5) == Limit(Fraction(3, 200))
+    assert drop_of("1 % relative") == Limit(Fraction(1, 100), relative=True)
+    with pytest.raises(ConfigError, match="with its unit"):
+        drop_of("1 %")
