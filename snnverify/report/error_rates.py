@@ -9,7 +9,7 @@ import pandas as pd
 from tabulate import tabulate
 
 from ..gate.rates import FALSE_ALARM, RELEASES, Row, power_curves
-from .plots import FAINT, INK, LINES, _axes, _legend, png, styled
+from .looks import FAINT, INK, LINES, _axes, legend, png, styled
 
 HEADINGS = ("confidence %", "n", "margin", "false pass %", "allowed %", "at discordance %", "simulated %", "kept",
             "power % at 0.5 %", "at 2 %", "at 5 %")  # fmt: skip
@@ -62,5 +62,5 @@ def picture(margin: Fraction = Fraction(1, 100), discordance: float = 0.02, alph
         axes.axvline(float(100 * margin), color=FAINT, linewidth=1)
         axes.set_xlabel("true drop, percentage points")
         axes.set_ylabel("probability of a PASS, %")
-        _legend(figure)
+        legend(figure)
         return png(figure)

@@ -27,6 +27,7 @@ _VIEWS = (
     "classes",
     "calibration",
     "operations",
+    "energy",
     "provenance",
 )
 

@@ -16,7 +16,8 @@ Text = Callable[[dict[str, Any]], str]
 class Column:
     """A heading, what a row says under it, and what the heading means.
 
-    `compact` columns also fit a terminal; on a page, one that is `under` goes below the column before it.
+    Columns with a `bar` show their size against all such columns of the table. `compact` columns also fit a terminal; on a
+    page, one that is `under` goes below the column before it.
     """
 
     heading: str
@@ -25,6 +26,7 @@ class Column:
     compact: bool = True
     numeric: bool = True
     under: bool = False
+    bar: bool = False
 
 
 @dataclass(frozen=True)
@@ -51,10 +53,20 @@ class Shown:
                     cells[-1][2].append((c, text))
             yield cells
 
+    def share(self, text: str) -> float:
+        """Percent of the greatest number in any column with a bar that this one is."""
+        sizes = [_value(row[i]) for row in self.rows for i, c in enumerate(self.columns) if c.bar]
+        return 100 * _value(text) / (max(sizes) or 1.0)
+
     @property
     def notes(self) -> tuple[str, ...]:
         """What the headings mean, where they need it."""
         return tuple(f"{c.heading}: {c.note}" for c in self.columns if c.note)
+
+
+def _value(text: str) -> float:
+    """The number that `number` wrote; 0 for a dash."""
+    return 0.0 if text == "–" else float(text.replace("\u2212", "-").replace("\u202f", ""))
 
 
 def number(value: Any, form: str = ".3g") -> str:
@@ -79,8 +91,24 @@ def _interval(who: str) -> Text:
     return lambda row: f"{row[who + '_percent']:.2f} ({row[who + '_low']:.1f}–{row[who + '_high']:.1f})"
 
 
-def _column(heading: str, key: str, form: str = ".3g", note: str = "", compact: bool = True) -> Column:
-    return Column(heading, _n(key, form), note, compact)
+def _range(who: str) -> Text:
+    """Energy of one network, from the lowest figure to the highest."""
+
+    def text(row: dict[str, Any]) -> str:
+        low, high = (number(v, "d" if v and v >= 1000 else ".3g") for v in (row[f"{who}_low_nJ"], row[f"{who}_high_nJ"]))
+        return low if low == high else f"{low}–{high}"
+
+    return text
+
+
+def _ratio(row: dict[str, Any]) -> str:
+    return number(row["snn_high_nJ"] / row["ann_high_nJ"]) if row["ann_high_nJ"] else "–"
+
+
+def _column(
+    heading: str, key: str, form: str = ".3g", note: str = "", compact: bool = True, bar: bool = False
+) -> Column:
+    return Column(heading, _n(key, form), note, compact, bar=bar)
 
 
 def _under(heading: str, key: str) -> Column:
@@ -120,11 +148,11 @@ VIEWS: dict[str, tuple[Column, ...]] = {
         _column("units", "units", "d"),
         _column("rate", "rate", ".3f", "mean spikes per step of the SNN"),
         _column("ANN", "ann_rate", ".3f", "mean activation of the ANN, clipped to [0, 1]"),
-        _column("error", "error_mean", ".4f", "mean of |rate − clip(a)|, in units of the threshold, as all errors"),
+        _column("error", "error_mean", ".4f", "mean of |rate − clip(a)|; in thresholds, as all errors", bar=True),
         _column("max", "error_max", ".3f", "greatest of it"),
-        _column("inherited", "inherited", ".4f", "mean part of the error that earlier layers hand on"),
-        _column("own", "own", ".4f", "mean error that the layer adds itself"),
-        _column("clipped", "clipped", ".4f", "mean activation over the threshold"),
+        _column("inherited", "inherited", ".4f", "mean part of the error that earlier layers hand on", bar=True),
+        _column("own", "own", ".4f", "mean error that the layer adds itself", bar=True),
+        _column("clipped", "clipped", ".4f", "mean activation over the threshold", bar=True),
         _column("left over", "left_over", ".4f", "mean size of the potential left over; that of silent units is no error",
                 compact=False),
         _column("identity", "identity", ".1e", "greatest breach of the layer identity", compact=False),
@@ -174,6 +202,14 @@ VIEWS: dict[str, tuple[Column, ...]] = {
                 "a spike counts the non-zero weights of its fan-out, booked on the receiving layer"),
         _column("SynOps/sample", "synaptic_operations_per_sample", ".4g"),
         _column("SynOps/step", "synaptic_operations_per_step", ".4g", compact=False),
+    ),
+    "energy": (
+        _words("energy model", "energy_model"),
+        Column("SNN, nJ", _range("snn"), "per inference, from the lowest to the highest figure of the model"),
+        Column("ANN, nJ", _range("ann"), "of the trained network, all multiply-adds"),
+        Column("SNN / ANN", _ratio, "at the highest figures; below 1 the SNN is cheaper"),
+        _words("grade", "grade", "what its figures rest on"),
+        _under("scope", "scope"),
     ),
     "provenance": (_words("what", "key"), _words("value", "value")),
 }  # fmt: skip

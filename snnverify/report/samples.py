@@ -78,22 +78,21 @@ def scatter(a: Assessment, frames: Mapping[str, pd.DataFrame]) -> Figure | None:
 
 def _wanted(converted: ConvertedNetwork, activations: Mapping[str, Array], name: str) -> Array | None:
     """Activations of the ANN's layer of this name in units of its threshold; None where the ANN has none."""
-    if name not in activations or name not in converted.thresholds:
+    if name not in activations or name not in converted.scales:
         return None
-    theta = np.asarray(converted.thresholds[name])
-    return np.asarray(activations[name] / per_channel(theta, activations[name].shape[1:]))
+    return np.asarray(activations[name] / per_channel(converted.scales[name], activations[name].shape[1:]))
 
 
 def trains(a: Assessment, frames: Mapping[str, pd.DataFrame]) -> Figure:
-    """Spikes of the first sample: some units of every layer, those between least and most active evenly."""
+    """Spikes of the first sample: some units of every layer, evenly from the most to the least active that spike at all."""
     case, trace = seen(a.model)
     layers = case.network.spiking
     figure = Figure(figsize=(SIZE[0], min(1.2 + 0.75 * len(layers), 12)))
-    for i, (layer, axes) in enumerate(
-        zip(layers, figure.subplots(len(layers), 1, sharex=True, squeeze=False)[:, 0], strict=True)
-    ):
+    rows = figure.subplots(len(layers), 1, sharex=True, squeeze=False)[:, 0]
+    for i, (layer, axes) in enumerate(zip(layers, rows, strict=True)):
         spikes = trace.spikes[layer.name][:, 0].reshape(case.steps, -1)
-        order = np.argsort(-spikes.sum(0), kind="stable")
+        counts = spikes.sum(0, dtype=np.int64)
+        order = np.argsort(-counts, kind="stable")[: max(int((counts > 0).sum()), 1)]
         units = order[np.linspace(0, len(order) - 1, min(UNITS, len(order))).astype(int)]
         axes.eventplot([np.flatnonzero(spikes[:, u]) + 1 for u in units], lineoffsets=np.arange(len(units)), linelengths=0.8,
                        linewidths=1.0, colors=LINES[1 + i % (len(LINES) - 1)])  # fmt: skip
@@ -102,7 +101,7 @@ def trains(a: Assessment, frames: Mapping[str, pd.DataFrame]) -> Figure:
         axes.set_ylabel(layer.name[:14], rotation=0, ha="right", va="center")
         axes.set_ylim(len(units) - 0.4, -0.6)
         if i == 0:
-            axes.set_title("Spikes of the first sample; of each layer its most to its least active units")
+            axes.set_title("Spikes of the first sample, most active units on top")
     axes.set_xlabel("time step t")
     axes.set_xlim(0, case.steps + 1)
     return figure

@@ -14,6 +14,7 @@ from ..fidelity import LayerFidelity
 from ..pipeline import Assessment, Run
 from ..stats import Paired, exact_upper, verdict, wilson
 from .regression import errors
+from .samples import energies
 
 Row = dict[str, Any]
 ORDER = ("fail", "error", "unavailable", "unsupported", "xfail", "pass")  # checks that need a reader come first
@@ -33,6 +34,8 @@ _COLUMNS = {
                    "neuron_updates_per_sample", "synaptic_operations_per_sample", "spikes_per_step",
                    "neuron_updates_per_step", "synaptic_operations_per_step"),
     "curves": ("model", "compared", "name", "T", "n", "right", "percent", "low", "high"),
+    "energy": ("model", "energy_model", "grade", "scope", "snn_low_nJ", "snn_high_nJ", "ann_low_nJ", "ann_high_nJ",
+               "source"),
     "provenance": ("model", "key", "value"),
 }  # fmt: skip
 
@@ -50,11 +53,13 @@ def tables(run: Run) -> dict[str, pd.DataFrame]:
         (largest T), ``checks`` (failing first), ``requirements`` of the gate, ``operations`` (exact counts over all
         samples and steps, per sample, and per sample and step), ``curves`` (other conversions of the network, side by
         side: modes at every T, or what a gate and neurons after pooling cost; the report's own conversion is named
-        "this report"), ``provenance`` (model is empty where a row holds for all).
+        "this report"), ``energy`` (nJ per inference by energy model, of the first samples), ``provenance`` (model is
+        empty where a row holds for all).
     """
     rows = {
         "accuracy": _accuracy, "errors": errors, "layers": _layers, "classes": _classes, "checks": _checks,
-        "requirements": _requirements, "operations": _operations, "curves": _curves, "provenance": _facts,
+        "requirements": _requirements, "operations": _operations, "energy": energies, "curves": _curves,
+        "provenance": _facts,
     }  # fmt: skip
     found = {name: [row for a in run.assessments for row in make(a)] for name, make in rows.items()}
     found["checks"].sort(key=lambda row: ORDER.index(row["outcome"]))
