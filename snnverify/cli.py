@@ -19,6 +19,7 @@ from . import (
     cli_analyze,
     cli_calibrate,
     cli_detector_fidelity,
+    cli_diff,
     cli_energy,
     cli_gate,
     cli_hardware,
@@ -115,6 +116,7 @@ def _parser() -> _Parser:
     cli_energy.register(add)
     cli_detector_fidelity.register(add)
     cli_gate.register(add)
+    cli_diff.register(add)
     cli_hardware.register(add)
 
     mutants = add(_mutants, "mutants", "Break the package in many ways and tell which checks notice.")

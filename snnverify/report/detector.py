@@ -8,17 +8,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from ..detector.fidelity import Alike
 from ..detector.study import Arm, Study
 from ..gate import Verdict
 from .energy import draw
-from .html import MARKS
+from .looks import ANN, FAINT, INK, SIZE, SNN, styled
 from .markdown import escape
-from .plots import ANN, COLOURS, FAINT, INK, SIZE, SNN, _short, styled, svg
+from .page import page
+from .plots import _short, svg
 
 Record = dict[str, Any]
 HOW = (
@@ -121,21 +120,14 @@ def json_study(study: Study) -> str:
 
 def html_study(study: Study, title: str) -> str:
     """One page that needs nothing from anywhere else; names are escaped."""
-    environment = Environment(loader=PackageLoader("snnverify.report", ""), autoescape=True, undefined=StrictUndefined,
-                              trim_blocks=True, lstrip_blocks=True)  # fmt: skip
     with styled():
         picture = svg(figure(study), title)
-    return environment.get_template("detector.html.j2").render(
-        title=title,
-        verdict=verdict_of(study),
-        said=said(study),
-        tables=detector_tables(study),
-        how=HOW,
-        facts=study.facts,
-        picture=Markup(picture),
-        marks=MARKS,
-        light={v: k for k, v in COLOURS.items()},
-    )
+    verdict = verdict_of(study)
+    return page(
+        "fidelity", title, verdict.outcome, [r.detail for r in verdict.requirements], detector_tables(study),
+        said=said(study), how=HOW, facts=study.facts, picture=picture,
+        pictured="Cosine of every activation before and after the conversion; score over the threshold",
+    )  # fmt: skip
 
 
 def figure(study: Study) -> Figure:

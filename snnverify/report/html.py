@@ -6,17 +6,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from ..pipeline import Assessment, Run
 from . import regression
 from .looks import COLOURS
+from .page import MARKS, template
 from .present import number, view
 from .tables import points, upper
 from .words import explain, overall
 
-MARKS = {"PASS": "✓", "FAIL": "✕", "INCONCLUSIVE": "?", "NO EVIDENCE": "–"}
 _VIEWS = (
     "accuracy",
     "errors",
@@ -43,15 +42,11 @@ def render_html(run: Run, frames: dict[str, pd.DataFrame], plots: Sequence[Mappi
     plots : sequence of mapping of name to SVG element
         Of every assessment.
     """
-    environment = Environment(
-        loader=PackageLoader("snnverify.report", ""), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
-        lstrip_blocks=True,
-    )  # fmt: skip
     models = [_model(a, frames, p) for a, p in zip(run.assessments, plots, strict=True)]
-    return environment.get_template("report.html.j2").render(
+    return str(template("report.html.j2").render(
         models=models, overall=overall(run), marks=MARKS, run=view("provenance", frames, ""),
         command=str(run.provenance.get("command", "")), light={v: k for k, v in COLOURS.items()},
-    )  # fmt: skip
+    ))  # fmt: skip
 
 
 def _model(a: Assessment, frames: dict[str, pd.DataFrame], plots: Mapping[str, str]) -> dict[str, Any]:

@@ -95,7 +95,9 @@ def _range(who: str) -> Text:
     """Energy of one network, from the lowest figure to the highest."""
 
     def text(row: dict[str, Any]) -> str:
-        low, high = (number(v, "d" if v and v >= 1000 else ".3g") for v in (row[f"{who}_low_nJ"], row[f"{who}_high_nJ"]))
+        low, high = (
+            number(v, "d" if v and v >= 1000 else ".3g") for v in (row[f"{who}_low_nJ"], row[f"{who}_high_nJ"])
+        )
         return low if low == high else f"{low}–{high}"
 
     return text

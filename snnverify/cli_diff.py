@@ -1,0 +1,38 @@
+"""The part of the shell face about two runs side by side: thin, too."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+
+Add = Callable[[Callable[..., int], str, str], argparse.ArgumentParser]
+
+
+def register(add: Add) -> None:
+    """Add the command to the command line."""
+    p = add(_diff, "diff", "Compare two reports side by side: exit 0 no verdict is worse, 1 one is, 2 bad usage.")
+    p.add_argument("first", type=Path, help="folder of the earlier report")
+    p.add_argument("second", type=Path, help="folder of the later one")
+    p.add_argument("--json", type=Path, metavar="FILE", dest="as_json", help="write the tables there")
+    p.add_argument("--html", type=Path, metavar="FILE", help="write one self-contained page there")
+
+
+def _diff(*, first: Path, second: Path, as_json: Path | None, html: Path | None, command: str) -> int:
+    from .content import write_atomic
+    from .report import difference
+    from .report.energy import draw
+    from .report.page import page
+    from .report.store import load
+
+    runs = load(first), load(second)
+    tables, worse = difference.differences(*runs), difference.worse(*runs)
+    outcome, said = ("FAIL", "a verdict is worse than before") if worse else ("PASS", "no verdict is worse than before")
+    print(draw(tables))
+    print(f"{outcome}: {said}")
+    if as_json is not None:
+        write_atomic(as_json, difference.as_json(tables, worse))
+    if html is not None:
+        facts = {"first": str(first), "second": str(second), "command": command}
+        write_atomic(html, page("diff", f"{first} and {second}", outcome, [said], tables, facts=facts))
+    return int(worse)

@@ -1,0 +1,145 @@
+"""Two runs side by side: what the second one does otherwise."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..errors import EvidenceError
+from ..gate.outcomes import Outcomes
+from ..stats import Paired, exact_upper
+from .record import Stored
+
+Record = dict[str, Any]
+OUTCOMES = ("PASS", "INCONCLUSIVE", "NO EVIDENCE", "FAIL")  # from best to worst
+
+
+def differences(first: Sequence[Stored], second: Sequence[Stored]) -> dict[str, list[Record]]:
+    """Tables of what two runs have in common and what parts them; a table without rows is left out.
+
+    Parameters
+    ----------
+    first, second : sequence of Stored
+        Models are matched by name, or as the only one of their run.
+
+    Returns
+    -------
+    dict of title to list of dict
+        ``Verdicts``, ``Accuracy`` (percent, and where the samples are the same: how many only one run gets right, and the
+        exact upper 95 % bound of what the second loses, in points), ``Requirements`` and ``Checks`` of another outcome,
+        ``Layers`` (spikes per neuron and step) and operations, ``Facts`` that differ.
+
+    Raises
+    ------
+    EvidenceError
+        No model in common.
+    """
+    pairs = _pairs(first, second)
+    found: dict[str, list[Record]] = {
+        "Verdicts": [{"model": a.model, "first": a.verdict.outcome, "second": b.verdict.outcome} for a, b in pairs],
+        "Accuracy": [row for a, b in pairs for row in _accuracy(a, b)],
+        "Requirements of another outcome": [row for a, b in pairs for row in _requirements(a, b)],
+        "Checks of another outcome": [row for a, b in pairs for row in _checks(a, b)],
+        "Spikes per neuron and step, operations per sample (largest T)": [
+            row for a, b in pairs for row in _activity(a, b)
+        ],
+        "Facts that differ": [
+            {"model": a.model, "fact": key, "first": a.facts.get(key, "–"), "second": b.facts.get(key, "–")}
+            for a, b in pairs
+            for key in dict.fromkeys([*a.facts, *b.facts])
+            if a.facts.get(key) != b.facts.get(key)
+        ],
+    }
+    alone = {s.model for s in (*first, *second)} - {s.model for pair in pairs for s in pair}
+    found["Models in one run alone"] = [{"model": name} for name in sorted(alone)]
+    return {title: rows for title, rows in found.items() if rows}
+
+
+def worse(first: Sequence[Stored], second: Sequence[Stored]) -> bool:
+    """Whether any model's verdict is a worse one in the second run."""
+    return any(OUTCOMES.index(b.verdict.outcome) > OUTCOMES.index(a.verdict.outcome) for a, b in _pairs(first, second))
+
+
+def as_json(tables: Mapping[str, Sequence[Record]], worse: bool) -> str:
+    """Return the tables as JSON text."""
+    return (
+        json.dumps({"schema": "snnverify.diff/1", "worse": worse, "tables": tables}, indent=1, ensure_ascii=False)
+        + "\n"
+    )
+
+
+def _pairs(first: Sequence[Stored], second: Sequence[Stored]) -> list[tuple[Stored, Stored]]:
+    if len(first) == len(second) == 1:
+        return [(first[0], second[0])]
+    named = {s.model: s for s in second}
+    pairs = [(s, named[s.model]) for s in first if s.model in named]
+    if not pairs:
+        names = [", ".join(s.model for s in run) for run in (first, second)]
+        raise EvidenceError(f"diff: no model in common: {names[0]} and {names[1]}; give two reports of one model")
+    return pairs
+
+
+def _accuracy(a: Stored, b: Stored) -> list[Record]:
+    one, two = a.evidence.outcomes, b.evidence.outcomes
+    if one is None or two is None or one.regression or two.regression:
+        return []
+    same = a.evidence.data == b.evidence.data and np.array_equal(one.labels, two.labels)
+    rows = []
+    for T in sorted({*one.steps} & {*two.steps}):
+        row = {"model": a.model, "T": T, "ANN %, first": _percent(one, None), "ANN %, second": _percent(two, None),
+               "SNN %, first": _percent(one, T), "SNN %, second": _percent(two, T)}  # fmt: skip
+        if same:
+            right = [o.of(T) == o.labels for o in (one, two)]
+            p = Paired(len(one.labels), int((right[0] & ~right[1]).sum()), int((~right[0] & right[1]).sum()))
+            row |= {"only first": p.b, "only second": p.c, "second loses at most": round(100 * exact_upper(p), 2)}
+        rows.append(row)
+    return rows
+
+
+def _percent(o: Outcomes, T: int | None) -> float:
+    said = o.ann if T is None else o.of(T)
+    return round(100 * float((said == o.labels).mean()), 2)
+
+
+def _requirements(a: Stored, b: Stored) -> list[Record]:
+    one, two = ({r.name: r for r in s.verdict.requirements} for s in (a, b))
+    return [
+        {"model": a.model, "requirement": name, "first": _outcome(one, name), "second": _outcome(two, name),
+         "detail": two[name].detail if name in two else ""}
+        for name in dict.fromkeys([*one, *two])
+        if _outcome(one, name) != _outcome(two, name)
+    ]  # fmt: skip
+
+
+def _checks(a: Stored, b: Stored) -> list[Record]:
+    one, two = ({f.check: f for f in s.findings} for s in (a, b))
+    return [
+        {"model": a.model, "check": name, "first": _outcome(one, name), "second": _outcome(two, name),
+         "message": two[name].message if name in two else ""}
+        for name in dict.fromkeys([*one, *two])
+        if _outcome(one, name) != _outcome(two, name)
+    ]  # fmt: skip
+
+
+def _outcome(found: Mapping[str, Any], name: str) -> str:
+    return str(found[name].outcome) if name in found else "–"
+
+
+def _activity(a: Stored, b: Stored) -> list[Record]:
+    one, two = a.evidence.rates or {}, b.evidence.rates or {}
+    rows: list[Record] = [
+        {"model": a.model, "layer": name, "first": _digits(one.get(name)), "second": _digits(two.get(name))}
+        for name in dict.fromkeys([*one, *two])
+    ]
+    ops = [None if s.evidence.synops is None else float(s.evidence.synops) for s in (a, b)]
+    return [
+        *rows,
+        {"model": a.model, "layer": "operations per sample", "first": _digits(ops[0]), "second": _digits(ops[1])},
+    ]
+
+
+def _digits(value: float | None) -> float | None:
+    return None if value is None else float(f"{value:.5g}")

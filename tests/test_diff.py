@@ -1,0 +1,74 @@
+"""Two runs side by side: figures worked out by hand from reports with known answers."""
+
+import json
+from pathlib import Path
+
+import pytest
+from report_runs import assessment, run_of
+
+from snnverify.cli import main
+from snnverify.errors import EvidenceError
+from snnverify.report import difference, store
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs")
+    for name, a in {
+        "good": assessment(),
+        "bad": assessment(at_last=(20, 0)),
+        "other": assessment(name="other", n=100),
+    }.items():
+        store.write(run_of(a), folder / name)
+    store.write(run_of(assessment(), assessment(name="second")), folder / "two")
+    return folder
+
+
+def tables(runs, first, second):
+    return difference.differences(store.load(runs / first), store.load(runs / second))
+
+
+def test_accuracy_is_compared_sample_by_sample(runs):
+    rows = {row["T"]: row for row in tables(runs, "good", "bad")["Accuracy"]}
+    # of 400 samples the second run loses 20 more at T = 4: 5 points; nothing changes at T = 1
+    assert (rows[4]["only first"], rows[4]["only second"]) == (20, 0)
+    assert rows[4]["SNN %, first"] - rows[4]["SNN %, second"] == pytest.approx(5)
+    assert rows[4]["second loses at most"] > 5
+    assert (rows[1]["only first"], rows[1]["only second"]) == (0, 0)
+
+
+def test_a_run_beside_itself_differs_in_nothing(runs):
+    found = tables(runs, "good", "good")
+    assert set(found) == {"Verdicts", "Accuracy", next(t for t in found if t.startswith("Spikes"))}
+    assert not difference.worse(store.load(runs / "good"), store.load(runs / "good"))
+
+
+def test_a_worse_verdict_is_exit_1_and_a_better_one_0(runs, capsys, tmp_path):
+    assert main(["diff", str(runs / "good"), str(runs / "bad"), "--json", str(tmp_path / "d.json")]) == 1
+    assert "FAIL: a verdict is worse" in capsys.readouterr().out
+    assert json.loads((tmp_path / "d.json").read_text())["worse"] is True
+    assert main(["diff", str(runs / "bad"), str(runs / "good")]) == 0
+
+
+def test_other_samples_are_not_paired(runs):
+    """Two models alone in their runs are compared whatever their names; of other samples only the percentages."""
+    assert all("only first" not in row for row in tables(runs, "good", "other")["Accuracy"])
+
+
+def test_models_are_matched_by_name(runs):
+    assert tables(runs, "two", "good")["Models in one run alone"] == [{"model": "second"}]
+    with pytest.raises(EvidenceError, match="no model in common"):
+        tables(runs, "two", "other")
+
+
+def test_the_page_stands_alone(runs, tmp_path):
+    page = tmp_path / "d.html"
+    main(["diff", str(runs / "good"), str(runs / "bad"), "--html", str(page)])
+    text = page.read_text()
+    assert "Requirements of another outcome" in text
+    assert "http" not in text.replace("http://www.w3.org", "")
+
+
+def test_no_report_is_one_line(runs, capsys):
+    assert main(["diff", str(runs / "good"), str(Path("no") / "where")]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
