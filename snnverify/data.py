@@ -232,14 +232,14 @@ def _from_file(spec: str, path: Path) -> Dataset:
 
 def _from_wav(spec: str, folder: Path, split: str | None) -> Dataset:
     x, y, note = sound.features(folder, split)
-    return replace(_checked(x, y, spec), note=note)
+    return replace(checked(x, y, spec), note=note)
 
 
 def _from_idx(spec: str, images: Path, labels: Path) -> Dataset:
     x, y = idx.read(images, 3), idx.read(labels, 1)
     if len(x) != len(y):
         raise DataError(f"{images} holds {len(x)} images, {labels} holds {len(y)} labels: give the files of one pair")
-    return _checked(x[:, None], y, spec)
+    return checked(x[:, None], y, spec)
 
 
 def _from_npz(spec: str, path: Path) -> Dataset:
@@ -262,7 +262,7 @@ def _from_npz(spec: str, path: Path) -> Dataset:
             raise DataError(f"{path}: {name} is no array; save as np.savez(path, x=x, y=y)")
         if name not in arrays:
             raise DataError(f"{path}: no array {name!r}{nearest(name, names)}; save as np.savez(path, x=x, y=y)")
-    return _checked(arrays["x"], arrays["y"], spec)
+    return checked(arrays["x"], arrays["y"], spec)
 
 
 def _from_callable(spec: str, root: str | Path | None) -> Dataset:
@@ -274,19 +274,19 @@ def _from_callable(spec: str, root: str | Path | None) -> Dataset:
     except Exception as e:
         raise DataError(f"data {spec!r}: calling it failed: {last_line(e)}; it is called without arguments") from e
     if isinstance(value, Dataset):
-        checked = _checked(value.x, value.y, spec)
-        scaling = value.scaling if checked.scaling == "none" else f"{value.scaling}; {checked.scaling}"
-        return replace(checked, scaling=scaling, first_sample=value.first_sample, note=value.note)
+        found = checked(value.x, value.y, spec)
+        scaling = value.scaling if found.scaling == "none" else f"{value.scaling}; {found.scaling}"
+        return replace(found, scaling=scaling, first_sample=value.first_sample, note=value.note)
     if not (isinstance(value, (tuple, list)) and len(value) == 2):
         raise DataError(f"data {spec!r}: it returned a {type(value).__name__}; return (x, y)")
     try:
         x, y = (np.asarray(part) for part in value)
     except Exception as e:
         raise DataError(f"data {spec!r}: x and y cannot be made arrays: {last_line(e)}") from e
-    return _checked(x, y, spec)
+    return checked(x, y, spec)
 
 
-def _checked(x: Array, y: Array, source: str) -> Dataset:
+def checked(x: Array, y: Array, source: str) -> Dataset:
     """A `Dataset` of stored arrays, or `DataError`."""
     if x.dtype.kind not in "fiub":
         raise DataError(f"data {source!r}: x is of type {x.dtype}; give numbers")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 import os
+import pickle
 import shlex
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .oracles import Oracle
     from .pipeline import Assessment
 
+pytest_plugins = ["snnverify.plugin_models"]
 FINDINGS = pytest.StashKey[list["Finding"]]()
 ASSESSMENTS = pytest.StashKey[dict[str, "Assessment"]]()
 SETTINGS = pytest.StashKey["Settings"]()
@@ -56,24 +57,36 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("snnverify", "verification of spiking neural networks")
     for name, keywords in OPTIONS:
         try:
-            group.addoption(name, dest=_destination(name), **keywords)
+            group.addoption(name, dest=destination(name), **keywords)
         except (ValueError, argparse.ArgumentError):
             continue
+    for name, keywords in OPTIONS:
+        parser.addini(destination(name), f"as {name}: {keywords['help']}", "args" if "action" in keywords else None)
 
 
-def _destination(name: str) -> str:
+def destination(name: str) -> str:
+    """Where an option's value lies, and its name in pytest's ini."""
     return "snnverify_" + name.lstrip("-").replace("-", "_")
 
 
-def _option(config: pytest.Config, name: str) -> Any:
-    return config.getoption(_destination(name), None)
+def asked(config: pytest.Config, name: str) -> Any:
+    """Value of the command line, or of pytest's ini under ``snnverify_<name>``; None where neither says anything."""
+    given = config.getoption(destination(name), None)
+    if given is None and (said := config.getini(destination(name))):
+        kind = next(keywords.get("type", str) for n, keywords in OPTIONS if destination(n) == destination(name))
+        try:
+            return said if isinstance(said, list) else kind(said)
+        except ValueError:
+            raise pytest.UsageError(f"{destination(name)} = {said!r} in pytest's ini: give {kind.__name__}") from None
+    return given
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Refuse wrong options before anything is collected, in one line; without an option of ours nothing is imported."""
-    if any(_option(config, name) is not None for name, _ in OPTIONS):
+    """Tell the marker; refuse wrong options before anything is collected, in one line; else import nothing."""
+    config.addinivalue_line("markers", "snnverify(**settings): what `assert_fidelity` goes by, such as max_drop=0.5")
+    if any(asked(config, name) is not None for name, _ in OPTIONS):
         settings_of(config)
-    if target := _option(config, "--report"):
+    if target := asked(config, "--report"):
         from .report import check_target
 
         try:
@@ -88,9 +101,9 @@ def settings_of(config: pytest.Config) -> Settings:
     from .oracles import get
 
     if SETTINGS not in config.stash:
-        given = {k: _option(config, k) for k in ("model", "weights", "data", "calibration", "max_drop", "examples")}
+        given = {k: asked(config, k) for k in ("model", "weights", "data", "calibration", "max_drop", "examples")}
         try:
-            settings = merge({**given, "seed": _option(config, "check_seed")}, read_config(config.rootpath))
+            settings = merge({**given, "seed": asked(config, "check_seed")}, read_config(config.rootpath))
             for name in {settings.oracle, *_names(config, "--oracle"), *_names(config, "--require-oracle")}:
                 with suppress(Unavailable):  # the suites tell it
                     get(name)
@@ -104,13 +117,13 @@ def _names(config: pytest.Config, option: str) -> list[str]:
     """Oracles that an option names; all that are known by ``all``."""
     from .oracles import names
 
-    given = _option(config, option) or []
+    given = asked(config, option) or []
     return list(dict.fromkeys(n for g in given for n in (names() if g == "all" else [g])))
 
 
 def _oracles(config: pytest.Config) -> list[str]:
-    asked = dict.fromkeys(_names(config, "--oracle") + _names(config, "--require-oracle"))
-    return list(asked) or [settings_of(config).oracle]
+    wanted = dict.fromkeys(_names(config, "--oracle") + _names(config, "--require-oracle"))
+    return list(wanted) or [settings_of(config).oracle]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -141,20 +154,6 @@ def oracle(oracle_name: str) -> Oracle | Unavailable:
         return e
 
 
-@pytest.fixture(scope="session")
-def assessment(model_name: str, request: pytest.FixtureRequest) -> Assessment:
-    """Return the model under test, converted, measured and judged once a session."""
-    from .pipeline import assess_one, subjects
-
-    settings = replace(settings_of(request.config), model=model_name)
-    try:
-        (found,) = (assess_one(s, settings) for s in subjects(settings))
-    except SnnverifyError as e:
-        raise pytest.fail.Exception(f"{model_name}: {e}", pytrace=False) from None
-    request.config.stash.setdefault(ASSESSMENTS, {})[model_name] = found
-    return found
-
-
 @pytest.fixture
 def verify(oracle: Oracle | Unavailable, oracle_name: str, request: pytest.FixtureRequest) -> Callable[[Check], None]:
     """Return a function that runs one check on the oracle under test and fails with all that is known of it."""
@@ -168,55 +167,6 @@ def verify(oracle: Oracle | Unavailable, oracle_name: str, request: pytest.Fixtu
                             request.config)  # fmt: skip
         return conclude(run(check, oracle, examples=settings.examples, seed_value=settings.seed, asked_as=oracle_name,
                      store=request.config.rootpath / STORE), request.config)  # fmt: skip
-
-    return judge
-
-
-@pytest.fixture
-def verify_model(assessment: Assessment, request: pytest.FixtureRequest) -> Callable[[Check], None]:
-    """Return a function that looks up what a check said of the model under test."""
-
-    def judge(check: Check) -> None:
-        (finding,) = (f for f in assessment.findings if f.check == check.name)
-        conclude(finding, request.config)
-
-    return judge
-
-
-@pytest.fixture
-def verify_gate(assessment: Assessment) -> Callable[[], None]:
-    """Return a function that fails unless the gate lets the model under test through."""
-
-    def judge() -> None:
-        verdict = assessment.verdict
-        lines = [f"  {r.outcome}: {r.name}: {r.detail}" for r in verdict.requirements if r.outcome != "PASS"]
-        if verdict.outcome != "PASS":
-            pytest.fail("\n".join([f"{assessment.model.name}: {verdict.outcome}", *lines]), pytrace=False)
-
-    return judge
-
-
-@pytest.fixture
-def verify_measured(request: pytest.FixtureRequest) -> Callable[[], None]:
-    """Return a function that fails unless a board's log passes the accuracy gate and the energy estimate holds."""
-
-    def judge() -> None:
-        from .cli import main
-
-        settings, names = settings_of(request.config), ("--measured", "--energy-model", "--tolerance")
-        log, table, tolerance = (_option(request.config, name) for name in names)
-        if log is None:
-            pytest.skip("there is no board log; give --measured FILE, --energy-model NAME and --tolerance PERCENT")
-        given = {"--measured": log, "--table": table, "--tolerance": tolerance, "--max-drop": settings.max_drop,
-                 **{f"--{k}": getattr(settings, k) for k in ("weights", "data", "calibration")}}  # fmt: skip
-        lacking = [n for n, value in zip(names, (log, table, tolerance), strict=True) if value is None]
-        if lacking:
-            pytest.fail(f"--measured: it needs {' and '.join(lacking)} too", pytrace=False)
-        options = [part for option, value in given.items() if value is not None for part in (option, str(value))]
-        steps, most = str(settings.timesteps[-1]), str(2**31)
-        code = main(["energy", *([settings.model] if settings.model else []), "-T", steps, "--samples", most, *options])
-        if code:
-            pytest.fail(f"{log}: exit code {code} of snnverify energy; its verdicts are above", pytrace=False)
 
     return judge
 
@@ -237,14 +187,29 @@ def conclude(finding: Finding, config: pytest.Config) -> None:
         pytest.fail(finding.explain(), pytrace=False)
 
 
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """A worker of xdist hands what it found to the process that reports."""
+    if hasattr(session.config, "workeroutput"):
+        found = [session.config.stash.get(FINDINGS, []), session.config.stash.get(ASSESSMENTS, {})]
+        session.config.workeroutput["snnverify"] = pickle.dumps(found)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any, error: Any) -> None:
+    """Take what a worker of xdist found: our own process, so that its pickle is ours, too."""
+    if content := getattr(node, "workeroutput", {}).get("snnverify"):
+        findings, assessments = pickle.loads(content)
+        node.config.stash.setdefault(FINDINGS, []).extend(findings)
+        node.config.stash.setdefault(ASSESSMENTS, {}).update(assessments)
+
+
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     """Print how often each outcome came up, and the fidelity of the models."""
     findings = config.stash.get(FINDINGS, [])
     assessments = config.stash.get(ASSESSMENTS, {})
-    if _option(config, "--report") and not assessments:
-        terminalreporter.write_line("snnverify: no report: no model was assessed in this process (run the model suite, "
-                                    "without -n)", red=True)  # fmt: skip
-    if not findings:
+    if asked(config, "--report") and not assessments:
+        terminalreporter.write_line("snnverify: no report: no model was assessed; run the model suite", red=True)
+    if not findings and not assessments:
         return
     from . import report
     from .content import write_atomic
@@ -255,13 +220,13 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         mine = [f for f in findings if f.subject == subject]
         said = ", ".join(f"{n} {o}" for o in OUTCOMES if (n := sum(f.outcome == o for f in mine)))
         terminalreporter.write_line(f"{subject}: {len(mine)} checks on {sum(f.cases for f in mine)} cases: {said}")
-    if target := _option(config, "--matrix"):
+    if target := asked(config, "--matrix"):
         write_atomic(target, report.render_matrix(findings))
     if not assessments:
         return
     run = _run_of(config, tuple(assessments.values()))
     terminalreporter.write_line(report.render_summary(run))
-    if target := _option(config, "--report"):
+    if target := asked(config, "--report"):
         try:
             terminalreporter.write_line(f"report: {report.write(run, Path(target)) / 'index.html'}")
         except ConfigError as e:

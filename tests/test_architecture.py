@@ -22,7 +22,7 @@ ORDER = (
     ("run",),
     ("pipeline", "mutation", "lava_demo"),
     ("report",),
-    ("plugin", "cli", *(path.stem for path in PACKAGE.glob("cli_*.py"))),
+    ("cli", *(path.stem for kind in ("cli_*", "plugin*") for path in PACKAGE.glob(f"{kind}.py"))),
     ("__main__",),
 )  # fmt: skip
 LEVEL = {room: level for level, rooms in enumerate(ORDER) for room in rooms}
@@ -30,7 +30,8 @@ LEVEL = {room: level for level, rooms in enumerate(ORDER) for room in rooms}
 HOMES = {
     "pandas": {"report", "mutation"}, "matplotlib": {"report"}, "jinja2": {"report"}, "tabulate": {"report"},
     "pyarrow": {"report"},
-    "hypothesis": {"strategies", "run", "checks", "mutation"}, "pytest": {"plugin"}, "sklearn": {"zoo", "mutation"},
+    "hypothesis": {"strategies", "run", "checks", "mutation"}, "pytest": {"plugin", "plugin_models"},
+    "sklearn": {"zoo", "mutation"},
     "torch": {"convert", "detector", "zoo", "pipeline", "mutation", "oracles"},
     "safetensors": {"convert", "detector", "zoo"}, "tqdm": {"cli"}, "yaml": {"detector"}, "PIL": {"detector"},
     "pycocotools": {"detector"},

@@ -15,7 +15,7 @@ from .. import zoo
 from ..config import Settings
 from ..content import Array
 from ..convert.load import load_model
-from ..data import Dataset, check_shape, load_data, shared_samples
+from ..data import Dataset, check_shape, checked, load_data, shared_samples
 from ..errors import ConfigError, DataError
 from ..objects import last_line, nearest
 
@@ -95,6 +95,35 @@ def _own(settings: Settings, limit: int | None) -> Subject:
         chosen = np.sort(np.random.default_rng(settings.seed).permutation(chosen)[:limit])
     name = settings.model.rsplit(":", 1)[-1]
     return _with_facts(name, module, calibration, data.x[chosen], data.y[chosen], data.first_sample + chosen, facts)
+
+
+def of_arrays(name: str, module: nn.Module, x: Array, y: Array, calibration: Array | None, *, seed: int = 0) -> Subject:
+    """A model with data that are at hand; a tenth of them is held back where there is nothing to calibrate with.
+
+    Parameters
+    ----------
+    x, y : arrays [N, *shape], [N]
+    calibration : array [N, *shape] or None
+    seed : int
+        Of the draw of what is held back.
+
+    Raises
+    ------
+    DataError
+        Samples and labels that do not fit together, or too few samples to hold some back.
+    """
+    data = _fitting(module, checked(x, y, "dataset"))
+    kept = np.ones(len(data), bool)
+    if calibration is None:
+        kept[_held_back(len(data), seed)] = False
+        calibration = data.x[~kept]
+    facts = {
+        "model": type(module).__qualname__,
+        "data": "given as arrays",
+        "calibration": f"{len(calibration)} samples",
+    }
+    calibration = np.asarray(calibration, np.float32)
+    return _with_facts(name, module.eval(), calibration, data.x[kept], data.y[kept], np.flatnonzero(kept), facts)
 
 
 def _fitting(module: nn.Module, data: Dataset) -> Dataset:

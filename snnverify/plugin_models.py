@@ -1,0 +1,153 @@
+"""Fixtures about models: the one under test, its data, and what is asserted of its conversion."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from .errors import SnnverifyError
+from .plugin import ASSESSMENTS, asked, conclude, settings_of
+
+if TYPE_CHECKING:
+    from .checks import Check
+    from .pipeline import Assessment
+    from .pipeline.models import Subject
+
+
+@pytest.fixture(scope="session")
+def assessment(model_name: str, request: pytest.FixtureRequest) -> Assessment:
+    """Return the model under test, converted, measured and judged once a session."""
+    from .pipeline import assess_one, subjects
+
+    settings = replace(settings_of(request.config), model=model_name)
+    try:
+        (found,) = (assess_one(s, settings) for s in subjects(settings))
+    except SnnverifyError as e:
+        raise pytest.fail.Exception(f"{model_name}: {e}", pytrace=False) from None
+    request.config.stash.setdefault(ASSESSMENTS, {})[model_name] = found
+    return found
+
+
+@pytest.fixture(scope="session")
+def subject(request: pytest.FixtureRequest) -> Subject:
+    """Return the first model that the settings name, with its data; an embedded one without any."""
+    from .pipeline import subjects
+
+    try:
+        return next(subjects(settings_of(request.config)))
+    except SnnverifyError as e:
+        raise pytest.fail.Exception(str(e), pytrace=False) from None
+
+
+@pytest.fixture(scope="session")
+def model(subject: Subject) -> Any:
+    """Return the trained module. Override this fixture to give a model of your own."""
+    return subject.module
+
+
+@pytest.fixture(scope="session")
+def dataset(subject: Subject) -> Any:
+    """Return labelled samples (x, y). Override this fixture to give data of your own."""
+    return subject.x, subject.y
+
+
+@pytest.fixture(scope="session")
+def calibration(subject: Subject) -> Any:
+    """Return unlabelled samples [N, *shape], or None to hold a tenth of the data back. Override it beside `dataset`."""
+    return subject.calibration
+
+
+@pytest.fixture
+def assert_fidelity(request: pytest.FixtureRequest) -> Callable[..., Assessment]:
+    """Return ``assert_fidelity(model=None, dataset=None, calibration=None, **settings)``.
+
+    It converts the model, measures it on the data, asks every check on models, and fails unless the gate answers PASS,
+    with each requirement that it missed. What is not given comes from the fixtures `model`, `dataset`, `calibration`; of
+    a data set that is given without calibration data a tenth is held back. The call's settings go over those of the
+    marker ``@pytest.mark.snnverify(...)``, those over ``[tool.snnverify]``. It returns the `Assessment`, which the
+    session's report shows, too.
+    """
+
+    def judge(model: Any = None, dataset: Any = None, calibration: Any = None, **given: Any) -> Assessment:
+        from .config import merge
+        from .pipeline import assess_one
+        from .pipeline.models import of_arrays
+
+        __tracebackhide__ = True
+        marked = [m.kwargs for m in request.node.iter_markers("snnverify")][::-1]
+        value = request.getfixturevalue
+        try:
+            settings = settings_of(request.config)
+            for options in (*marked, given):
+                settings = merge(options, settings)
+            if calibration is None and dataset is None:
+                calibration = value("calibration")
+            module, data = (
+                (value("model") if model is None else model),
+                (value("dataset") if dataset is None else dataset),
+            )
+            found = assess_one(of_arrays(request.node.name, module, *data, calibration, seed=settings.seed), settings)
+        except SnnverifyError as e:
+            raise pytest.fail.Exception(str(e), pytrace=False) from None
+        request.config.stash.setdefault(ASSESSMENTS, {})[request.node.nodeid] = found
+        passed(found)
+        return found
+
+    return judge
+
+
+def passed(found: Assessment) -> None:
+    """Fail with every requirement that the gate missed."""
+    __tracebackhide__ = True
+    lines = [f"  {r.outcome}: {r.name}: {r.detail}" for r in found.verdict.requirements if r.outcome != "PASS"]
+    if found.verdict.outcome != "PASS":
+        pytest.fail("\n".join([f"{found.model.name}: {found.verdict.outcome}", *lines]), pytrace=False)
+
+
+@pytest.fixture
+def verify_model(assessment: Assessment, request: pytest.FixtureRequest) -> Callable[[Check], None]:
+    """Return a function that looks up what a check said of the model under test."""
+
+    def judge(check: Check) -> None:
+        (finding,) = (f for f in assessment.findings if f.check == check.name)
+        conclude(finding, request.config)
+
+    return judge
+
+
+@pytest.fixture
+def verify_gate(assessment: Assessment) -> Callable[[], None]:
+    """Return a function that fails unless the gate lets the model under test through."""
+
+    def judge() -> None:
+        passed(assessment)
+
+    return judge
+
+
+@pytest.fixture
+def verify_measured(request: pytest.FixtureRequest) -> Callable[[], None]:
+    """Return a function that fails unless a board's log passes the accuracy gate and the energy estimate holds."""
+
+    def judge() -> None:
+        from .cli import main
+
+        settings, names = settings_of(request.config), ("--measured", "--energy-model", "--tolerance")
+        log, table, tolerance = (asked(request.config, name) for name in names)
+        if log is None:
+            pytest.skip("there is no board log; give --measured FILE, --energy-model NAME and --tolerance PERCENT")
+        given = {"--measured": log, "--table": table, "--tolerance": tolerance, "--max-drop": settings.max_drop,
+                 **{f"--{k}": getattr(settings, k) for k in ("weights", "data", "calibration")}}  # fmt: skip
+        lacking = [n for n, value in zip(names, (log, table, tolerance), strict=True) if value is None]
+        if lacking:
+            pytest.fail(f"--measured: it needs {' and '.join(lacking)} too", pytrace=False)
+        options = [part for option, value in given.items() if value is not None for part in (option, str(value))]
+        steps, most = str(settings.timesteps[-1]), str(2**31)
+        code = main(["energy", *([settings.model] if settings.model else []), "-T", steps, "--samples", most, *options])
+        if code:
+            pytest.fail(f"{log}: exit code {code} of snnverify energy; its verdicts are above", pytrace=False)
+
+    return judge

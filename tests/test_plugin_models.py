@@ -1,0 +1,85 @@
+"""`assert_fidelity` and its fixtures in a user's own repository, run by pytest itself."""
+
+import sys
+
+import pytest
+
+SUITE = """
+import numpy as np
+import pytest
+import torch
+from sklearn.datasets import load_digits
+from torch import nn
+
+x, y = load_digits(return_X_y=True)
+x = (x / 16).astype("float32")
+
+@pytest.fixture(scope="session")
+def model():
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(64, 48), nn.ReLU(), nn.Linear(48, 10))
+    optimiser = torch.optim.Adam(net.parameters(), 0.01)
+    for _ in range(80):
+        optimiser.zero_grad()
+        nn.functional.cross_entropy(net(torch.from_numpy(x[:900])), torch.from_numpy(y[:900])).backward()
+        optimiser.step()
+    return net.eval()
+
+@pytest.fixture(scope="session")
+def dataset():
+    return x[900:], y[900:]
+
+@pytest.fixture(scope="session")
+def calibration():
+    return x[:900]
+"""
+KEEPS = """
+def test_the_conversion_keeps_it(assert_fidelity):
+    found = assert_fidelity(timesteps=[4, 64], max_drop=3)
+    assert found.model.fidelity.steps == (4, 64)
+"""
+
+
+@pytest.fixture
+def project(pytester, isolated, unpainted):
+    def run(text, *options):
+        pytester.makepyfile(test_mine=SUITE + text)
+        return pytester.run(sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *options)
+
+    return run
+
+
+def test_a_good_conversion_passes_and_the_report_is_written_by_xdist_too(project, pytester):
+    done = project(KEEPS, "-n", "2", "--report", "out")
+    done.assert_outcomes(passed=1)
+    done.stdout.fnmatch_lines(["PASS: test_the_conversion_keeps_it*", "report: out/index.html"])
+    assert (pytester.path / "out" / "report.json").exists()
+
+
+def test_a_bad_one_fails_with_what_the_gate_missed(project):
+    text = """
+@pytest.mark.snnverify(timesteps=[1], v_init="zero")
+def test_too_few_steps(assert_fidelity):
+    assert_fidelity(max_drop=1)
+"""
+    done = project(text)
+    done.assert_outcomes(failed=1)
+    done.stdout.fnmatch_lines(["*test_too_few_steps: FAIL", "*FAIL: accuracy drop: drop *"])
+    assert "Traceback" not in done.stdout.str()
+
+
+def test_wrong_data_and_settings_are_one_line(project):
+    done = project(
+        "\ndef test_short(assert_fidelity):\n    assert_fidelity(dataset=(x[:20], y[:19]))\n"
+        "\ndef test_slip(assert_fidelity):\n    assert_fidelity(max_dorp=1)\n"
+    )
+    done.assert_outcomes(failed=2)
+    done.stdout.fnmatch_lines(["*x holds 20 samples and y 19 labels*", "*max_dorp*max_drop*"])
+
+
+def test_options_may_stand_in_the_ini(project, pytester):
+    pytester.makeini("[pytest]\nsnnverify_report = kept\nsnnverify_examples = 3\n")
+    project(KEEPS).stdout.fnmatch_lines(["report: kept/index.html"])
+    pytester.makeini("[pytest]\nsnnverify_examples = many\n")
+    done = project(KEEPS)
+    done.stderr.fnmatch_lines(["ERROR: snnverify_examples = 'many' in pytest's ini: give int"])
