@@ -28,8 +28,8 @@ class Item:
     operation: int = -1
 
     @property
-    def leaf(self) -> bool:
-        """Whether this is an operation; of calls `Flow.leaf_calls` knows."""
+    def between(self) -> bool:
+        """Whether this is an operation between calls."""
         return self.operation >= 0
 
 
@@ -84,23 +84,21 @@ class Flow:
 
     def unused(self, item: Item) -> bool:
         """Whether the output depends on nothing that happened in a call or operation."""
-        if item.leaf:
+        if item.between:
             return item.operation not in self.live
         return not any(o.index in self.live for o in self._within(item.call))
 
     def join(self, item: Item) -> tuple[str, str]:
-        """What a leaf does with values of several sources, and the operation's arguments; empty where it joins none."""
-        if item.leaf:
+        """What a leaf does with values of several sources, and along which dimension; empty where it joins none."""
+        if item.between:
             o = self.run.operations[item.operation]
-            name = o.name.rstrip("_")
-            return (JOINS.get(name, name), o.detail) if len(o.operands) > 1 else ("", "")
+            return _named(o) if len(o.operands) > 1 else ("", "")
         origins: dict[int, set[Item]] = {}
         for o in self._of_call.get(item.call, []):
             each = [set().union(*(origins.get(n) or self.leaves([n]) for n in made)) for made in o.operands]
             origins[o.index] = set().union(*each)
             if len(each) > 1 and all(e < origins[o.index] for e in each):
-                name = o.name.rstrip("_")
-                return JOINS.get(name, name), o.detail
+                return _named(o)
         return "", ""
 
     def items(self, scope: int) -> list[Item]:
@@ -111,9 +109,9 @@ class Flow:
 
     def sources(self, item: Item, scope: int) -> tuple[Item, ...]:
         """What an item within a call takes values from: items of that call, or those of calls around it."""
-        if item.leaf or item.call in self.leaf_calls:
+        if item.between or item.call in self.leaf_calls:
             return tuple(self.seen(s, scope) for s in self.operands[item])
-        return tuple(dict.fromkeys(self.seen(s, scope) for leaf in self._leaves_within(item.call)
+        return tuple(dict.fromkeys(self.seen(s, scope) for leaf in self.leaves_within(item)
                                    for s in self.operands[leaf] if not self._inside(s, item.call)))  # fmt: skip
 
     def exits(self, scope: int) -> tuple[Item, ...]:
@@ -128,24 +126,28 @@ class Flow:
         while around != -1 and around not in chain:
             around = self.run.calls[around].parent
         at = chain.index(around) if around != -1 else len(chain)
-        return leaf if at == 0 or (not leaf.leaf and at == 1 and chain[0] == leaf.call) else Item(call=chain[at - 1])
+        return leaf if at == 0 or (not leaf.between and at == 1 and chain[0] == leaf.call) else Item(call=chain[at - 1])
+
+    def leaves_within(self, item: Item) -> Iterator[Item]:
+        """Leaves of an item, in order of execution; a leaf itself."""
+        if item.between or item.call in self.leaf_calls:
+            yield item
+        else:
+            yield from (leaf for i in self.items(item.call) for leaf in self.leaves_within(i))
+
+    def operations(self, leaf: Item) -> list[Operation]:
+        """What ran in a leaf."""
+        return [self.run.operations[leaf.operation]] if leaf.between else self._of_call.get(leaf.call, [])
 
     def _chain(self, leaf: Item) -> Iterator[int]:
         """Calls that a leaf ran in, innermost first; a call is in itself."""
-        call = self.run.operations[leaf.operation].call if leaf.leaf else leaf.call
+        call = self.run.operations[leaf.operation].call if leaf.between else leaf.call
         while call != -1:
             yield call
             call = self.run.calls[call].parent
 
     def _inside(self, leaf: Item, call: int) -> bool:
         return call in self._chain(leaf)
-
-    def _leaves_within(self, call: int) -> Iterator[Item]:
-        for item in self.items(call):
-            if item.leaf or item.call in self.leaf_calls:
-                yield item
-            else:
-                yield from self._leaves_within(item.call)
 
     def _within(self, call: int) -> Iterator[Operation]:
         yield from self._of_call.get(call, [])
@@ -176,9 +178,15 @@ class Flow:
             found[Item(call=c.index)] = (c.path or "model") + (f":{c.number}" if c.number > 1 else "")
         numbers: dict[str, int] = {}
         for item in self.operands:
-            if item.leaf and item != SOURCE:
+            if item.between and item != SOURCE:
                 o = self.run.operations[item.operation]
                 stem = f"{self.run.calls[o.call].path}/{o.name.rstrip('_')}"  # no module path holds a slash
                 numbers[stem] = numbers.get(stem, 0) + 1
                 found[item] = stem + (f":{numbers[stem]}" if numbers[stem] > 1 else "")
         return found
+
+
+def _named(o: Operation) -> tuple[str, str]:
+    name = o.name.rstrip("_")
+    kind = JOINS.get(name, name)
+    return kind, f"dim {o.detail or 0}" if kind in ("concatenate", "stack") else ""

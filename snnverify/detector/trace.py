@@ -73,11 +73,11 @@ class Call:
     identity : bool
         What came out is what went in: the same memory in the same form, nothing written meanwhile.
     taken : str or None
-        Values of the first input: ``binary``, ``integer`` or ``analog``.
+        Values of the first input: ``silent``, ``binary``, ``integer`` or ``analog``.
     given : str or None
         Those of the first output.
     rate : float or None
-        Mean of the first output where it is binary.
+        Mean of the first output where it is silent or binary.
     began : int
         Index of the next operation when it was entered: its place among them.
     """
@@ -149,7 +149,9 @@ def tensors(value: Any) -> Iterator[torch.Tensor]:
 
 
 def values_of(x: torch.Tensor) -> str:
-    """Class of a tensor's values: ``binary`` (all 0 or 1), ``integer`` or ``analog``."""
+    """Class of a tensor's values: ``silent`` (all 0), ``binary`` (all 0 or 1), ``integer`` or ``analog``."""
+    if not bool((x != 0).any()):
+        return "silent"
     if bool(((x == 0) | (x == 1)).all()):
         return "binary"
     return "integer" if bool((x == x.round()).all()) else "analog"
@@ -257,7 +259,7 @@ class _Recorder(TorchDispatchMode):
         self._paused = True
         call["identity"] = bool(results) and all((_form(t), self._writers(t)) in call["before"] for t in results)
         call["outputs"], call["given"] = tuple(tuple(t.shape) for t in results), _class(results)
-        call["rate"] = float(results[0].double().mean()) if call["given"] == "binary" else None
+        call["rate"] = float(results[0].double().mean()) if call["given"] in ("silent", "binary") else None
         self._paused = False
         # an alias tells a value that came through this module from the same value that did not
         marked = torch.ops.aten.alias(out) if call["identity"] and isinstance(out, torch.Tensor) else out
