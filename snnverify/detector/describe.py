@@ -116,9 +116,10 @@ class _Describer:
         c = self.run.calls[item.call]
         m = self.modules[c.path]
         container = item.call in self.scopes
-        role = "identity" if c.identity else "container" if container else "module"
+        active = not container and self._activation(item)
+        role = "identity" if c.identity else "container" if container else "activation" if active else "module"
         join, along = ("", "") if container else self.flow.join(item)
-        rate = c.rate if not container and self._activation(item) else None
+        rate = c.rate if active else None
         return Block(name, role, type(m).__name__, _detail(m) or along, sources, c.outputs, c.taken, c.given, rate, join, unused,
                      self._elements(item.call) if container else ())  # fmt: skip
 

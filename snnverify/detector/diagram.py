@@ -16,7 +16,7 @@ class Block:
     ----------
     name : str
         Module path, ``:2`` from the second call on; of an operation between modules its place and torch's name, ``path/add``.
-    role : {"module", "container", "identity", "operation", "untraced"}
+    role : {"module", "activation", "container", "identity", "operation", "untraced"}
     kind : str
         Class, or operation.
     detail : str

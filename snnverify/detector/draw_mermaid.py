@@ -8,10 +8,10 @@ from .diagram import Block, Diagram, Fork
 from .draw_text import form, left_out, note
 
 # Shapes of nodes by role; a join is a circle.
-SHAPES = {"module": "[{}]", "identity": "([{}])", "operation": "{{{{{}}}}}", "untraced": "[{}]"}
+SHAPES = {"module": "[{}]", "activation": "[{}]", "identity": "([{}])", "operation": "{{{{{}}}}}", "untraced": "[{}]"}
 STYLES = (
     "classDef activation fill:#fde3c8,stroke:#d55e00", "classDef identity fill:#ffffff,stroke:#57606a,stroke-dasharray:4 3",
-    "classDef join fill:#cfe8f7,stroke:#0072b2", "classDef ends fill:#d9efe6,stroke:#009e73",
+    "classDef join fill:#f7e1ee,stroke:#b0578a", "classDef ends fill:#d9efe6,stroke:#009e73",
     "classDef out fill:#f6f8fa,stroke:#b4bbc4,color:#57606a",
 )  # fmt: skip
 
@@ -58,5 +58,5 @@ def _nodes(elements: tuple[Block | Fork, ...], ids: dict[str, str]) -> Iterator[
         else:
             label = "<br>".join(quoted(x) for x in (e.name, e.kind, note(e)) if x)
             drawn = f'(("{quoted(e.join)}"))' if e.join and e.role == "operation" else SHAPES[e.role].format(f'"{label}"')
-            look = "join" if e.join else "identity" if e.role == "identity" else "activation" if e.rate is not None else ""
+            look = "join" if e.join else e.role if e.role in ("identity", "activation") else ""
             yield f"{ids[e.name]}{drawn}" + (f":::{look}" if look else "")

@@ -57,7 +57,7 @@ def note(b: Block) -> str:
         kept = note(inner)
         return f"{inner.kind}" + (f"; {kept}" if kept else "")
     taken = f"{b.taken} input" if b.taken and "->" in b.detail else ""
-    rate = f"rate {100 * b.rate:.2f} %" if b.rate is not None and not b.elements and b.role == "module" else ""
+    rate = f"rate {100 * b.rate:.2f} %" if b.rate is not None else ""
     role = b.role if b.role == "identity" else ""
     unused = "the output does not depend on it" if b.unused else ""
     return "; ".join(x for x in (role, b.detail, taken, rate, unused) if x)
