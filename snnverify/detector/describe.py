@@ -74,7 +74,7 @@ class _Describer:
         names = ["output"] if len(outputs) == 1 else [f"output {k}" for k in range(1, len(outputs) + 1)]
         into = [(s, self.names[i]) for i in self._ordered() for s in map(self.names.__getitem__, self.flow.operands[i])]
         ends = [(self.names[i], name) for name, made in zip(names, outputs, strict=True) for i in made]
-        elements = self._elements(0) if 0 in self.scopes else (self._block(Item(call=0), None),)
+        elements = self._elements(0)
         return Diagram(
             type(self.model).__name__, True, said, tuple(self.image.shape), root.outputs, _parameters(self.model, self.image),
             elements, tuple(dict.fromkeys(into + ends)), tuple(self._meetings()), tuple(self._statuses()),
@@ -105,9 +105,9 @@ class _Describer:
                     for p in e.paths)  # fmt: skip
         return Fork(self.names[e.fork], self.names[e.join], tuple(branches))
 
-    def _block(self, item: Item, scope: Scope | None) -> Block:
+    def _block(self, item: Item, scope: Scope) -> Block:
         name, unused = self.names[item], self.flow.unused(item)
-        sources = tuple(self.names[s] for s in scope.sources[item]) if scope else ("image",)
+        sources = tuple(self.names[s] for s in scope.sources[item])
         if item.between:
             o = self.run.operations[item.operation]
             kind, along = self.flow.join(item)

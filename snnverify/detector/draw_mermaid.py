@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from .diagram import Block, Diagram, Fork
@@ -18,7 +19,7 @@ STYLES = (
 
 def mermaid(d: Diagram) -> str:
     """Draw the flowchart."""
-    ids = {name: f"n{k}" for k, name in enumerate(_leaves(d))}
+    ids = {name: f"n{k}_{plain(name)}" for k, name in enumerate(_leaves(d))}
     lines = ["flowchart TB", f"%% {d.model}: {d.input}"]
     if d.traced:
         lines.append(f'  {ids["image"]}(["image {form([d.shape])}"]):::ends')
@@ -32,6 +33,11 @@ def mermaid(d: Diagram) -> str:
     if left := left_out(d):
         lines.append(f'  out["{"<br>".join(map(quoted, left))}"]:::out')
     return "\n".join([*lines, *(f"  {s}" for s in STYLES)]) + "\n"
+
+
+def plain(name: str) -> str:
+    """Return a name as it may stand in an identifier."""
+    return re.sub(r"\W", "_", name)
 
 
 def quoted(text: str) -> str:

@@ -46,7 +46,8 @@ def picture_png(d: Diagram) -> bytes:
 
 def _page(d: Diagram) -> Part:
     """Set heading, columns and what stands below them."""
-    body, above, below = _columns(d), list(_heading(d)), list(_below(d))
+    body, above = _columns(d), list(_heading(d))
+    below = list(_below(d, max(body.w, 600.0)))
     h = MARGIN + 18.0 * len(above) + GAP
     page = Part(max(body.w, *(width(t, s) for t, s, _ in [*above, *below])) + 2 * MARGIN, 0.0, 0.0)
     for k, (text, size, colour) in enumerate(above):
@@ -68,12 +69,18 @@ def _heading(d: Diagram) -> Iterator[tuple[str, int, str]]:
     yield ",  ".join(f"{name} {value}" for name, value in d.parameters), 11, INK
 
 
-def _below(d: Diagram) -> Iterator[tuple[str, int, str]]:
-    if d.counts:
-        rows = [f"{name} {n:,}" for name, n in d.counts]
-        for k in range(0, len(rows), 6):
-            yield ("Hardware building blocks:  " if not k else "    ") + ",  ".join(rows[k : k + 6]), 11, INK
-    yield "Summary:  " + ",  ".join(f"{name} {n:,}" for name, n in d.summary()), 11, INK
+def _below(d: Diagram, room: float) -> Iterator[tuple[str, int, str]]:
+    """Lines below the tree; counts fill the room."""
+    for title, rows in (("Hardware building blocks:", d.counts), ("Summary:", d.summary())):
+        line = title if rows else ""
+        for name, n in rows:
+            said = f"  {name} {n:,}"
+            if width(line + said) > room:
+                yield line, 11, INK
+                line = "   "
+            line += said + ("," if (name, n) != rows[-1] else "")
+        if line:
+            yield line, 11, INK
     for line in left_out(d):
         yield line, 10, GREY
 
@@ -114,7 +121,7 @@ def _columns(d: Diagram) -> Part:
     page = Part(0.0, 0.0, 0.0)
     gutter, top = LANE * (len(aside) + 1) + 2 * GAP, LANE * (len(aside) + 2) if columns > 1 else 0.0
     y, column, x, right = top, 0, 0.0, []
-    for group in _grouped(units, total / columns, columns):
+    for group in _grouped(units, columns):
         left, y = max(u.part.axis for u in group), top
         for u in group:
             u.column, u.x, u.y = column, x + left - u.part.axis, y
@@ -133,15 +140,21 @@ def _columns(d: Diagram) -> Part:
     return page
 
 
-def _grouped(units: list[_Unit], limit: float, columns: int) -> list[list[_Unit]]:
-    """Units in order, in columns of about the height `limit`."""
-    groups: list[list[_Unit]] = [[]]
-    for u in units:
-        height = sum(v.part.h + GAP for v in groups[-1])
-        if groups[-1] and height + u.part.h / 2 > limit and len(groups) < columns:
-            groups.append([])
-        groups[-1].append(u)
-    return groups
+def _grouped(units: list[_Unit], columns: int) -> list[list[_Unit]]:
+    """Units in order, in at most so many columns, the highest as low as can be in steps of a hundredth."""
+    heights = [u.part.h + GAP for u in units]
+    limit = max(sum(heights) / columns, *heights)
+    while True:
+        groups, filled = [[units[0]]], heights[0]
+        for u, h in zip(units[1:], heights[1:], strict=True):
+            if filled + h > limit:
+                groups.append([])
+                filled = 0.0
+            groups[-1].append(u)
+            filled += h
+        if len(groups) <= columns:
+            return groups
+        limit *= 1.01
 
 
 def _onward(a: _Unit, b: _Unit, gutter: float) -> Line:

@@ -53,7 +53,7 @@ class Flow:
     def __init__(self, run: Run) -> None:
         self.run = run
         parents = {c.parent for c in run.calls}
-        self.leaf_calls = frozenset(c.index for c in run.calls if c.index not in parents)
+        self.leaf_calls = frozenset(c.index for c in run.calls if c.index not in parents) - {ROOT}
         self.children: dict[int, list[int]] = {}
         for c in run.calls:
             self.children.setdefault(c.parent, []).append(c.index)
@@ -61,11 +61,13 @@ class Flow:
         self._of_call: dict[int, list[Operation]] = {}
         for o in run.operations:
             self._of_call.setdefault(o.call, []).append(o)
+        # what leads to no output and to no call, as a test of the input does, is left out
+        drawn = self._reaching([*self.live, *(o.index for c in self.leaf_calls for o in self._of_call.get(c, []))])
         self.operands: dict[Item, tuple[Item, ...]] = {SOURCE: ()}
         for c in sorted(self.leaf_calls):
             self.operands[Item(call=c)] = self._taken_by_call(c)
         for o in run.operations[1:]:
-            if o.call not in self.leaf_calls and o.name not in LAYOUT and o.index in self.live:
+            if o.call not in self.leaf_calls and o.name not in LAYOUT and o.index in drawn:
                 self.operands[Item(operation=o.index)] = tuple(i for made in o.operands for i in self.leaves(made))
         self.outputs = tuple(self.leaves(made) for made in run.calls[ROOT].made)
 

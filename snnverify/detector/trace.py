@@ -210,6 +210,7 @@ class _Recorder(TorchDispatchMode):
         read = [t for t in given if name not in OVERWRITES or not any(t is w for w in written)]
         operands = tuple(made for made in map(self._sources, read) if made)
         reached = operands or any(self._sources(w) for w in written)
+        reached = reached and not name.endswith("_like") and not name.startswith("new_")  # takes the form alone
         out = func(*args, **kwargs)
         fresh = [t for t in tensors(out) if not any(t is g for g in given)]
         if reached and (fresh or written):
