@@ -88,6 +88,32 @@ def diagram_is_the_wiring(program: Program, subject: Oracle) -> Iterator[Measure
     yield Measure("modules of another status or number of calls", float(len(differ)), detail=f"{differ}")
 
 
+@check("operators", programs())
+def diagram_tree_holds(program: Program, subject: Oracle) -> Iterator[Measure]:
+    """Every call and operation is drawn once, and what lies on a path of a fork takes values from the path and its source alone and hands them to the path and the join alone; a join's fork is the nearest thing that every way to it goes through [definition of a dominator]."""
+    d = subject.operator("diagram")(Wired(program).eval(), torch.rand(1, CHANNELS, 3, 3))
+    edges = Known(program).named()
+    drawn = Counter(b.name for b in d.blocks if not b.elements)
+    asked = Counter({n for e in edges for n in e if n != "image" and not n.startswith("output")})
+    yield Measure("drawn twice, or not at all", float(drawn != asked), detail=f"{drawn} {asked}")
+    # a path of a fork is a set of leaves; a container stands for those in it
+    for f in _forks(d.elements):
+        for b in f.branches:
+            mine = {i.name for i in _all(b.elements)}
+            taken = {a for a, t in edges if t in mine} - mine
+            given = {t for a, t in edges if a in mine} - mine
+            foreign = {a for a in taken if not _is(a, b.source)} | {t for t in given if f.join and not _is(t, f.join)}
+            yield Measure("ways in and out of a path beside its source and its join", float(len(foreign)), where=b.label,
+                          detail=f"{sorted(foreign)}")  # fmt: skip
+    several = {t for t in asked if len({a for a, b in edges if b == t}) > 1}
+    yield Measure("joins that are not named", float(len(several - {j.name for j in d.joins})), detail=f"{several}")
+    for j in d.joins:
+        without = [n for n in asked if _is(n, j.fork)] if j.fork != "image" else ["image"]
+        past = any(_is(t, j.name) for t in _reached(edges, set(without)))
+        nearer = [n for r in j.routes for n in r.blocks if not any(_is(t, j.name) for t in _reached(edges, {m for m in asked if _is(m, n)}))]
+        yield Measure("ways past the fork, or nearer forks", float(past) + len(nearer), where=j.name, detail=f"{j} {nearer}")
+
+
 @check("operators", _drawn(True))
 def diagram_reaches_what_changes(drawn: Drawn, subject: Oracle) -> Iterator[Measure]:
     """Where the output of one module is perturbed, exactly the modules drawn below it change theirs [causality].
@@ -150,6 +176,9 @@ def diagram_names_paths(drawn: TwoPaths, subject: Oracle) -> Iterator[Measure]:
     found = [(r.label, r.identity, len(r.blocks)) for r in join.routes]
     asked = list(zip(labels, identity, map(len, drawn.paths), strict=True))
     yield Measure("paths that differ", float(found != asked), detail=f"{found} {asked}")
+    statuses = {m.path: m.status for m in d.modules}
+    lists = {n: "container" if set(p) - {"halves"} else "unexecuted" for n, p in zip(drawn.names, drawn.paths, strict=True)}
+    yield Measure("lists of modules of another status", float(any(statuses[n] != s for n, s in lists.items())))
 
 
 @check("operators", programs(7))
@@ -175,6 +204,8 @@ def diagram_views_agree(program: Program, subject: Oracle) -> Iterator[Measure]:
     yield Measure("boxes that overlap", float(len(over)), detail=f"{over}")
     out = [(a, b) for a, b in inside if not _within(boxes[b], boxes[a])]
     yield Measure("boxes outside the box of their container", float(len(out)), detail=f"{out}")
+    crossed = [(t, n) for t in _texts(views[".svg"]) for n in leaves if _crosses(t, boxes[n])]
+    yield Measure("words across the edge of a box", float(len(crossed)), detail=f"{crossed}")
     lines = sum(line.lstrip(" │").startswith(("├─ ", "└─ ")) for line in views[".txt"].splitlines())
     forks = [f for f in _forks(d.elements)]
     expected = len(list(d.blocks)) + len(forks) + sum(len(f.branches) for f in forks)
@@ -236,6 +267,19 @@ def _hardware(seen: list[tuple[nn.Module, Any, Any]]) -> dict[str, int]:
     return {k: n for k, n in found.items() if n}
 
 
+def _is(leaf: str, block: str) -> bool:
+    """Whether a leaf is a block, or in it."""
+    return leaf == block or leaf.startswith((f"{block}.", f"{block}/"))
+
+
+def _reached(edges: set[tuple[str, str]], without: set[str]) -> set[str]:
+    """What the image reaches where some leaves are taken out."""
+    found = {"image"} - without
+    while more := {b for a, b in edges if a in found and b not in without} - found:
+        found |= more
+    return found
+
+
 def _all(elements: Any) -> Iterator[Any]:
     for e in elements:
         if hasattr(e, "branches"):
@@ -254,6 +298,20 @@ def _forks(elements: Any) -> Iterator[Any]:
                 yield from _forks(b.elements)
         else:
             yield from _forks(e.elements)
+
+
+def _texts(svg: bytes) -> list[tuple[float, float, float]]:
+    """X of the start, y of the middle, and size of every text."""
+    texts = (e for e in ElementTree.fromstring(svg).iter() if e.tag.endswith("text"))
+    return [(float(str(e.get("x"))), float(str(e.get("y"))), float(str(e.get("font-size")))) for e in texts]
+
+
+def _crosses(text: tuple[float, float, float], box: list[float]) -> bool:
+    """Whether a text that starts between the sides of a box is neither in it nor clear of it."""
+    (x, y, size), (left, top, w, h) = text, box
+    low, high = y - size / 2, y + size / 2
+    clear = high <= top or low >= top + h or not left <= x <= left + w
+    return not clear and not (top <= low and high <= top + h)
 
 
 def _overlap(a: list[float], b: list[float]) -> bool:

@@ -26,8 +26,9 @@ class Program(Content):
     returned: int
 
 
-def programs(most: int = 9, kinds: tuple[str, ...] = (*MODULES, *OPERATIONS, *SILENT)) -> st.SearchStrategy[Program]:
-    """Wirings of one to `most` steps, with every kind of step equally often."""
+def programs(most: int = 9) -> st.SearchStrategy[Program]:
+    """Wirings of one to `most` steps; convolutions and second calls of them, which need one another, come oftener."""
+    kinds = (*MODULES, *OPERATIONS, *SILENT, *("conv", "again") * 3)
     step = st.tuples(st.sampled_from(kinds), st.integers(0, 4), st.integers(0, 4))
     return st.builds(Program, st.lists(step, min_size=1, max_size=most).map(tuple), st.integers(1, 2))
 

@@ -111,7 +111,8 @@ class _Describer:
         if item.between:
             o = self.run.operations[item.operation]
             kind, along = self.flow.join(item)
-            return Block(name, "operation", kind or o.name.rstrip("_"), along or ("" if kind else o.detail), sources, (o.shape,),
+            named = kind not in ("", "memory")
+            return Block(name, "operation", kind if named else o.name.rstrip("_"), along if named else o.detail, sources, (o.shape,),
                          join=kind)  # fmt: skip
         c = self.run.calls[item.call]
         m = self.modules[c.path]

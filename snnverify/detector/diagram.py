@@ -50,6 +50,11 @@ class Block:
     unused: bool = False
     elements: tuple[Block | Fork, ...] = ()
 
+    @property
+    def only_joins(self) -> bool:
+        """Whether this is an operation that joins values, and is drawn as a join and nothing else."""
+        return self.role == "operation" and self.join == self.kind
+
 
 @dataclass(frozen=True)
 class Branch:

@@ -63,6 +63,6 @@ def _nodes(elements: tuple[Block | Fork, ...], ids: dict[str, str]) -> Iterator[
             yield "end"
         else:
             label = "<br>".join(quoted(x) for x in (e.name, e.kind, note(e)) if x)
-            drawn = f'(("{quoted(e.join)}"))' if e.join and e.role == "operation" else SHAPES[e.role].format(f'"{label}"')
+            drawn = f'(("{quoted(e.join)}"))' if e.only_joins else SHAPES[e.role].format(f'"{label}"')
             look = "join" if e.join else e.role if e.role in ("identity", "activation") else ""
             yield f"{ids[e.name]}{drawn}" + (f":::{look}" if look else "")

@@ -251,7 +251,7 @@ def _part(e: Block | Fork, around: str) -> Part:
 
 def _block(b: Block, around: str) -> Part:
     if not b.elements or single(b) is not None:
-        if b.join and b.role == "operation":
+        if b.only_joins:
             return _box(b.name, [f"{b.join} {b.detail}".strip()], "join")
         said = _short(b)
         shape = form(b.shapes[:1]) + (" ..." if len(b.shapes) > 1 else "")

@@ -99,7 +99,7 @@ def _lines(elements: tuple[Block | Fork, ...], around: str, before: str) -> Iter
 def _block(b: Block, around: str, before: str) -> Iterator[str]:
     joined = b.join and b.name == before  # the fork above it says the sources
     sources = "" if joined or list(b.sources) in ([before], []) else "<- " + ", ".join(relative(s, around) for s in b.sources)
-    if b.join and b.role == "operation":
+    if b.only_joins:
         words = [f"JOIN {b.join}", b.detail]
     else:
         words = [relative(b.name, around), b.kind + (f" (JOIN {b.join})" if b.join else ""), note(b)]

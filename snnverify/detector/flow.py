@@ -91,16 +91,21 @@ class Flow:
         return not any(o.index in self.live for o in self._within(item.call))
 
     def join(self, item: Item) -> tuple[str, str]:
-        """What a leaf does with values of several sources, and along which dimension; empty where it joins none."""
+        """What a leaf does with values of several sources, and along which dimension; empty where it joins none.
+
+        ``memory`` where one tensor that it takes was written by several.
+        """
         if item.between:
             o = self.run.operations[item.operation]
-            return _named(o) if len(o.operands) > 1 else ("", "")
+            return _named(o) if len(o.operands) > 1 else ("memory", "") if len(self.operands[item]) > 1 else ("", "")
         origins: dict[int, set[Item]] = {}
         for o in self._of_call.get(item.call, []):
             each = [set().union(*(origins.get(n) or self.leaves([n]) for n in made)) for made in o.operands]
             origins[o.index] = set().union(*each)
             if len(each) > 1 and all(e < origins[o.index] for e in each):
                 return _named(o)
+            if any(len(self.leaves(k for k in made if k not in origins)) > 1 for made in o.operands):
+                return "memory", ""
         return "", ""
 
     def items(self, scope: int) -> list[Item]:
