@@ -18,6 +18,7 @@ from . import (
     __version__,
     cli_analyze,
     cli_calibrate,
+    cli_diagram,
     cli_energy,
     cli_hardware,
     cli_lava,
@@ -116,6 +117,7 @@ def _parser() -> _Parser:
     cli_quantise.register(add)
     cli_energy.register(add)
     cli_hardware.register(add)
+    cli_diagram.register(add)
 
     mutants = add(_mutants, "mutants", "Break the package in many ways and tell which checks notice.")
     mutants.add_argument("patterns", nargs="*", help="names of mutants; all by default")

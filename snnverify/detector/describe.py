@@ -30,8 +30,8 @@ WEIGHTED = ("convolution", "linear")
 
 
 def describe(
-    model: nn.Module, image: Any = None, *, trace: bool = True, seed: int = 0, size: int | None = None
-) -> Diagram:
+    model: nn.Module, image: Any = None, *, trace: bool = True, seed: int = 0, size: int | None = None, weights: str = "",
+) -> Diagram:  # fmt: skip
     """Trace one forward pass of a copy of `model` and tell what ran, and how values flowed.
 
     Parameters
@@ -46,6 +46,8 @@ def describe(
         Of the dummy image.
     size : int, optional
         Side of the dummy image, a multiple of the model's stride; the smallest from 64 on by default.
+    weights : str
+        Where the weights are from, to be said in the diagram.
 
     Raises
     ------
@@ -55,9 +57,9 @@ def describe(
         A model that cannot be copied or run on the image; names the module.
     """
     if not trace:
-        return _untraced(model)
-    x, said = (_given(image, model), "a given input") if image is not None else _dummy(model, seed, size)
-    return _Describer(model, run(model, x), x).diagram(said)
+        return _untraced(model, weights)
+    x, said = (_given(image, model), "a given input") if image is not None else dummy(model, seed, size)
+    return _Describer(model, run(model, x), x).diagram(said, weights)
 
 
 class _Describer:
@@ -69,14 +71,14 @@ class _Describer:
         self.names = {**self.flow.names, EXIT: ""}
         self.scopes = {s.call: s for s in scopes(self.flow, self._weight)}
 
-    def diagram(self, said: str) -> Diagram:
+    def diagram(self, said: str, weights: str) -> Diagram:
         root, outputs = self.run.calls[0], self.flow.outputs
         names = ["output"] if len(outputs) == 1 else [f"output {k}" for k in range(1, len(outputs) + 1)]
         into = [(s, self.names[i]) for i in self._ordered() for s in map(self.names.__getitem__, self.flow.operands[i])]
         ends = [(self.names[i], name) for name, made in zip(names, outputs, strict=True) for i in made]
         elements = self._elements(0)
         return Diagram(
-            type(self.model).__name__, True, said, tuple(self.image.shape), root.outputs, _parameters(self.model, self.image),
+            type(self.model).__name__, True, said, weights, tuple(self.image.shape), root.outputs, _parameters(self.model, self.image),
             elements, tuple(dict.fromkeys(into + ends)), tuple(self._meetings()), tuple(self._statuses()),
             tuple(self._counts()), tuple(self._activities()), _versions(),
         )  # fmt: skip
@@ -191,13 +193,13 @@ ORDER = ("spiking activations", "spiking neurons", "SiLU activations with memory
          "linear layers", "adds", "concatenations", "pools", "norms", "upsampling", "SiLU", "ReLU")  # fmt: skip
 
 
-def _untraced(model: nn.Module) -> Diagram:
+def _untraced(model: nn.Module, weights: str) -> Diagram:
     def block(path: str, m: nn.Module) -> Block:
         children = tuple(block(f"{path}.{n}" if path else n, c) for n, c in m.named_children())
         return Block(path, "untraced", type(m).__name__, _detail(m), elements=children)
 
     return Diagram(
-        type(model).__name__, False, "nothing was traced: every module is listed, in the order of its definition", (), (),
+        type(model).__name__, False, "every module is listed, in the order of its definition; nothing ran", weights, (), (),
         _parameters(model, None), block("", model).elements or (block("", model),), (), (),
         tuple(_module(model, p, m, "untraced", 0) for p, m in model.named_modules()), (), (), _versions(),
     )  # fmt: skip
@@ -273,7 +275,8 @@ def _placed(x: torch.Tensor, model: nn.Module) -> torch.Tensor:
     return x.to(like.device, like.dtype if x.is_floating_point() else x.dtype)
 
 
-def _dummy(model: nn.Module, seed: int, size: int | None) -> tuple[torch.Tensor, str]:
+def dummy(model: nn.Module, seed: int, size: int | None) -> tuple[torch.Tensor, str]:
+    """Return an image that the model takes, uniform in [0, 1), and what is to be said of it."""
     stride = getattr(model, "stride", 1)
     stride = int(stride.max()) if isinstance(stride, torch.Tensor) and stride.numel() else stride
     stride = stride if isinstance(stride, int) and stride >= 1 else 1
@@ -283,7 +286,7 @@ def _dummy(model: nn.Module, seed: int, size: int | None) -> tuple[torch.Tensor,
     convolution = next((m for m in model.modules() if isinstance(m, nn.modules.conv._ConvNd)), None)
     channels = convolution.in_channels if convolution is not None else 3
     x = torch.rand((1, channels, side, side), generator=torch.Generator().manual_seed(seed))
-    return _placed(x, model), f"a dummy image, uniform in [0, 1), seed {seed}: rates and classes of values are of noise"
+    return _placed(x, model), f"a dummy image, uniform in [0, 1), seed {seed}: rates and classes of values are those of noise"
 
 
 def _versions() -> tuple[tuple[str, str], ...]:

@@ -131,6 +131,8 @@ class Diagram:
         Whether a forward pass was traced; without one there are no shapes, edges, joins or activities.
     input : str
         What was traced, in words.
+    weights : str
+        Where the weights are from, in words; empty where nobody said so.
     shape : tuple of int
         Of the input.
     outputs : tuple of shapes
@@ -153,6 +155,7 @@ class Diagram:
     model: str
     traced: bool
     input: str
+    weights: str
     shape: Shape
     outputs: tuple[Shape, ...]
     parameters: tuple[tuple[str, str], ...]

@@ -25,7 +25,7 @@ VIEWS: dict[str, Callable[[Diagram], str | bytes]] = {
 
 def write(
     model: nn.Module, path: str | os.PathLike[str], *, image: Any = None, trace: bool = True, seed: int = 0,
-    size: int | None = None,
+    size: int | None = None, weights: str = "",
 ) -> Path:  # fmt: skip
     """Describe a model and write its diagram; the other parameters are those of `describe`.
 
@@ -44,7 +44,7 @@ def write(
         As `describe`; nothing is written then.
     """
     view(path)  # before anything is traced
-    return save(describe(model, image, trace=trace, seed=seed, size=size), path)
+    return save(describe(model, image, trace=trace, seed=seed, size=size, weights=weights), path)
 
 
 def save(diagram: Diagram, path: str | os.PathLike[str]) -> Path:

@@ -66,6 +66,8 @@ def _page(d: Diagram) -> Part:
 def _heading(d: Diagram) -> Iterator[tuple[str, int, str]]:
     yield f"Architecture of {d.model}", 16, INK
     yield ("Traced: " if d.traced else "No trace: ") + d.input, 11, GREY
+    if d.weights:
+        yield f"Weights: {d.weights}", 11, GREY
     yield ",  ".join(f"{name} {value}" for name, value in d.parameters), 11, INK
 
 

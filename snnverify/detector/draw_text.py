@@ -65,6 +65,8 @@ def note(b: Block) -> str:
 
 def _heading(d: Diagram) -> str:
     lines = [f"Architecture of {d.model}", f"{'Traced: ' if d.traced else 'No trace: '}{d.input}"]
+    if d.weights:
+        lines.append(f"Weights: {d.weights}")
     if d.traced:
         lines.append(f"Input {list(d.shape)}; output {form(d.outputs)}")
     return "\n".join([*lines, "Made by " + ", ".join(f"{name} {version}" for name, version in d.versions)])
