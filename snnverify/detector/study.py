@@ -87,6 +87,8 @@ class Study:
         Activations that are SiLU before and binary after.
     swept : mapping of threshold to score
         On training samples.
+    unswept : float
+        Score of `before` on the same samples; NaN without a sweep.
     constants : str
         T, threshold and decay of `before`.
     notes : tuple of str
@@ -100,6 +102,7 @@ class Study:
     layers: tuple[Alike, ...]
     converted: tuple[str, ...]
     swept: Mapping[float, float]
+    unswept: float
     constants: str
     notes: tuple[str, ...]
     facts: Mapping[str, str] = field(default_factory=dict)
@@ -148,6 +151,7 @@ def study(
     moved = changes(before, after)
     arms = [Arm("before", "the net as trained", base)]
     swept: dict[float, float] = {}
+    unswept = float("nan")
 
     def add(name: str, what: str, net: nn.Module, changed: Changes | None) -> None:
         found = answers(net, samples, progress, name)
@@ -160,6 +164,7 @@ def study(
     if train is not None and names and "threshold" in made:
         few = first(train, CALIBRATION)
         swept = sweep(after, names, few, plan.thresholds, progress)
+        unswept = next(iter(answers(before, few).scores.values()))
         best = max(swept, key=lambda t: (swept[t], -t))
         net = threshold_set(after, names, best)
         add("threshold", f"converted units fire above {best:g}, the best of the sweep", net, changes(before, net))
@@ -177,7 +182,7 @@ def study(
         what = f"static INT8 of the converted net: {len(grids.weights)} weights, {len(grids.ranges)} calibrated outputs"
         add("static INT8", what, net, None)
     return Study(
-        str(samples), "" if train is None else str(train), tuple(arms), tuple(layers), tuple(names), swept,
+        str(samples), "" if train is None else str(train), tuple(arms), tuple(layers), tuple(names), swept, unswept,
         "unknown" if constants is None else f"T = {constants.steps}, threshold {constants.threshold:g}, "
         f"decay {constants.decay:g}",
         _notes(samples, train, names), {**_facts(samples, train, plan), **about},
