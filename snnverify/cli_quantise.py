@@ -25,6 +25,13 @@ def register(add: Add) -> None:
         "--fine-tune", choices=("scales", "weights"), help="train what, through the grid; not at all without it"
     )
     p.add_argument("--out", type=Path, help="file (.npz) for the network, its integers and its scales")
+    p.add_argument("--quant-type", choices=("weights", "static_int8"), default="weights",
+                   help="static_int8: weights and calibrated activations of a net that `snnverify binarize` takes "
+                   "or writes, on --data data.yaml (weights)")  # fmt: skip
+    p.add_argument("--split", default="val", help="static_int8: of data.yaml, to judge by (val)")
+    p.add_argument("--img-size", type=int, default=640, metavar="S", help="static_int8: side of the letterbox (640)")
+    p.add_argument("--max-drop", help="static_int8: greatest drop let through, percentage points (1.0)")
+    p.add_argument("--device", choices=("cpu", "cuda"), help="static_int8: cuda where there is one, else cpu")
     p.add_argument("--epochs", type=int, default=5, help="passes over the training samples (5)")
     p.add_argument("--lr", type=float, default=1e-3, help="learning rate of weights and biases (0.001)")
 
@@ -97,6 +104,8 @@ def _stations(**options: Any) -> int:
 
 
 def _quantize(**options: Any) -> int:
+    if options["quant_type"] == "static_int8":
+        return _static(**options)
     from .cli import Progress
     from .content import save
     from .pipeline.stations import quantised, tasks
@@ -117,6 +126,20 @@ def _quantize(**options: Any) -> int:
         if options["out"] is not None:
             print(f"written: {save(found, options['out'])}")
     return 0
+
+
+def _static(*, weights: str | None, data: str | None, model: str | None, seed: int | None, out: Path | None,
+            **options: Any) -> int:  # fmt: skip
+    """Hand static INT8 of a spiking detector to its room."""
+    from .cli_detector_fidelity import quantize
+
+    if model is not None:
+        raise ConfigError(f"model = {model!r}: static_int8 takes its net from --weights alone")
+    for name, value in (("--weights", weights), ("--data", data)):
+        if value is None:
+            raise ConfigError(f"{name} is missing: static_int8 takes --weights W and --data data.yaml")
+    return quantize(weights=Path(str(weights)), data=data, out=out, seed=seed or 0, max_drop=options["max_drop"] or "1.0",
+                    **{name: options[name] for name in ("split", "train", "img_size", "device")})  # fmt: skip
 
 
 def _native(**options: Any) -> int:

@@ -22,7 +22,8 @@ ORDER = (
     ("run",),
     ("pipeline", "mutation", "lava_demo"),
     ("report",),
-    ("plugin", "cli_analyze", "cli_calibrate", "cli_energy", "cli_hardware", "cli_lava", "cli_oracles", "cli_quantise",
+    ("plugin", "cli_analyze", "cli_calibrate", "cli_detector", "cli_detector_fidelity", "cli_diagram", "cli_energy", "cli_hardware",
+     "cli_lava", "cli_oracles", "cli_quantise",
      "cli_vectors", "cli"),
     ("__main__",),
 )  # fmt: skip
@@ -32,7 +33,7 @@ HOMES = {
     "pandas": {"report", "mutation"}, "matplotlib": {"report"}, "jinja2": {"report"}, "tabulate": {"report"},
     "hypothesis": {"strategies", "run", "checks", "mutation"}, "pytest": {"plugin"}, "sklearn": {"zoo", "mutation"},
     "torch": {"convert", "detector", "zoo", "pipeline", "mutation", "oracles"}, "safetensors": {"convert", "detector", "zoo"}, "tqdm": {"cli"},
-    "yaml": {"detector"}, "PIL": {"detector"}, "scipy": {"stats", "checks", "hardware", "sound"}, "nir": {"exchange", "oracles"},
+    "yaml": {"detector"}, "PIL": {"detector"}, "pycocotools": {"detector"}, "scipy": {"stats", "checks", "hardware", "sound"}, "nir": {"exchange", "oracles"},
     "h5py": {"exchange", "oracles", "checks"},
     "distributed": {"shards"}, "dask": {"shards"}, "numba": {"kernels"}, "llvmlite": {"kernels"},
     "threadpoolctl": {"kernels"}, "kaldi_native_fbank": {"sound"},

@@ -8,7 +8,7 @@ are the extremes that the calibration data show, or percentiles of them, which c
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,16 +57,16 @@ def fake_quantise_activations(x: torch.Tensor, grid: Range) -> torch.Tensor:
 
 
 def static_int8(
-    module: nn.Module, calibration: npt.ArrayLike, *, percentile: float = 100.0, kinds: Iterable[type[nn.Module]] = KINDS,
-    batch: int = 64,
+    module: nn.Module, calibration: npt.ArrayLike | Iterator[npt.ArrayLike], *, percentile: float = 100.0,
+    kinds: Iterable[type[nn.Module]] = KINDS, batch: int = 64,
 ) -> tuple[nn.Module, dict[str, Range]]:  # fmt: skip
     """A copy of a model, in eval mode, whose activations lie on 256 levels each.
 
     Parameters
     ----------
     module : nn.Module
-    calibration : array [N, *shape]
-        Unlabelled inputs, float32.
+    calibration : array [N, *shape], or an iterator of such arrays
+        Unlabelled inputs, float32. For the extremes (percentile 100) nothing is kept of what they give but its extremes.
     percentile : float
         In (50, 100]: `high` is this percentile of a module's outputs, `low` what lies as far from the other end; 100 is the
         extremes.
@@ -91,9 +91,6 @@ def static_int8(
     """
     if not 50 < percentile <= 100 or batch < 1:
         raise ConfigError(f"percentile = {percentile}, batch = {batch}: in (50, 100], and at least 1")
-    x = np.asarray(calibration, np.float32)
-    if not len(x):
-        raise DataError("calibration: no sample; give some inputs of the kind that the model will see")
     copied = copy.deepcopy(module).eval()
     wanted = tuple(kinds)
     chosen = {name: m for name, m in copied.named_modules() if isinstance(m, wanted)}
@@ -101,10 +98,17 @@ def static_int8(
         said = ", ".join(k.__name__ for k in wanted)
         raise Unsupported(type(module).__name__, f"it holds no module of {said}", "name the classes of its activations")
     seen: dict[str, list[npt.NDArray[Any]]] = {name: [] for name in chosen}
-    hooks = [m.register_forward_hook(_watch(seen[name])) for name, m in chosen.items()]
+    hooks = [m.register_forward_hook(_watch(seen[name], percentile == 100)) for name, m in chosen.items()]
+    device = next((p.device for p in copied.parameters()), None)
+    ran = False
     with torch.no_grad():
-        for start in range(0, len(x), batch):
-            copied(torch.tensor(x[start : start + batch]))
+        for part in calibration if isinstance(calibration, Iterator) else [calibration]:
+            x = np.asarray(part, np.float32)
+            for start in range(0, len(x), batch):
+                copied(torch.tensor(x[start : start + batch], device=device))
+                ran = True
+    if not ran:
+        raise DataError("calibration: no sample; give some inputs of the kind that the model will see")
     for hook in hooks:
         hook.remove()
     ranges = {}
@@ -118,8 +122,13 @@ def static_int8(
     return copied, ranges
 
 
-def _watch(values: list[npt.NDArray[Any]]) -> Any:
-    return lambda module, inputs, output: values.append(output.detach().numpy().ravel().copy())
+def _watch(values: list[npt.NDArray[Any]], extremes: bool) -> Any:
+    def keep(module: nn.Module, inputs: Any, output: torch.Tensor) -> None:
+        all_of_it = output.detach()
+        kept = torch.stack([all_of_it.min(), all_of_it.max()]) if extremes else all_of_it.ravel()
+        values.append(kept.cpu().numpy().copy())
+
+    return keep
 
 
 def _round(grid: Range) -> Any:
