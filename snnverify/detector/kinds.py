@@ -113,6 +113,10 @@ def _shell(cls: type[nn.Module], **attributes: Any) -> Any:
     return module
 
 
+def _tuples(a: Attributes) -> dict[str, Any]:
+    return {k: tuple(v) if isinstance(v, list) else v for k, v in a.items()}
+
+
 @dataclass(frozen=True)
 class Kind:
     """One class.
@@ -240,7 +244,7 @@ KINDS: dict[str, Kind] = {
         lambda node: "it emits SiLU and has no actFun" if node["attributes"]["act"] and not node["children"] else "",
     ),
     "Snn_Conv2d": Kind(
-        lambda a, tensors: blocks.Snn_Conv2d(**a, bias="bias" in tensors), _CONV,
+        lambda a, tensors: blocks.Snn_Conv2d(**_tuples(a), bias="bias" in tensors), _CONV,
         held=_equals("padding_mode", "zeros", "the family pads with zeros"),
     ),
     "BatchNorm3d1": Kind(_norm(blocks.BatchNorm3d1), _NORM),
@@ -272,11 +276,11 @@ KINDS: dict[str, Kind] = {
         lambda a, tensors: nn.Linear(**a, bias="bias" in tensors), _each(whole, "in_features", "out_features")
     ),
     "nn.MaxPool3d": Kind(
-        lambda a, _: nn.MaxPool3d(**a),
+        lambda a, _: nn.MaxPool3d(**_tuples(a)),
         {**_each(size, "kernel_size", "stride", "padding", "dilation"), "ceil_mode": (flag, False)}, held=_only_space,
     ),
     "nn.Upsample": Kind(
-        lambda a, _: nn.Upsample(**{k: tuple(v) if isinstance(v, list) else v for k, v in a.items()}),
+        lambda a, _: nn.Upsample(**_tuples(a)),
         {"size": (optional(size), None), "scale_factor": (optional(scale), None), "mode": (text, NEEDED),
          "align_corners": (optional(flag), None)},
     ),
