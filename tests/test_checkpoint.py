@@ -9,6 +9,7 @@ from torch import nn
 
 from snnverify.detector import load
 from snnverify.detector.binarize import binarize
+from snnverify.detector.boxes import anchors_of
 from snnverify.detector.checkpoint import open_net
 from snnverify.detector.model import Detector, described
 from snnverify.detector.rebuild import build, describe
@@ -36,6 +37,8 @@ def test_a_checkpoint_in_the_wild_is_rebuilt_in_structure_and_bytes(wild, file):
     assert opened.source["taken"] == ("its 'ema'" if file == "both.pt" else "its 'model'")
     assert opened.source["classes"]["foreignnet.mem_update"] == "mem_update"
     assert {"Detect.grid", "Detector.hyp", "Snn_Conv2d.marker"} <= set(opened.source["unused"])
+    # anchors in the wild are in units of their map's cells
+    assert anchors_of(net.model[-1]).tolist() == [[[2, 4], [6, 8]], [[20, 24], [28, 32]]]
     assert net.stride == 4  # two strides of 2 on the way to the coarsest map
 
 

@@ -52,6 +52,7 @@ MALICIOUS = {
     "exec": lambda c: calls("builtins", "exec", f"open({str(c)!r}, 'w')"),
     "open": lambda c: calls("builtins", "open", str(c), "w"),
     "getattr": lambda c: calls("builtins", "getattr", "x", "__class__"),
+    "a name with escape codes": lambda c: pickle.dumps({"x": 1}, 4)[:2] + b"\x8c\x0bos\n\x1b[2Jevil\x8c\x01x\x93.",
     "subprocess.Popen": lambda c: calls("subprocess", "Popen", ["touch", str(c)]),
     "runpy": lambda c: calls("runpy", "run_path", str(c)),
     "importlib": lambda c: calls("importlib", "import_module", "antigravity"),
@@ -96,7 +97,7 @@ def test_a_malicious_pickle_is_refused_and_not_executed(tmp_path, name):
         open_net(path)
     assert not canary.exists()
     assert str(path) in str(e.value)
-    assert "\n" not in str(e.value)
+    assert str(e.value).isprintable()
     if name.startswith(("os.system", "eval")):
         pickle.loads(data)  # it is harmful indeed
         assert canary.exists()

@@ -127,9 +127,10 @@ def open_net(
         about.setdefault("read", "without executing it")
         opened = _net(name, held, tensor, model, given or {}, about)
     except Unsupported as e:
-        raise Unsupported(f"{name}: {e.where}", e.what, e.remedy) from e
+        raise Unsupported(f"{name}: {_line(e.where)}", _line(e.what), e.remedy) from e
     except (ConfigError, DataError) as e:
-        raise e if name in str(e) else type(e)(f"{name}: {e}") from e
+        told = _line(str(e))
+        raise type(e)(told if name in told else f"{name}: {told}") from e
     for at, values in opened.net.state_dict().items():
         if values.is_floating_point() and not bool(torch.isfinite(values).all()):
             raise DataError(f"{name}: {at} holds NaN or infinity; the training diverged, use an earlier state")
@@ -262,6 +263,11 @@ def _constants_of(net: nn.Module, given: Mapping[str, Any]) -> dict[str, tuple[A
         m.constants for m in net.modules() if isinstance(m, SpikingActivation) and isinstance(m.constants, Constants)
     ]
     return agreed([asdict(c) for c in held], given, "model")
+
+
+def _line(text: str) -> str:
+    """One line for a terminal: a hostile file may name things by line ends and escape codes."""
+    return "".join(c if c.isprintable() else "?" for c in text)[:600]
 
 
 def _same(value: Any) -> torch.Tensor:
