@@ -22,7 +22,8 @@ ORDER = (
     ("run",),
     ("pipeline", "mutation", "lava_demo"),
     ("report",),
-    ("plugin", "cli_analyze", "cli_calibrate", "cli_detector_fidelity", "cli_energy", "cli_hardware", "cli_lava", "cli_oracles", "cli_quantise",
+    ("plugin", "cli_analyze", "cli_calibrate", "cli_detector", "cli_detector_fidelity", "cli_diagram", "cli_energy", "cli_hardware",
+     "cli_lava", "cli_oracles", "cli_quantise",
      "cli_vectors", "cli"),
     ("__main__",),
 )  # fmt: skip

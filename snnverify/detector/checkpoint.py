@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import math
 import os
 import struct
 import sys
@@ -22,14 +21,14 @@ from ..errors import ConfigError, DataError, SnnverifyError, Unsupported
 from ..objects import last_line
 from .archive import read_archive, read_bytes
 from .blocks import Constants, SpikingActivation
+from .complete import agreed, complete
 from .model import Detector, available, described
 from .pickled import Call, Instance
-from .rebuild import Description, Node, build, describe, differences
+from .rebuild import Description, build, describe, differences
 
 FORMAT = "snnverify.detector/1"
 # A loader takes the first that is there: the average of the weights is what a training judges.
 _HELD = ("ema", "model", "state_dict", "model_state_dict")
-_STORED = {"steps": "T", "threshold": "threshold", "decay": "decay"}
 
 
 @dataclass(frozen=True)
@@ -84,7 +83,7 @@ def load(
 
 def open_net(
     path: str | os.PathLike[str], *, model: str | None = None, given: Mapping[str, Any] | None = None,
-    code: str | os.PathLike[str] | None = None, trust: bool = False,
+    code: str | os.PathLike[str] | None = None, trust: bool = False, content: bytes | None = None,
 ) -> Opened:  # fmt: skip
     """Open a net, and tell where all of it comes from.
 
@@ -97,6 +96,8 @@ def open_net(
         ``steps``, ``threshold``, ``decay``, for what the file does not say.
     code, trust : path, bool
         Folder of the code that a checkpoint's pickle needs, and leave to run both; together or not at all.
+    content : bytes, optional
+        What the file holds, where that was read already.
 
     Raises
     ------
@@ -112,7 +113,7 @@ def open_net(
         raise ConfigError("--code DIR and --trust-pickle: both or neither; the pickle's code runs where both are given")
     if code is not None and not os.path.isdir(code):
         raise ConfigError(f"--code {os.fspath(code)}: no such folder")
-    content = read_bytes(path)
+    content = read_bytes(path) if content is None else content
     about: dict[str, Any] = {"file": os.path.basename(name), "sha256": hashlib.sha256(content).hexdigest()}
     try:
         if name.endswith(".safetensors"):
@@ -172,7 +173,7 @@ def _own(
     if "kind" in configuration:  # type: ignore[operator]
         if model is not None:
             raise ConfigError(f"--model {model}: the file holds the net; leave the option out")
-        tree: Node = dict(configuration)  # type: ignore[arg-type]
+        tree = dict(configuration)  # type: ignore[arg-type]
         net = build(tree, state)
         return Opened(net, tree, complete(tree, given), about)
     spec = configuration.get("model")  # type: ignore[union-attr]
@@ -193,79 +194,6 @@ def _own(
             raise DataError(f"--model {model}: its activations are not those of the manifest ({', '.join(kept[:4])})")
     _fill(net, state, model)
     return Opened(net, now, _constants_of(net, given), about)
-
-
-def complete(tree: Node, given: Mapping[str, Any]) -> dict[str, tuple[Any, str]]:
-    """Put constants, and what `Detector` needs besides, where the source had none; tell where each comes from."""
-    nodes = [n for n in _walk(tree) if "constants" in n["attributes"]]
-    held = [n["attributes"]["constants"] for n in nodes if n["attributes"]["constants"] is not None]
-    found = _agreed(held, given, "checkpoint")
-    for n in nodes:
-        if n["attributes"]["constants"] is None:
-            if any(value is None for value, _ in found.values()):
-                raise Unsupported("the net", "some activations have constants that differ, and others have none")
-            n["attributes"]["constants"] = {k: value for k, (value, _) in found.items()}
-    if tree.get("kind") == "Detector":
-        _detector(tree["attributes"], tree["children"]["model"]["children"])
-    return found
-
-
-def _agreed(held: list[Any], given: Mapping[str, Any], origin: str) -> dict[str, tuple[Any, str]]:
-    found: dict[str, tuple[Any, str]] = {}
-    for key, default in asdict(Constants()).items():
-        values, asked = {c[key] for c in held}, given.get(key)
-        if values and asked is not None and values != {asked}:
-            raise ConfigError(
-                f"{'timesteps' if key == 'steps' else key} = {asked}: the {origin} has {', '.join(map(str, values))}; "
-                "leave the option out"
-            )
-        if values:
-            found[key] = (values.pop() if len(values) == 1 else None, origin)
-        else:
-            found[key] = (default, "assumed default") if asked is None else (asked, "option")
-    if found["steps"][0] is None:
-        raise Unsupported("the net", "its activations run on different T", "a net has one")
-    Constants(**{k: v for k, (v, _) in found.items() if v is not None})
-    return found
-
-
-def _detector(a: dict[str, Any], layers: Mapping[str, Any]) -> None:
-    """What the forward pass asks of a `Detector`, from what checkpoints of the family have."""
-    first = next((n for layer in layers.values() for n in _walk(layer) if n["kind"] == "Snn_Conv2d"), None)
-    channels = a["yaml"].get("channels", a["yaml"].get("ch", first["attributes"]["in_channels"] if first else 3))
-    a["yaml"] = {**a["yaml"], "channels": channels, **{_STORED[k]: v for k, v in a["constants"].items()}}
-    a["nc"] = a["nc"] if a["nc"] is not None else a["yaml"].get("nc", len(a["names"] or []))
-    a["names"] = a["names"] or [str(i) for i in range(a["nc"])]
-    if type(a["stride"]) is not int:
-        reached: list[float] = []
-        for at, layer in enumerate(layers.values()):
-            source = layer["attributes"]["f"]
-            sources = source if isinstance(source, list) else [source]
-            before = max(reached[j] for j in sources) if at else 1.0
-            reached.append(before * _factor(layer))
-        a["stride"] = int(max(reached))
-
-
-def _factor(node: Mapping[str, Any]) -> float:
-    """By how much a block shrinks its map."""
-    a = node["attributes"]
-    most = {k: max(v) if isinstance(v, list) else v for k, v in a.items() if k in ("stride", "scale", "scale_factor")}
-    match node["kind"]:
-        case "Snn_Conv2d" | "nn.MaxPool3d":
-            return float(most["stride"])
-        case "Upsample":
-            return 1.0 / float(most["scale"])
-        case "nn.Upsample":
-            return 1.0 / float(most["scale_factor"] or 1)
-        case "BasicBlock_2":
-            return _factor(node["children"]["residual_function"])
-    return math.prod(_factor(child) for child in node["children"].values())
-
-
-def _walk(tree: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    yield tree
-    for child in tree["children"].values():
-        yield from _walk(child)
 
 
 def _proven(found: Description, net: nn.Module) -> None:
@@ -333,7 +261,7 @@ def _constants_of(net: nn.Module, given: Mapping[str, Any]) -> dict[str, tuple[A
     held = [
         m.constants for m in net.modules() if isinstance(m, SpikingActivation) and isinstance(m.constants, Constants)
     ]
-    return _agreed([asdict(c) for c in held], given, "model")
+    return agreed([asdict(c) for c in held], given, "model")
 
 
 def _same(value: Any) -> torch.Tensor:

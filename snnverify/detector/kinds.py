@@ -214,7 +214,7 @@ def _equals(name: str, value: Any, why: str) -> Callable[[Mapping[str, Any]], st
 
 
 def _each(reader: Callable[[Any], Any], *attributes: str) -> dict[str, tuple[Callable[[Any], Any], Any]]:
-    return {name: (reader, NEEDED) for name in attributes}
+    return dict.fromkeys(attributes, (reader, NEEDED))
 
 
 _NORM = {

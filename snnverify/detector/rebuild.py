@@ -236,7 +236,7 @@ def _refused(value: Any) -> torch.Tensor:
 
 
 def differences(a: Description, b: Description) -> list[str]:
-    """Where two descriptions part: every class, attribute, child and route by path, every tensor by dtype, shape and bytes."""
+    """Where two descriptions part: classes, attributes, children, routes by path; tensors by dtype, shape and bytes."""
     found = list(_parted(a.tree, b.tree, ""))
     for path in dict.fromkeys([*a.tensors, *b.tensors]):
         x, y = a.tensors.get(path), b.tensors.get(path)
