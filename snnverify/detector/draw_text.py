@@ -13,9 +13,15 @@ def text(d: Diagram) -> str:
     """Draw everything, one thing a line."""
     parts = [_heading(d), _titled("Global parameters", _table(d.parameters)), _titled("Layers", _tree(d))]
     if d.traced:
-        parts += [_titled("Data flow", _flow(d)), _titled("Joins", _joins(d)), _titled("Hardware building blocks", _table(d.counts)),
-                  _titled("Execution statistics", _activities(d))]  # fmt: skip
-    parts += [_titled("Summary", _table(d.summary())), _titled("Modules that did not run, or changed nothing", left_out(d))]
+        parts += [_titled("Data flow", _flow(d)), _titled("Joins", _joins(d))]
+        parts += [
+            _titled("Hardware building blocks", _table(d.counts)),
+            _titled("Execution statistics", _activities(d)),
+        ]
+    parts += [
+        _titled("Summary", _table(d.summary())),
+        _titled("Modules that did not run, or changed nothing", left_out(d)),
+    ]
     return "\n\n".join(p for p in parts if p) + "\n"
 
 
@@ -78,7 +84,9 @@ def _titled(title: str, lines: list[str]) -> str:
 
 def _table(rows: Sequence[tuple[str, object]]) -> list[str]:
     width = max((len(name) for name, _ in rows), default=0)
-    return [f"{name:{width}}  {value:,}" if isinstance(value, int) else f"{name:{width}}  {value}" for name, value in rows]
+    return [
+        f"{name:{width}}  {value:,}" if isinstance(value, int) else f"{name:{width}}  {value}" for name, value in rows
+    ]
 
 
 def _tree(d: Diagram) -> list[str]:
@@ -100,7 +108,9 @@ def _lines(elements: tuple[Block | Fork, ...], around: str, before: str) -> Iter
 
 def _block(b: Block, around: str, before: str) -> Iterator[str]:
     joined = b.join and b.name == before  # the fork above it says the sources
-    sources = "" if joined or list(b.sources) in ([before], []) else "<- " + ", ".join(relative(s, around) for s in b.sources)
+    sources = (
+        "" if joined or list(b.sources) in ([before], []) else "<- " + ", ".join(relative(s, around) for s in b.sources)
+    )
     if b.only_joins:
         words = [f"JOIN {b.join}", b.detail]
     else:
@@ -160,9 +170,16 @@ def _route(blocks: tuple[str, ...]) -> str:
 
 def _activities(d: Diagram) -> list[str]:
     rows = [("activation", "kind", "units", "values", "spike rate")]
-    rows += [(a.name, a.kind, f"{a.units:,}", a.given, "" if a.rate is None else f"{100 * a.rate:.2f} %") for a in d.activities]
+    rows += [
+        (a.name, a.kind, f"{a.units:,}", a.given, "" if a.rate is None else f"{100 * a.rate:.2f} %")
+        for a in d.activities
+    ]
     widths = [max(len(r[i]) for r in rows) for i in range(5)]
-    return ["  ".join(f"{cell:{w}}" for cell, w in zip(r, widths, strict=True)).rstrip() for r in rows] if d.activities else []
+    return (
+        ["  ".join(f"{cell:{w}}" for cell, w in zip(r, widths, strict=True)).rstrip() for r in rows]
+        if d.activities
+        else []
+    )
 
 
 def _few(paths: list[str], most: int = 3) -> str:

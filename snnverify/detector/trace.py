@@ -98,7 +98,7 @@ class Call:
 
 @dataclass(frozen=True)
 class Run:
-    """A forward pass: its operations and calls by index, and the modules whose tensors were used without a call of theirs."""
+    """A forward pass: its operations and calls by index, and modules whose tensors were used without a call."""
 
     operations: tuple[Operation, ...]
     calls: tuple[Call, ...]
