@@ -20,7 +20,7 @@ from ..findings import Measure
 from ..oracles import Oracle
 from ..schema import breaches
 from . import check
-from .wired import Drawn, Known, detectors, images, programs
+from .wired import FORKS, Drawn, Known, detectors, images, programs
 
 _IMAGE: Array = np.random.default_rng(0).uniform(size=(1, CHANNELS, 3, 3)).astype(np.float32)
 _STEPS = st.lists(st.sampled_from(["conv", "silu", "identity", "halves"]), max_size=3).map(tuple)
@@ -43,7 +43,7 @@ def diagram_is_the_wiring(program: Program, subject: Oracle) -> Iterator[Measure
     yield Measure("modules of another status or number of calls", float(len(differ)), detail=f"{differ}")
 
 
-@check("operators", programs())
+@check("operators", st.one_of(programs(), programs(7, FORKS)))
 def diagram_tree_holds(program: Program, subject: Oracle) -> Iterator[Measure]:
     """Every call and operation is drawn once, and what lies on a path of a fork takes values from the path and its source alone and hands them to the path and the join alone; a join's fork is the nearest thing that every way to it goes through [definition of a dominator]."""
     d = subject.operator("diagram")(Wired(program).eval(), _IMAGE)

@@ -31,9 +31,13 @@ def images(n: int, seed: int, dtype: Any = np.float32) -> Array:
     return np.random.default_rng(seed).uniform(size=(n, 2, SIDE, SIDE)).astype(dtype)
 
 
-def programs(most: int = 9) -> st.SearchStrategy[Program]:
-    """Wirings of one to `most` steps; convolutions and second calls of them, which need one another, come oftener."""
-    kinds = (*MODULES, *OPERATIONS, *SILENT, *("conv", "again") * 3)
+# Convolutions and second calls of them, which need one another, come oftener.
+KINDS = (*MODULES, *OPERATIONS, *SILENT, *("conv", "again") * 3)
+FORKS = ("conv", "relu of it", "add", "cat", "block")  # what forks and joins are made of
+
+
+def programs(most: int = 9, kinds: tuple[str, ...] = KINDS) -> st.SearchStrategy[Program]:
+    """Wirings of one to `most` steps."""
     step = st.tuples(st.sampled_from(kinds), st.integers(0, 4), st.integers(0, 4))
     return st.builds(Program, st.lists(step, min_size=1, max_size=most).map(tuple), st.integers(1, 2))
 

@@ -161,7 +161,7 @@ class _Recorder(TorchDispatchMode):
     """Sees every operation, and, through hooks, which call it runs in."""
 
     def __init__(self, model: nn.Module) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.operations: list[Operation] = []
         self.touched: set[str] = set()
         self._calls: list[dict[str, Any]] = []
