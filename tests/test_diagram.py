@@ -175,6 +175,46 @@ def test_a_module_that_runs_for_nothing_is_told():
     assert "the output does not depend on it: Conv2d aside" in text(drawn(forward, aside=conv(), main=conv()))
 
 
+def test_a_module_that_raises_and_is_caught_does_not_take_over_what_follows():
+    def forward(m, x):
+        try:
+            return m.wrong(x)
+        except RuntimeError:
+            return m.right(x)
+
+    d = drawn(forward, wrong=nn.Linear(7, 7), right=conv())
+    assert {("image", "right"), ("right", "output")} <= edges(d)
+    assert ("right", "wrong") not in edges(d)
+
+
+def test_an_output_that_left_torch_is_told_in_every_form():
+    d = drawn(lambda m, x: torch.from_numpy(m.f(x).numpy() * 2), f=conv())
+    assert "output: no value that was traced reaches it" in text(d)
+    assert all(draw(d) for draw in VIEWS.values())
+
+
+def test_a_model_that_returns_no_tensor_is_drawn():
+    d = drawn(lambda m, x: str(m.f(x)), f=conv())
+    assert "output that holds no tensor" in text(d)
+    assert all(draw(d) for draw in VIEWS.values())
+
+
+def test_a_model_that_is_a_single_module_shows_its_operations():
+    d = describe(conv(), torch.rand(1, 2, 3, 3))
+    assert d.edges == (("image", "/conv2d"), ("/conv2d", "output"))
+    assert [m.status for m in d.modules] == ["executed"]
+
+
+def test_the_blocks_of_a_transformer_are_residual():
+    """A class of torch's own, in its own code: two sums, of which each adds the value before it."""
+    d = describe(nn.TransformerEncoderLayer(8, 2, 16, batch_first=True), torch.rand(2, 3, 8))
+    sums = [j for j in d.joins if j.kind == "add"]
+    assert [j.fork for j in sums] == ["image", "norm1"]
+    assert [{r.label: r.identity for r in j.routes} for j in sums] == [
+        {"residual path": False, "shortcut path": True}
+    ] * 2
+
+
 @pytest.mark.parametrize("trace", [True, False])
 def test_the_schema_takes_what_is_written_and_refuses_what_is_not(tmp_path, trace):
     read = json.loads(write(Detector(described("resnet10")), tmp_path / "d.json", trace=trace).read_text())
@@ -202,6 +242,7 @@ def test_every_form_is_written(tmp_path):
         (lambda m, p: write(m, p / "d.txt", size=7), DataError, "7x7 is no multiple of the stride 2; the next is 8x8"),
         (lambda m, p: write(m, p / "d.txt", size=0), ConfigError, "size = 0"),
         (lambda m, p: write(nn.Sequential(conv(), nn.Linear(3, 1)), p / "d.txt"), Unsupported, "^1: the traced forward"),
+        (lambda m, p: write(torch.jit.trace(conv(), torch.rand(1, 2, 3, 3)), p / "d.txt"), Unsupported, "takes no hooks"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_drawn_is_refused_in_one_line(tmp_path, refused, error, words):

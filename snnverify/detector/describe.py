@@ -14,7 +14,7 @@ from torch import nn
 from .. import __version__
 from ..errors import ConfigError, DataError
 from .blocks import SpikingActivation
-from .diagram import Activity, Block, Branch, Diagram, Fork, Meeting, Module, Route
+from .diagram import Activity, Block, Branch, Diagram, Fork, Meeting, Module, Route, output_names
 from .flow import Flow, Item
 from .trace import Call, Run, run
 from .tree import EXIT, Parallel, Scope, scopes
@@ -73,7 +73,7 @@ class _Describer:
 
     def diagram(self, said: str, weights: str) -> Diagram:
         root, outputs = self.run.calls[0], self.flow.outputs
-        names = ["output"] if len(outputs) == 1 else [f"output {k}" for k in range(1, len(outputs) + 1)]
+        names = output_names(len(outputs))
         into = [(s, self.names[i]) for i in self._ordered() for s in map(self.names.__getitem__, self.flow.operands[i])]
         ends = [(self.names[i], name) for name, made in zip(names, outputs, strict=True) for i in made]
         elements = self._elements(0)
@@ -147,7 +147,7 @@ class _Describer:
             mine = calls.get(path, [])
             if mine and all(c.identity for c in mine):
                 status = "identity"
-            elif any(c.index in self.scopes for c in mine) or (not mine and _within(path, ran)):
+            elif any(c.index in self.flow.children for c in mine) or (not mine and _within(path, ran)):
                 status = "container"
             else:
                 status = "executed" if path in ran else "unexecuted"

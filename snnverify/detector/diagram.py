@@ -185,6 +185,11 @@ class Diagram:
                 ("parameters", sum(m.parameters for m in self.modules)))  # fmt: skip
 
 
+def output_names(number: int) -> list[str]:
+    """Names of what a model returns: ``output``, or ``output 1`` ..."""
+    return ["output"] if number == 1 else [f"output {k}" for k in range(1, number + 1)]
+
+
 STATUSES = ("executed", "container", "identity", "unexecuted", "untraced")
 
 

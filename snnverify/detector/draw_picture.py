@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from math import sqrt
 
-from .diagram import Block, Branch, Diagram, Fork
+from .diagram import Block, Branch, Diagram, Fork, output_names
 from .draw_marks import GREY, INK, Box, Line, Mark, Words, moved, png, svg, width
 from .draw_text import form, left_out, note, relative, single
 
@@ -196,15 +196,10 @@ def _units(d: Diagram) -> Iterator[_Unit]:
     if d.traced:
         ends = [a for a, b in d.edges if b.split(" ")[0] == "output"]
         holders = [e.name for e in d.elements if isinstance(e, Block) and _holds(e, ends)]
-        shapes = [f"{n} {list(s)}" for n, s in zip(outputs(d), d.outputs, strict=True)]
+        shapes = [f"{n} {list(s)}" for n, s in zip(output_names(len(d.outputs)), d.outputs, strict=True)]
         yield _Unit(
-            _box("output", ["output", *shapes] if len(shapes) > 1 else shapes, "ends"), "output", (before, *holders)
+            _box("output", ["output", *shapes] if len(shapes) != 1 else shapes, "ends"), "output", (before, *holders)
         )
-
-
-def outputs(d: Diagram) -> list[str]:
-    """Names of what the model returns."""
-    return ["output"] if len(d.outputs) == 1 else [f"output {k}" for k in range(1, len(d.outputs) + 1)]
 
 
 def _holds(b: Block, names: Sequence[str]) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from .diagram import Block, Diagram, Fork, Module, Shape
+from .diagram import Block, Diagram, Fork, Module, Shape, output_names
 
 TEE, LAST, BAR, GAP = "├─ ", "└─ ", "│  ", "   "
 
@@ -51,8 +51,10 @@ def left_out(d: Diagram) -> list[str]:
         for m in d.modules:
             if m.status == status:
                 alike.setdefault((m.path.rpartition(".")[2], m.kind), []).append(m)
-        lines += [f"{status}: {kind} {_few([m.path for m in found])}" for (_, kind), found in alike.items()]
+        lines += [f"{status}: {kind} {_few([m.path or 'model' for m in found])}" for (_, kind), found in alike.items()]
     lines += [f"ran, but the output does not depend on it: {b.kind} {b.name}" for b in d.blocks if b.unused]
+    reached = {b for _, b in d.edges}
+    lines += [f"{n}: no value that was traced reaches it" for n in output_names(len(d.outputs)) if n not in reached]
     return lines
 
 
@@ -91,7 +93,7 @@ def _table(rows: Sequence[tuple[str, object]]) -> list[str]:
 
 def _tree(d: Diagram) -> list[str]:
     start = [f"image {list(d.shape)}"] if d.traced else []
-    end = [f"output {form(d.outputs)}"] if d.traced else []
+    end = [f"output {form(d.outputs) or 'that holds no tensor'}"] if d.traced else []
     return start + list(_lines(d.elements, "", "image")) + end
 
 
@@ -140,7 +142,7 @@ def _flow(d: Diagram) -> list[str]:
         sources = "" if list(b.sources) == [rows[-1][0]] else "<- " + ", ".join(b.sources)
         timed = any(len(s) == 5 and str(s[0]) == steps for s in b.shapes) and not any("T, B" in r[2] for r in rows)
         rows.append((b.name, b.kind, f"{'[T, B, C, H, W] = ' if timed else ''}{form(b.shapes)}  {sources}"))
-    rows += [(f"output {k}" if len(d.outputs) > 1 else "output", "", str(list(s))) for k, s in enumerate(d.outputs, 1)]
+    rows += [(n, "", str(list(s))) for n, s in zip(output_names(len(d.outputs)), d.outputs, strict=True)]
     name, kind = (max(len(r[i]) for r in rows) for i in (0, 1))
     return [f"{r[0]:{name}}  {r[1]:{kind}}  {r[2]}".rstrip() for r in rows]
 
