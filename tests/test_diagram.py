@@ -148,6 +148,12 @@ def test_the_model_is_left_alone():
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
 
 
+def test_the_image_is_left_alone():
+    x = np.ones((1, 2, 3, 3), np.float32)
+    describe(Net(lambda m, x: m.f(x.mul_(2)), f=conv()), x)
+    assert (x == 1).all()
+
+
 def test_the_dummy_image_is_of_its_seed_and_is_told():
     model = Detector(described("digits"))
     first, again, other = (describe(model, seed=s) for s in (0, 0, 1))

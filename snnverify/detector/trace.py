@@ -119,7 +119,7 @@ def run(model: nn.Module, image: torch.Tensor) -> Run:
         twin = copy.deepcopy(model).eval()
     except Exception as e:
         raise Unsupported("model", f"it cannot be copied to be traced ({_line(e)})", "draw it without a trace") from e
-    recorder = _Recorder(twin)
+    recorder, image = _Recorder(twin), image.clone()  # a model may write into what it is given
     try:
         with torch.inference_mode(), recorder:
             recorder.start(image)
