@@ -21,7 +21,7 @@ from snnverify.data import Dataset
 from snnverify.detector.binarize import binarize
 from snnverify.detector.model import Detector, described
 from snnverify.detector.repairs import tuned
-from snnverify.detector.samples import Classes
+from snnverify.detector.samples import Classes, Samples, first
 from snnverify.detector.study import Plan, Study, study
 from snnverify.report.detector import html_study
 from snnverify.report.detector_seeds import seeds_markdown, seeds_text
@@ -31,7 +31,7 @@ MODELS = {"head-only SiLU": "digits", "all SiLU": "digits-silu"}
 EPOCHS, RATE = 30, 4e-3
 
 
-def samples() -> tuple[Classes, Classes]:
+def samples() -> tuple[Samples, Samples]:
     """Training and judging images, [N, 1, 8, 8] in 0 ... 1."""
     x, y = digits()
     train, judge = (
@@ -41,7 +41,7 @@ def samples() -> tuple[Classes, Classes]:
     return train, judge
 
 
-def trained(model: str, seed: int, train: Classes, epochs: int = EPOCHS) -> torch.nn.Module:
+def trained(model: str, seed: int, train: Samples, epochs: int = EPOCHS) -> torch.nn.Module:
     """Train one net from its seed."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -49,9 +49,9 @@ def trained(model: str, seed: int, train: Classes, epochs: int = EPOCHS) -> torc
     return tuned(net, train, epochs, RATE, seed)
 
 
-def studies(model: str, seeds: int, epochs: int = EPOCHS, tune: int = 5) -> list[Study]:
-    """Train, convert and judge one net for each seed."""
-    train, judge = samples()
+def studies(model: str, seeds: int, epochs: int = EPOCHS, tune: int = 5, most: int = 10**6) -> list[Study]:
+    """Train, convert and judge one net for each seed; on `most` images of either kind at most."""
+    train, judge = (first(s, most) for s in samples())
     found = []
     for seed in range(seeds):
         net = trained(model, seed, train, epochs)

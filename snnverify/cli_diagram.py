@@ -14,11 +14,19 @@ Add = Callable[[Callable[..., int], str, str], ArgumentParser]
 
 def register(add: Add) -> None:
     """Add the command."""
-    p = add(_diagram, "diagram", "Draw the architecture of a model from a traced forward pass: what ran, and how values flowed.")
-    p.add_argument("model", help="a description (resnet18, resnet10, digits, a YAML file), module:callable or path.py:callable")
+    p = add(
+        _diagram,
+        "diagram",
+        "Draw the architecture of a model from a traced forward pass: what ran, and how values flowed.",
+    )
+    p.add_argument(
+        "model", help="a description (resnet18, resnet10, digits, a YAML file), module:callable or path.py:callable"
+    )
     p.add_argument("--weights", help="safetensors, or a state dict that torch reads with weights_only; without them a "
                    "description gets weights of the seed, and batch norms that have seen one dummy image")  # fmt: skip
-    p.add_argument("--image", type=Path, metavar="FILE", help="array (.npy) to trace; without it a dummy image is traced")
+    p.add_argument(
+        "--image", type=Path, metavar="FILE", help="array (.npy) to trace; without it a dummy image is traced"
+    )
     p.add_argument("--size", type=int, help="side of the dummy image (the smallest multiple of the stride from 64 on)")
     p.add_argument("--seed", type=int, default=0, help="of the dummy image and of weights that are not given (0)")
     p.add_argument("--no-trace", action="store_true", help="run nothing: list every module")

@@ -23,8 +23,7 @@ ORDER = (
     ("pipeline", "mutation", "lava_demo"),
     ("report",),
     ("plugin", "cli_analyze", "cli_calibrate", "cli_detector", "cli_detector_fidelity", "cli_diagram", "cli_energy", "cli_hardware",
-     "cli_lava", "cli_oracles", "cli_quantise",
-     "cli_vectors", "cli"),
+     "cli_lava", "cli_oracles", "cli_quantise", "cli_vectors", "cli"),
     ("__main__",),
 )  # fmt: skip
 LEVEL = {room: level for level, rooms in enumerate(ORDER) for room in rooms}

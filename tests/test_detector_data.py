@@ -173,7 +173,9 @@ def test_size_is_a_multiple_of_the_stride():
             check_size(size, 32)
 
 
-@pytest.mark.parametrize(("height", "width", "size"), [(96, 128, 64), (3, 500, 32), (1, 1, 64), (37, 37, 96), (33, 64, 32)])
+@pytest.mark.parametrize(
+    ("height", "width", "size"), [(96, 128, 64), (3, 500, 32), (1, 1, 64), (37, 37, 96), (33, 64, 32)]
+)
 def test_letterbox_keeps_form_and_boxes(height, width, size):
     top, left, h, w = placed(height, width, size)
     longer = max(height, width)

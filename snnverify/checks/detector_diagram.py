@@ -6,80 +6,35 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
-import torch
 from hypothesis import strategies as st
-from torch import nn
-from torch.nn.modules.module import register_module_forward_hook
 
-from ..content import Content
-from ..detector import blocks
+from ..content import Array
 from ..detector.draw_json import schema
+from ..detector.probes import Seen, perturbed, watched
+from ..detector.specimens import CHANNELS, Joined, Program, TwoPaths, Wired, built
 from ..findings import Measure
 from ..oracles import Oracle
 from ..schema import breaches
 from . import check
-from .families import built, descriptions, images
-from .wired import CHANNELS, Known, Program, Wired, programs
+from .wired import FORKS, Drawn, Known, detectors, images, programs
 
-
-@dataclass(frozen=True, eq=False)
-class Drawn(Content):
-    """A description of the family, as JSON, and a seed of weights, images and perturbations."""
-
-    description: str
-    seed: int
-
-
-@dataclass(frozen=True, eq=False)
-class TwoPaths(Content):
-    """What lies on two paths from a value to a join, the names of their modules, and the join."""
-
-    paths: tuple[tuple[str, ...], tuple[str, ...]]
-    names: tuple[str, str]
-    join: str
-
-
-def _drawn(silu: bool | None) -> st.SearchStrategy[Drawn]:
-    return st.builds(Drawn, descriptions(silu).map(json.dumps), st.integers(0, 99))
-
-
+_IMAGE: Array = np.random.default_rng(0).uniform(size=(1, CHANNELS, 3, 3)).astype(np.float32)
 _STEPS = st.lists(st.sampled_from(["conv", "silu", "identity", "halves"]), max_size=3).map(tuple)
-_NAMES = st.sampled_from([("residual", "shortcut"), ("shortcut", "residual"), ("f", "downsample"), ("identity", "conv")])
+_NAMES = st.sampled_from(
+    [("residual", "shortcut"), ("shortcut", "residual"), ("f", "downsample"), ("identity", "conv")]
+)
 two_paths = st.builds(TwoPaths, st.tuples(_STEPS, _STEPS), _NAMES, st.sampled_from(["add", "cat", "mul"]))
-
-
-class Joined(nn.Module):
-    """Two paths and their join."""
-
-    def __init__(self, drawn: TwoPaths) -> None:
-        super().__init__()
-        makers = {"conv": lambda: nn.Conv2d(CHANNELS, CHANNELS, 1), "silu": nn.SiLU, "identity": nn.Identity}
-        for name, path in zip(drawn.names, drawn.paths, strict=True):
-            self.add_module(name, nn.ModuleList(makers.get(kind, nn.Identity)() for kind in path))
-        self.drawn = drawn
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """[B, C, H, W] -> the same, or twice the channels."""
-        ends = []
-        for name, path in zip(self.drawn.names, self.drawn.paths, strict=True):
-            y = x
-            for kind, m in zip(path, getattr(self, name), strict=True):
-                y = y * 0.5 if kind == "halves" else m(y)
-            ends.append(y)
-        joins = {"add": lambda: ends[0] + ends[1], "mul": lambda: ends[0] * ends[1], "cat": lambda: torch.cat(ends, 1)}
-        return joins[self.drawn.join]()
 
 
 @check("operators", programs())
 def diagram_is_the_wiring(program: Program, subject: Oracle) -> Iterator[Measure]:
     """The edges of a diagram are those of the wiring that was drawn, and each module is what it did: executed, container, identity, unexecuted [by construction]."""
     known = Known(program)
-    d = subject.operator("diagram")(Wired(program).eval(), torch.rand(1, CHANNELS, 3, 3))
+    d = subject.operator("diagram")(Wired(program).eval(), _IMAGE)
     edges = known.named()
     yield Measure("edges that differ", float(len(edges ^ set(d.edges))), detail=f"{sorted(edges ^ set(d.edges))}")
     found = {m.path: (m.status, m.calls) for m in d.modules if m.path}
@@ -88,10 +43,10 @@ def diagram_is_the_wiring(program: Program, subject: Oracle) -> Iterator[Measure
     yield Measure("modules of another status or number of calls", float(len(differ)), detail=f"{differ}")
 
 
-@check("operators", programs())
+@check("operators", st.one_of(programs(), programs(7, FORKS)))
 def diagram_tree_holds(program: Program, subject: Oracle) -> Iterator[Measure]:
     """Every call and operation is drawn once, and what lies on a path of a fork takes values from the path and its source alone and hands them to the path and the join alone; a join's fork is the nearest thing that every way to it goes through [definition of a dominator]."""
-    d = subject.operator("diagram")(Wired(program).eval(), torch.rand(1, CHANNELS, 3, 3))
+    d = subject.operator("diagram")(Wired(program).eval(), _IMAGE)
     edges = Known(program).named()
     drawn = Counter(b.name for b in d.blocks if not b.elements)
     asked = Counter({n for e in edges for n in e if n != "image" and not n.startswith("output")})
@@ -110,51 +65,54 @@ def diagram_tree_holds(program: Program, subject: Oracle) -> Iterator[Measure]:
     for j in d.joins:
         without = [n for n in asked if _is(n, j.fork)] if j.fork != "image" else ["image"]
         past = any(_is(t, j.name) for t in _reached(edges, set(without)))
-        nearer = [n for r in j.routes for n in r.blocks if not any(_is(t, j.name) for t in _reached(edges, {m for m in asked if _is(m, n)}))]
-        yield Measure("ways past the fork, or nearer forks", float(past) + len(nearer), where=j.name, detail=f"{j} {nearer}")
+        nearer = [
+            n
+            for r in j.routes
+            for n in r.blocks
+            if not any(_is(t, j.name) for t in _reached(edges, {m for m in asked if _is(m, n)}))
+        ]
+        yield Measure(
+            "ways past the fork, or nearer forks", float(past) + len(nearer), where=j.name, detail=f"{j} {nearer}"
+        )
 
 
-@check("operators", _drawn(True))
+@check("operators", detectors(True))
 def diagram_reaches_what_changes(drawn: Drawn, subject: Oracle) -> Iterator[Measure]:
     """Where the output of one module is perturbed, exactly the modules drawn below it change theirs [causality].
 
     In float64 and with SiLU everywhere, so that nothing but a missing connection keeps a change from arriving.
     """
-    model = built(json.loads(drawn.description), drawn.seed, torch.float64)
-    x = images(1, drawn.seed, torch.float64)
+    model = built(json.loads(drawn.description), drawn.seed, double=True)
+    x = images(1, drawn.seed, np.float64)
     d = subject.operator("diagram")(model, x)
     leaves = [b.name for b in d.blocks if b.role in ("module", "activation", "identity")]
     below = _below(d.edges)
-    plain = _outputs(model, x)
+    plain = perturbed(model, x)
     generator = np.random.default_rng(drawn.seed)
     for name in generator.permutation(leaves)[:4]:
-        changed = {n for n, y in _outputs(model, x, str(name)).items() if n in leaves and not torch.equal(y, plain[n])}
+        changed = {
+            n for n, y in perturbed(model, x, str(name)).items() if n in leaves and not np.array_equal(y, plain[n])
+        }
         drawn_below = (below[str(name)] & set(leaves)) | {str(name)}
         yield Measure("modules that changed and are not below, or the reverse", float(len(changed ^ drawn_below)),
                       where=str(name), detail=f"{sorted(changed ^ drawn_below)}")  # fmt: skip
 
 
-@check("operators", _drawn(False))
+@check("operators", detectors(False))
 def diagram_counts_what_ran(drawn: Drawn, subject: Oracle) -> Iterator[Measure]:
     """Calls, shapes, spike rates, units and hardware building blocks are those that hooks of torch's own count [definition]."""
     model = built(json.loads(drawn.description), drawn.seed)
     x = images(2, drawn.seed)
-    seen: list[tuple[nn.Module, Any, Any]] = []
-    hook = register_module_forward_hook(lambda m, args, y: seen.append((m, args[0], y)))
-    with torch.no_grad():
-        model(x)
-    hook.remove()
+    seen = watched(model, x)
     d = subject.operator("diagram")(model, x)
-    paths = {m: path for path, m in model.named_modules()}
-    seen = [s for s in seen if s[0] in paths]  # a slice of a Sequential is a module of the moment
-    calls = Counter(paths[m] for m, _, _ in seen)
+    calls = Counter(s.path for s in seen)
     wrong = [m.path for m in d.modules if m.calls != calls[m.path]]
     yield Measure("modules with another number of calls", float(len(wrong)), detail=f"{wrong}")
-    shapes = {paths[m]: (tuple(y.shape),) for m, _, y in seen if isinstance(y, torch.Tensor)}
+    shapes = {s.path: (s.given.shape,) for s in seen if s.given is not None}
     unlike = {b.name: b.shapes for b in d.blocks if b.name in shapes and b.shapes != shapes[b.name]}
     yield Measure("blocks of another shape", float(len(unlike)), detail=f"{unlike}")
-    spikes = {paths[m]: y.numpy() for m, _, y in seen if isinstance(m, blocks.mem_update)}
     said = {a.name: (a.units, a.rate) for a in d.activities}
+    spikes = {s.path: s.given for s in seen if "mem_update" in s.kinds and s.given is not None}
     counted = {n: (y[0, 0].size, float(np.count_nonzero(y)) / y.size) for n, y in spikes.items()}
     yield Measure("activations with other units or another rate", float(said != counted), detail=f"{said} {counted}")
     expected = _hardware(seen)
@@ -164,7 +122,7 @@ def diagram_counts_what_ran(drawn: Drawn, subject: Oracle) -> Iterator[Measure]:
 @check("operators", two_paths)
 def diagram_names_paths(drawn: TwoPaths, subject: Oracle) -> Iterator[Measure]:
     """A path is called identity where nothing on it changes a value, and of two paths that are added the lighter is the shortcut, whatever modules are called [definition]."""
-    d = subject.operator("diagram")(Joined(drawn).eval(), torch.rand(1, CHANNELS, 3, 3))
+    d = subject.operator("diagram")(Joined(drawn).eval(), _IMAGE)
     (join,) = [j for j in d.joins if j.kind in ("add", "concatenate", "multiply")]
     kind = {"add": "add", "cat": "concatenate", "mul": "multiply"}[drawn.join]
     identity = [set(path) <= {"identity"} for path in drawn.paths]
@@ -172,19 +130,23 @@ def diagram_names_paths(drawn: TwoPaths, subject: Oracle) -> Iterator[Measure]:
     labels = ["path 1", "path 2"]
     if drawn.join == "add" and weights[0] != weights[1]:
         labels = ["shortcut path" if w == min(weights) else "residual path" for w in weights]
-    yield Measure("another kind of join or another fork", float((join.kind, join.fork) != (kind, "image")), detail=f"{join}")
+    yield Measure(
+        "another kind of join or another fork", float((join.kind, join.fork) != (kind, "image")), detail=f"{join}"
+    )
     found = [(r.label, r.identity, len(r.blocks)) for r in join.routes]
     asked = list(zip(labels, identity, map(len, drawn.paths), strict=True))
     yield Measure("paths that differ", float(found != asked), detail=f"{found} {asked}")
     statuses = {m.path: m.status for m in d.modules}
-    lists = {n: "container" if set(p) - {"halves"} else "unexecuted" for n, p in zip(drawn.names, drawn.paths, strict=True)}
+    lists = {
+        n: "container" if set(p) - {"halves"} else "unexecuted" for n, p in zip(drawn.names, drawn.paths, strict=True)
+    }
     yield Measure("lists of modules of another status", float(any(statuses[n] != s for n, s in lists.items())))
 
 
 @check("operators", programs(7))
 def diagram_views_agree(program: Program, subject: Oracle) -> Iterator[Measure]:
     """JSON keeps its schema; JSON, Mermaid, SVG and text show the blocks and edges of the diagram, and no two boxes of a picture overlap [definition]."""
-    d = subject.operator("diagram")(Wired(program).eval(), torch.rand(1, CHANNELS, 3, 3))
+    d = subject.operator("diagram")(Wired(program).eval(), _IMAGE)
     views = subject.operator("diagram_views")(d)
     read = json.loads(views[".json"])
     broken = list(breaches(read, schema(), "diagram"))
@@ -193,11 +155,15 @@ def diagram_views_agree(program: Program, subject: Oracle) -> Iterator[Measure]:
     arrows = re.findall(r"^ +(n\d+\w*) -->(?:\|[^|]*\|)? (n\d+\w*)$", views[".mmd"], re.M)
     plain = [tuple(re.sub(r"\W", "_", n) for n in e) for e in d.edges]
     unnumbered = [tuple(re.sub(r"^n\d+_", "", n) for n in e) for e in arrows]
-    yield Measure("edges that Mermaid lacks", float(Counter(unnumbered) != Counter(plain)), detail=f"{unnumbered} {plain}")
+    yield Measure(
+        "edges that Mermaid lacks", float(Counter(unnumbered) != Counter(plain)), detail=f"{unnumbered} {plain}"
+    )
     boxes = {e.get("data-name"): [float(str(e.get(k))) for k in ("x", "y", "width", "height")]
              for e in ElementTree.fromstring(views[".svg"]).iter() if e.get("data-name")}  # fmt: skip
     names = {b.name for b in d.blocks} | {"image", "output"}
-    yield Measure("blocks without a box, or the reverse", float(len(names ^ set(boxes))), detail=f"{names ^ set(boxes)}")
+    yield Measure(
+        "blocks without a box, or the reverse", float(len(names ^ set(boxes))), detail=f"{names ^ set(boxes)}"
+    )
     inside = {(b.name, i.name) for b in d.blocks for i in _all(b.elements)}
     leaves = [n for n in boxes if not any(a == n for a, _ in inside)]
     over = [(a, b) for a in leaves for b in leaves if str(a) < str(b) and _overlap(boxes[a], boxes[b])]
@@ -207,32 +173,9 @@ def diagram_views_agree(program: Program, subject: Oracle) -> Iterator[Measure]:
     crossed = [(t, n) for t in _texts(views[".svg"]) for n in leaves if _crosses(t, boxes[n])]
     yield Measure("words across the edge of a box", float(len(crossed)), detail=f"{crossed}")
     lines = sum(line.lstrip(" │").startswith(("├─ ", "└─ ")) for line in views[".txt"].splitlines())
-    forks = [f for f in _forks(d.elements)]
+    forks = list(_forks(d.elements))
     expected = len(list(d.blocks)) + len(forks) + sum(len(f.branches) for f in forks)
     yield Measure("lines of the text's tree", abs(float(lines - expected)), detail=views[".txt"])
-
-
-def _outputs(model: nn.Module, x: torch.Tensor, perturbed: str = "") -> dict[str, torch.Tensor]:
-    """Output of every module by path, with noise added to that of one."""
-    found: dict[str, torch.Tensor] = {}
-    noise = torch.Generator().manual_seed(0)
-
-    def hook(path: str) -> Any:
-        def kept(m: nn.Module, args: Any, y: Any) -> Any:
-            if path == perturbed:
-                y = y + torch.rand(y.shape, generator=noise, dtype=y.dtype)
-            if isinstance(y, torch.Tensor):
-                found[path] = y.clone()
-            return y
-
-        return kept
-
-    hooks = [m.register_forward_hook(hook(path)) for path, m in model.named_modules() if path]
-    with torch.no_grad():
-        model(x)
-    for h in hooks:
-        h.remove()
-    return found
 
 
 def _below(edges: tuple[tuple[str, str], ...]) -> dict[str, set[str]]:
@@ -249,21 +192,21 @@ def _below(edges: tuple[tuple[str, str], ...]) -> dict[str, set[str]]:
     return found
 
 
-def _hardware(seen: list[tuple[nn.Module, Any, Any]]) -> dict[str, int]:
+def _hardware(seen: list[Seen]) -> dict[str, int]:
     """Building blocks, by the classes of the family."""
     found: Counter[str] = Counter()
-    for m, x, y in seen:
-        if isinstance(m, blocks.mem_update):
+    for s in seen:
+        if "mem_update" in s.kinds and s.given is not None:
             found["spiking activations"] += 1
-            found["spiking neurons"] += y[0, 0].numel()
-        elif isinstance(m, (blocks.Snn_Conv2d, nn.Linear)):
-            values = set(np.unique(x.numpy()).tolist())
+            found["spiking neurons"] += s.given[0, 0].size
+        elif s.kinds & {"Snn_Conv2d", "Linear"} and s.taken is not None:
+            values = set(np.unique(s.taken).tolist())
             kinds = ("silent", {0.0}), ("binary", {0.0, 1.0}), ("integer", {float(round(v)) for v in values})
             taken = next((kind for kind, allowed in kinds if values <= allowed), "analog")
-            found[f"{'linear layers' if isinstance(m, nn.Linear) else 'convolutions'} of {taken} input"] += 1
-        for kind, classes in (("adds", blocks.BasicBlock_2), ("concatenations", blocks.Concat), ("pools", nn.MaxPool3d),
-                              ("norms", nn.BatchNorm3d), ("upsampling", blocks.Upsample)):  # fmt: skip
-            found[kind] += isinstance(m, classes)
+            found[f"{'linear layers' if 'Linear' in s.kinds else 'convolutions'} of {taken} input"] += 1
+        for kind, name in (("adds", "BasicBlock_2"), ("concatenations", "Concat"), ("pools", "MaxPool3d"),
+                           ("norms", "BatchNorm3d"), ("upsampling", "Upsample")):  # fmt: skip
+            found[kind] += name in s.kinds
     return {k: n for k, n in found.items() if n}
 
 

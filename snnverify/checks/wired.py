@@ -1,120 +1,78 @@
-"""Modules whose wiring is drawn, so that what they do is known without tracing them."""
+"""Wirings and detectors that are drawn, and what a wiring does, read off its steps alone."""
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import Any
 
-import torch
+import numpy as np
 from hypothesis import strategies as st
-from torch import nn
 
-from ..content import Content
-
-CHANNELS = 2
-MODULES = ("conv", "relu", "relu in place", "identity", "dropout", "cat module", "block", "again")
-OPERATIONS = ("add", "add in place", "mul", "sub", "cat", "relu of it", "halves", "written")
-SILENT = ("layout", "data", "unused", "unseen")
-TWO = ("add", "add in place", "mul", "sub", "cat", "cat module", "written")
+from ..content import Array, Content
+from ..detector.specimens import MODULES, OPERATIONS, SIDE, SILENT, TWO, Program, earlier, inner
 
 
 @dataclass(frozen=True, eq=False)
-class Program(Content):
-    """Steps (kind, first operand, second operand), operands counted back from the last value; how many values are returned."""
+class Drawn(Content):
+    """A description of the family, as JSON, and a seed of weights, images and perturbations."""
 
-    steps: tuple[tuple[str, int, int], ...]
-    returned: int
+    description: str
+    seed: int
 
 
-def programs(most: int = 9) -> st.SearchStrategy[Program]:
-    """Wirings of one to `most` steps; convolutions and second calls of them, which need one another, come oftener."""
-    kinds = (*MODULES, *OPERATIONS, *SILENT, *("conv", "again") * 3)
+def detectors(silu: bool) -> st.SearchStrategy[Drawn]:
+    """Detectors with SiLU in every activation, or in none."""
+    return st.builds(Drawn, descriptions(silu).map(json.dumps), st.integers(0, 99))
+
+
+def images(n: int, seed: int, dtype: Any = np.float32) -> Array:
+    """Uniform images [n, 2, 16, 16]."""
+    return np.random.default_rng(seed).uniform(size=(n, 2, SIDE, SIDE)).astype(dtype)
+
+
+# Convolutions and second calls of them, which need one another, come oftener.
+KINDS = (*MODULES, *OPERATIONS, *SILENT, *("conv", "again") * 3)
+FORKS = ("conv", "relu of it", "add", "cat", "block")  # what forks and joins are made of
+
+
+def programs(most: int = 9, kinds: tuple[str, ...] = KINDS) -> st.SearchStrategy[Program]:
+    """Wirings of one to `most` steps."""
     step = st.tuples(st.sampled_from(kinds), st.integers(0, 4), st.integers(0, 4))
     return st.builds(Program, st.lists(step, min_size=1, max_size=most).map(tuple), st.integers(1, 2))
 
 
-class Cat(nn.Module):
-    """Concatenation of a list, cut back to the usual number of channels."""
-
-    def forward(self, xs: list[torch.Tensor]) -> torch.Tensor:
-        """Tensors [B, C, H, W] -> [B, C, H, W]."""
-        return torch.cat(xs, 1)[:, 1 : 1 + CHANNELS]
-
-
-class Wired(nn.Module):
-    """A program as a module: step k is child ``m<k>`` where it is a module.
-
-    Parameters
-    ----------
-    program : Program
-    depth : int
-        Steps ``block`` hold a program of their own at depth 0, and a convolution below.
-    """
-
-    def __init__(self, program: Program, depth: int = 0) -> None:
-        super().__init__()
-        self.program = program
-        for k, (kind, a, b) in enumerate(program.steps):
-            m = _module(kind, a, b, depth)
-            if m is not None:
-                self.add_module(f"m{k}", m)
-
-    def forward(self, x: torch.Tensor) -> Any:
-        """[B, C, H, W] -> one tensor of that shape, or two in a tuple."""
-        values = [x]
-        for k, (kind, a, b) in enumerate(self.program.steps):
-            m: Any = getattr(self, f"m{k}", None)
-            if kind == "again":
-                m = getattr(self, earlier(self.program, k) or "", None)
-            p, q = values[-1 - a % len(values)], values[-1 - b % len(values)]
-            result = _done(kind, m, p, q)
-            if kind not in ("unused", "unseen"):
-                values.append(p if result is None else result)
-        return values[-1] if self.program.returned == 1 else (values[-1], values[len(values) // 2])
-
-
-def earlier(program: Program, k: int) -> str | None:
-    """Name of the first convolution before step k, which a step ``again`` calls once more."""
-    return next((f"m{i}" for i, (kind, _, _) in enumerate(program.steps[:k]) if kind == "conv"), None)
-
-
-def inner(a: int, b: int) -> Program:
-    """Return the program of a block: a sum with a convolution, with its input, or with both."""
-    return Program((("conv", 0, 0), ("relu", 0, 0), ("add" if a % 2 else "cat", 0, 1 + b % 2)), 1)
-
-
-def _module(kind: str, a: int, b: int, depth: int) -> nn.Module | None:
-    if kind == "block" and not depth:
-        return Wired(inner(a, b), 1)
-    makers: dict[str, Any] = {
-        "conv": lambda: nn.Conv2d(CHANNELS, CHANNELS, 1), "unused": lambda: nn.Conv2d(CHANNELS, CHANNELS, 1),
-        "block": lambda: nn.Conv2d(CHANNELS, CHANNELS, 1), "unseen": nn.Sigmoid, "relu": nn.ReLU, "identity": nn.Identity,
-        "relu in place": lambda: nn.ReLU(inplace=True), "dropout": nn.Dropout, "cat module": Cat,
-    }  # fmt: skip
-    return makers[kind]() if kind in makers else None  # type: ignore[no-any-return]
-
-
-def _done(kind: str, m: Any, p: torch.Tensor, q: torch.Tensor) -> torch.Tensor | None:
-    """What a step does with its operands."""
-    if kind == "cat module":
-        return m([p, q])  # type: ignore[no-any-return]
-    if kind == "relu in place":
-        return m(p.clone())  # type: ignore[no-any-return]
-    if kind == "unseen":
-        m(p)  # runs, and its result is dropped
-    if kind == "written":  # a concatenation by hand
-        out = torch.empty_like(p)
-        out[:, :1], out[:, 1:] = p[:, :1].clone(), q[:, 1:].clone()
-        return out
-    done: dict[str, Any] = {
-        "add": lambda: p + q, "mul": lambda: p * q, "sub": lambda: p - q, "add in place": lambda: p.clone().add_(q),
-        "cat": lambda: torch.cat([p, q], 1)[:, 1 : 1 + CHANNELS], "relu of it": lambda: torch.relu(p),
-        "halves": lambda: p * 0.5, "layout": lambda: p.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2),
-        "data": lambda: p.data,
-    }  # fmt: skip
-    if kind in done:
-        return done[kind]()  # type: ignore[no-any-return]
-    return m(p) if m is not None and kind not in ("unused", "unseen") else None
+@st.composite
+def descriptions(draw: st.DrawFn, silu: bool) -> dict[str, Any]:
+    """A description of up to six blocks, with SiLU in every activation or in none."""
+    channels, strides = [4], [2]
+    blocks: list[list[Any]] = [[-1, 1, "Conv_1", [4, 3, 2]]]
+    for _ in range(draw(st.integers(1, 4))):
+        kinds = ["BasicBlock_2", "BasicBlock_2", "Conv", "Conv_A" if silu else "Conv", "Concat", "Upsample"]
+        kind = draw(st.sampled_from(kinds))
+        like = [k for k in range(len(blocks) - 1) if strides[k] == strides[-1]]
+        if kind == "Concat" and like:
+            other = draw(st.sampled_from(like))
+            blocks.append([[-1, other], 1, "Concat", []])
+            channels.append(channels[-1] + channels[other])
+            strides.append(strides[-1])
+        elif kind == "Upsample" and strides[-1] > 1:
+            blocks.append([-1, 1, "Upsample", [2]])
+            channels.append(channels[-1])
+            strides.append(strides[-1] // 2)
+        else:
+            kind = kind if kind not in ("Concat", "Upsample") else "Conv_1"
+            stride = draw(st.sampled_from([1, 1, 2])) if kind == "BasicBlock_2" and strides[-1] < 8 else 1
+            width = draw(st.sampled_from([4, channels[-1]]))
+            blocks.append([-1, 1, kind, [width, 3 if kind == "BasicBlock_2" else 1, stride,
+                                         *([silu] if kind in ("BasicBlock_2", "Conv") else [])]])  # fmt: skip
+            channels.append(width)
+            strides.append(strides[-1] * stride)
+    last = [[-1, 1, "Classify", [3]]]
+    if draw(st.booleans()):
+        last = [[[-1, draw(st.integers(0, len(blocks) - 1))], 1, "Detect", ["nc"]]]
+    anchors = [[10, 13], [30, 61]]
+    return {"nc": 3, "channels": 2, "T": draw(st.integers(1, 3)), "anchors": anchors, "backbone": blocks, "head": last}
 
 
 class Known:
@@ -182,7 +140,9 @@ class Known:
                 values.append(self._step(kind, a, b, p, q, path, name, earlier(program, k)))
         return values
 
-    def _step(self, kind: str, a: int, b: int, p: Any, q: Any, path: str, name: str, before: str | None) -> tuple[Any, ...]:
+    def _step(
+        self, kind: str, a: int, b: int, p: Any, q: Any, path: str, name: str, before: str | None
+    ) -> tuple[Any, ...]:
         """Leaves whose values a step hands on."""
         if kind in ("layout", "data") or (kind == "again" and before is None):
             return p  # type: ignore[no-any-return]

@@ -14,7 +14,7 @@ from torch import nn
 from .. import __version__
 from ..errors import ConfigError, DataError
 from .blocks import SpikingActivation
-from .diagram import Activity, Block, Branch, Diagram, Fork, Meeting, Module, Route
+from .diagram import Activity, Block, Branch, Diagram, Fork, Meeting, Module, Route, output_names
 from .flow import Flow, Item
 from .trace import Call, Run, run
 from .tree import EXIT, Parallel, Scope, scopes
@@ -22,9 +22,9 @@ from .tree import EXIT, Parallel, Scope, scopes
 SIDE = 64  # least side of a dummy image
 # Words in torch's name of an operation -> the hardware building block that it takes; the first that is found.
 KINDS = (
-    ("upsample", "upsampling"), ("repeat_interleave", "upsampling"), ("conv", "convolution"), ("linear", "linear"), ("addmm", "linear"), ("matmul", "linear"), ("pool", "pool"),
-    ("batch_norm", "norm"), ("layer_norm", "norm"), ("group_norm", "norm"), ("instance_norm", "norm"),
-    ("silu", "SiLU"), ("relu", "ReLU"),
+    ("upsample", "upsampling"), ("repeat_interleave", "upsampling"), ("conv", "convolution"), ("linear", "linear"),
+    ("addmm", "linear"), ("matmul", "linear"), ("pool", "pool"), ("batch_norm", "norm"), ("layer_norm", "norm"),
+    ("group_norm", "norm"), ("instance_norm", "norm"), ("silu", "SiLU"), ("relu", "ReLU"),
 )  # fmt: skip
 WEIGHTED = ("convolution", "linear")
 
@@ -73,14 +73,14 @@ class _Describer:
 
     def diagram(self, said: str, weights: str) -> Diagram:
         root, outputs = self.run.calls[0], self.flow.outputs
-        names = ["output"] if len(outputs) == 1 else [f"output {k}" for k in range(1, len(outputs) + 1)]
+        names = output_names(len(outputs))
         into = [(s, self.names[i]) for i in self._ordered() for s in map(self.names.__getitem__, self.flow.operands[i])]
         ends = [(self.names[i], name) for name, made in zip(names, outputs, strict=True) for i in made]
         elements = self._elements(0)
         return Diagram(
-            type(self.model).__name__, True, said, weights, tuple(self.image.shape), root.outputs, _parameters(self.model, self.image),
-            elements, tuple(dict.fromkeys(into + ends)), tuple(self._meetings()), tuple(self._statuses()),
-            tuple(self._counts()), tuple(self._activities()), _versions(),
+            type(self.model).__name__, True, said, weights, tuple(self.image.shape), root.outputs,
+            _parameters(self.model, self.image), elements, tuple(dict.fromkeys(into + ends)),
+            tuple(self._meetings()), tuple(self._statuses()), tuple(self._counts()), tuple(self._activities()), _versions(),
         )  # fmt: skip
 
     def _ordered(self) -> list[Item]:
@@ -114,8 +114,8 @@ class _Describer:
             o = self.run.operations[item.operation]
             kind, along = self.flow.join(item)
             named = kind not in ("", "memory")
-            return Block(name, "operation", kind if named else o.name.rstrip("_"), along if named else o.detail, sources, (o.shape,),
-                         join=kind)  # fmt: skip
+            what, detail = (kind, along) if named else (o.name.rstrip("_"), o.detail)
+            return Block(name, "operation", what, detail, sources, (o.shape,), join=kind)
         c = self.run.calls[item.call]
         m = self.modules[c.path]
         container = item.call in self.scopes
@@ -123,8 +123,9 @@ class _Describer:
         role = "identity" if c.identity else "container" if container else "activation" if active else "module"
         join, along = ("", "") if container else self.flow.join(item)
         rate = c.rate if active else None
-        return Block(name, role, type(m).__name__, _detail(m) or along, sources, c.outputs, c.taken, c.given, rate, join, unused,
-                     self._elements(item.call) if container else ())  # fmt: skip
+        inner = self._elements(item.call) if container else ()
+        return Block(name, role, type(m).__name__, _detail(m) or along, sources, c.outputs, c.taken, c.given, rate, join,
+                     unused, inner)  # fmt: skip
 
     def _meetings(self) -> Iterator[Meeting]:
         found = [(scope, join) for scope in self.scopes.values() for join in scope.joins.values()]
@@ -146,7 +147,7 @@ class _Describer:
             mine = calls.get(path, [])
             if mine and all(c.identity for c in mine):
                 status = "identity"
-            elif any(c.index in self.scopes for c in mine) or (not mine and _within(path, ran)):
+            elif any(c.index in self.flow.children for c in mine) or (not mine and _within(path, ran)):
                 status = "container"
             else:
                 status = "executed" if path in ran else "unexecuted"
@@ -189,8 +190,10 @@ class _Describer:
 
 
 PLURAL = {"convolution": "convolutions", "linear": "linear layers", "pool": "pools", "norm": "norms"}
-ORDER = ("spiking activations", "spiking neurons", "SiLU activations with memory", "units with SiLU and memory", "convolutions",
-         "linear layers", "adds", "concatenations", "pools", "norms", "upsampling", "SiLU", "ReLU")  # fmt: skip
+ORDER = (
+    "spiking activations", "spiking neurons", "SiLU activations with memory", "units with SiLU and memory", "convolutions",
+    "linear layers", "adds", "concatenations", "pools", "norms", "upsampling", "SiLU", "ReLU",
+)  # fmt: skip
 
 
 def _untraced(model: nn.Module, weights: str) -> Diagram:
@@ -243,7 +246,7 @@ def _parameters(model: nn.Module, image: torch.Tensor | None) -> tuple[tuple[str
     constants = [m.constants for m in activations]
     modes = Counter(_mode(m) for m in activations)
     modes.update(type(m).__name__ for m in model.modules() if type(m).__module__ == "torch.nn.modules.activation"
-                 and not any(m is c for a in activations for c in a.modules()))  # type: ignore[attr-defined]  # fmt: skip
+                 and not any(m is c for a in activations for c in a.modules()))  # fmt: skip
     convolution = next((m for m in model.modules() if isinstance(m, nn.modules.conv._ConvNd)), None)
     channels = convolution.in_channels if convolution is not None else None
     if image is not None and image.dim() == 4:
@@ -286,7 +289,8 @@ def dummy(model: nn.Module, seed: int, size: int | None) -> tuple[torch.Tensor, 
     convolution = next((m for m in model.modules() if isinstance(m, nn.modules.conv._ConvNd)), None)
     channels = convolution.in_channels if convolution is not None else 3
     x = torch.rand((1, channels, side, side), generator=torch.Generator().manual_seed(seed))
-    return _placed(x, model), f"a dummy image, uniform in [0, 1), seed {seed}: rates and classes of values are those of noise"
+    said = f"a dummy image, uniform in [0, 1), seed {seed}: rates and classes of values are those of noise"
+    return _placed(x, model), said
 
 
 def _versions() -> tuple[tuple[str, str], ...]:

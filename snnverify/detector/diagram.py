@@ -15,7 +15,8 @@ class Block:
     Parameters
     ----------
     name : str
-        Module path, ``:2`` from the second call on; of an operation between modules its place and torch's name, ``path/add``.
+        Module path, ``:2`` from the second call on; of an operation between modules where it ran and its name:
+        ``path/add``.
     role : {"module", "activation", "container", "identity", "operation", "untraced"}
     kind : str
         Class, or operation.
@@ -98,7 +99,7 @@ class Meeting:
 
 @dataclass(frozen=True)
 class Module:
-    """A module of the model and what became of it: ``executed``, ``container``, ``identity``, ``unexecuted``, or ``untraced``."""
+    """A module of the model, and what became of it: one of `STATUSES`."""
 
     path: str
     kind: str
@@ -175,9 +176,18 @@ class Diagram:
     def summary(self) -> tuple[tuple[str, int], ...]:
         """Modules by status, calls, joins and parameters."""
         by = {s: sum(m.status == s for m in self.modules) for s in STATUSES if self.traced or s == "untraced"}
-        shown = {**by, "calls of modules": sum(m.calls for m in self.modules), "joins": len(self.joins)} if self.traced else by
+        shown = (
+            {**by, "calls of modules": sum(m.calls for m in self.modules), "joins": len(self.joins)}
+            if self.traced
+            else by
+        )
         return (("modules", len(self.modules)), *((k, n) for k, n in shown.items() if n or k != "untraced"),
                 ("parameters", sum(m.parameters for m in self.modules)))  # fmt: skip
+
+
+def output_names(number: int) -> list[str]:
+    """Names of what a model returns: ``output``, or ``output 1`` ..."""
+    return ["output"] if number == 1 else [f"output {k}" for k in range(1, number + 1)]
 
 
 STATUSES = ("executed", "container", "identity", "unexecuted", "untraced")

@@ -56,7 +56,9 @@ def view(path: str | os.PathLike[str]) -> Callable[[Diagram], str | bytes]:
     """Return what draws the form that a file's name asks for, or refuse the name."""
     suffix = Path(path).suffix.lower()
     if suffix not in VIEWS:
-        raise ConfigError(f"diagram = {os.fspath(path)!r}: no form ends in {suffix or 'nothing'}; take {', '.join(VIEWS)}")
+        raise ConfigError(
+            f"diagram = {os.fspath(path)!r}: no form ends in {suffix or 'nothing'}; take {', '.join(VIEWS)}"
+        )
     return VIEWS[suffix]
 
 

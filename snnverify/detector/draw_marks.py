@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from dataclasses import dataclass, replace
 from functools import cache
+from itertools import pairwise
 from typing import Any
 from xml.etree import ElementTree
 
@@ -83,7 +84,8 @@ def svg(marks: list[Mark], w: float, h: float, title: str) -> bytes:
     for m in marks:
         _svg(root, m)
     ElementTree.indent(root, " ")
-    return ElementTree.tostring(root, encoding="utf-8", xml_declaration=True) + b"\n"
+    written: bytes = ElementTree.tostring(root, encoding="utf-8", xml_declaration=True)
+    return written + b"\n"
 
 
 def png(marks: list[Mark], w: float, h: float) -> bytes:
@@ -148,7 +150,7 @@ def _paint(draw: ImageDraw.ImageDraw, m: Mark) -> None:
 
 def _dashes(draw: ImageDraw.ImageDraw, points: tuple[Point, ...], colour: str) -> None:
     on, off, s = 4.0, 3.0, SCALE
-    for (ax, ay), (bx, by) in zip(points, points[1:], strict=False):
+    for (ax, ay), (bx, by) in pairwise(points):
         length = max(abs(bx - ax), abs(by - ay)) or 1.0  # lines run along an axis
         ux, uy, at = (bx - ax) / length, (by - ay) / length, 0.0
         while at < length:

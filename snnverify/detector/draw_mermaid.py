@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from .diagram import Block, Diagram, Fork
+from .diagram import Block, Diagram, Fork, output_names
 from .draw_text import form, left_out, note
 
 # Shapes of nodes by role; a join is a circle.
@@ -24,8 +24,8 @@ def mermaid(d: Diagram) -> str:
     if d.traced:
         lines.append(f'  {ids["image"]}(["image {form([d.shape])}"]):::ends')
     lines += [f"  {line}" for line in _nodes(d.elements, ids)]
-    names = ["output"] if len(d.outputs) == 1 else [f"output {k}" for k in range(1, len(d.outputs) + 1)]
-    lines += [f'  {ids[n]}(["{n} {form([s])}"]):::ends' for n, s in zip(names, d.outputs, strict=True)]
+    ends = zip(output_names(len(d.outputs)), d.outputs, strict=True)
+    lines += [f'  {ids[n]}(["{n} {form([s])}"]):::ends' for n, s in ends]
     shapes = {b.name: b.shapes for b in d.blocks}
     for a, b in d.edges:
         shape = "x".join(map(str, shapes[a][0])) if len(shapes.get(a, ())) == 1 else ""
@@ -49,7 +49,7 @@ def _leaves(d: Diagram) -> Iterator[str]:
     """Names that have a node."""
     yield "image"
     yield from (b.name for b in d.blocks if not b.elements)
-    yield from dict.fromkeys(b for _, b in d.edges if b.split(" ")[0] == "output")
+    yield from output_names(len(d.outputs))
 
 
 def _nodes(elements: tuple[Block | Fork, ...], ids: dict[str, str]) -> Iterator[str]:

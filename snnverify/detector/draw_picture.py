@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from math import sqrt
 
-from .diagram import Block, Branch, Diagram, Fork
+from .diagram import Block, Branch, Diagram, Fork, output_names
 from .draw_marks import GREY, INK, Box, Line, Mark, Words, moved, png, svg, width
 from .draw_text import form, left_out, note, relative, single
 
@@ -18,7 +18,7 @@ Place = tuple[float, float, float, float]
 
 @dataclass
 class Part:
-    """A piece of the picture: its size, the x of the line that enters above and leaves below, marks, and where blocks are."""
+    """A piece of the picture: its size, the x of the line that enters above and leaves below, marks, places."""
 
     w: float
     h: float
@@ -98,7 +98,7 @@ def _legend(x: float, y: float) -> Iterator[Mark]:
 
 @dataclass
 class _Unit:
-    """What keeps together at the outermost level: its name towards others, where its values come from, and where it stands."""
+    """What keeps together at the outermost level: its name, where its values come from, where it stands."""
 
     part: Part
     name: str
@@ -196,13 +196,10 @@ def _units(d: Diagram) -> Iterator[_Unit]:
     if d.traced:
         ends = [a for a, b in d.edges if b.split(" ")[0] == "output"]
         holders = [e.name for e in d.elements if isinstance(e, Block) and _holds(e, ends)]
-        shapes = [f"{n} {list(s)}" for n, s in zip(outputs(d), d.outputs, strict=True)]
-        yield _Unit(_box("output", ["output", *shapes] if len(shapes) > 1 else shapes, "ends"), "output", (before, *holders))
-
-
-def outputs(d: Diagram) -> list[str]:
-    """Names of what the model returns."""
-    return ["output"] if len(d.outputs) == 1 else [f"output {k}" for k in range(1, len(d.outputs) + 1)]
+        shapes = [f"{n} {list(s)}" for n, s in zip(output_names(len(d.outputs)), d.outputs, strict=True)]
+        yield _Unit(
+            _box("output", ["output", *shapes] if len(shapes) != 1 else shapes, "ends"), "output", (before, *holders)
+        )
 
 
 def _holds(b: Block, names: Sequence[str]) -> bool:
@@ -226,7 +223,9 @@ def _stack(elements: tuple[Block | Fork, ...], around: str, before: str, entered
         sources = e.sources if isinstance(e, Block) else (e.fork,)
         joined = bool(k) and isinstance(elements[k - 1], Fork)
         if (before in sources or joined) and (k or entered):
-            whole.marks.append(Line(((left, whole.h), (left, whole.h + GAP)), not isinstance(e, Fork), ends=(before, _name(e))))
+            whole.marks.append(
+                Line(((left, whole.h), (left, whole.h + GAP)), not isinstance(e, Fork), ends=(before, _name(e)))
+            )
             whole.h += GAP
         elif k:
             whole.h += GAP / 2
@@ -257,7 +256,11 @@ def _block(b: Block, around: str) -> Part:
             return _box(b.name, [f"{b.join} {b.detail}".strip()], "join")
         said = _short(b)
         shape = form(b.shapes[:1]) + (" ..." if len(b.shapes) > 1 else "")
-        lines = ["  ".join(x for x in (relative(b.name, around), b.kind) if x), *([said] if said else []), *([shape] if shape else [])]
+        lines = [
+            "  ".join(x for x in (relative(b.name, around), b.kind) if x),
+            *([said] if said else []),
+            *([shape] if shape else []),
+        ]
         return _box(b.name, lines, _look(b))
     start = b.sources[0] if len(b.sources) == 1 else ""
     inner = _stack(b.elements, b.name, start)
@@ -275,7 +278,7 @@ def _short(b: Block) -> str:
     if b.role == "activation":
         rate = "" if b.rate is None else f"rate {100 * b.rate:.2f} %"
         return ", ".join(x for x in (b.detail.split(",")[0], rate) if x)
-    return note(b)
+    return ", ".join(x for x in (b.join, note(b)) if x)
 
 
 def _look(b: Block) -> str:
@@ -307,7 +310,9 @@ def _fork(f: Fork, around: str) -> Part:
     whole.axis = (axes[0] + axes[-1]) / 2
     for a, p, b in zip(axes, parts, f.branches, strict=True):
         if b.source == f.fork:
-            whole.marks.append(Line(((whole.axis, 0.0), (whole.axis, GAP / 2), (a, GAP / 2), (a, GAP)), dashed=b.identity))
+            whole.marks.append(
+                Line(((whole.axis, 0.0), (whole.axis, GAP / 2), (a, GAP / 2), (a, GAP)), dashed=b.identity)
+            )
         below = ((a, GAP + p.h), (a, h + 1.5 * GAP), (whole.axis, h + 1.5 * GAP), (whole.axis, h + 2 * GAP))
         whole.marks.append(Line(below if f.join else ((a, GAP + p.h), (a, h + 2 * GAP)), dashed=b.identity))
     return whole
@@ -315,10 +320,14 @@ def _fork(f: Fork, around: str) -> Part:
 
 def _path(b: Branch, f: Fork, around: str) -> Part:
     """One path: its label, then what lies on it."""
-    label = b.label + (", identity" if b.identity else "") + (f" from {relative(b.source, around)}" if b.source != f.fork else "")
+    label = (
+        b.label
+        + (", identity" if b.identity else "")
+        + (f" from {relative(b.source, around)}" if b.source != f.fork else "")
+    )
     inner = _stack(b.elements, around, b.source)
     axis = max(inner.axis, width(label, 10) / 2)
-    part = Part(axis + max(inner.w - inner.axis, width(label, 10) / 2), inner.h + GAP + 8, axis)
+    part = Part(axis + max(inner.w - inner.axis, width(label, 10) / 2), inner.h + GAP + 4, axis)
     part.marks = [Line(((axis, 0.0), (axis, 4.0))), Words(axis - width(label, 10) / 2.12, GAP - 4, label, 10, INK)]
     part.put(inner, axis - inner.axis, GAP + 4)
     if not b.elements:

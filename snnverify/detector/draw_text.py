@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from .diagram import Block, Diagram, Fork, Module, Shape
+from .diagram import Block, Diagram, Fork, Module, Shape, output_names
 
 TEE, LAST, BAR, GAP = "├─ ", "└─ ", "│  ", "   "
 
@@ -13,9 +13,15 @@ def text(d: Diagram) -> str:
     """Draw everything, one thing a line."""
     parts = [_heading(d), _titled("Global parameters", _table(d.parameters)), _titled("Layers", _tree(d))]
     if d.traced:
-        parts += [_titled("Data flow", _flow(d)), _titled("Joins", _joins(d)), _titled("Hardware building blocks", _table(d.counts)),
-                  _titled("Execution statistics", _activities(d))]  # fmt: skip
-    parts += [_titled("Summary", _table(d.summary())), _titled("Modules that did not run, or changed nothing", left_out(d))]
+        parts += [_titled("Data flow", _flow(d)), _titled("Joins", _joins(d))]
+        parts += [
+            _titled("Hardware building blocks", _table(d.counts)),
+            _titled("Execution statistics", _activities(d)),
+        ]
+    parts += [
+        _titled("Summary", _table(d.summary())),
+        _titled("Modules that did not run, or changed nothing", left_out(d)),
+    ]
     return "\n\n".join(p for p in parts if p) + "\n"
 
 
@@ -45,8 +51,10 @@ def left_out(d: Diagram) -> list[str]:
         for m in d.modules:
             if m.status == status:
                 alike.setdefault((m.path.rpartition(".")[2], m.kind), []).append(m)
-        lines += [f"{status}: {kind} {_few([m.path for m in found])}" for (_, kind), found in alike.items()]
+        lines += [f"{status}: {kind} {_few([m.path or 'model' for m in found])}" for (_, kind), found in alike.items()]
     lines += [f"ran, but the output does not depend on it: {b.kind} {b.name}" for b in d.blocks if b.unused]
+    reached = {b for _, b in d.edges}
+    lines += [f"{n}: no value that was traced reaches it" for n in output_names(len(d.outputs)) if n not in reached]
     return lines
 
 
@@ -78,12 +86,14 @@ def _titled(title: str, lines: list[str]) -> str:
 
 def _table(rows: Sequence[tuple[str, object]]) -> list[str]:
     width = max((len(name) for name, _ in rows), default=0)
-    return [f"{name:{width}}  {value:,}" if isinstance(value, int) else f"{name:{width}}  {value}" for name, value in rows]
+    return [
+        f"{name:{width}}  {value:,}" if isinstance(value, int) else f"{name:{width}}  {value}" for name, value in rows
+    ]
 
 
 def _tree(d: Diagram) -> list[str]:
     start = [f"image {list(d.shape)}"] if d.traced else []
-    end = [f"output {form(d.outputs)}"] if d.traced else []
+    end = [f"output {form(d.outputs) or 'that holds no tensor'}"] if d.traced else []
     return start + list(_lines(d.elements, "", "image")) + end
 
 
@@ -100,7 +110,9 @@ def _lines(elements: tuple[Block | Fork, ...], around: str, before: str) -> Iter
 
 def _block(b: Block, around: str, before: str) -> Iterator[str]:
     joined = b.join and b.name == before  # the fork above it says the sources
-    sources = "" if joined or list(b.sources) in ([before], []) else "<- " + ", ".join(relative(s, around) for s in b.sources)
+    sources = (
+        "" if joined or list(b.sources) in ([before], []) else "<- " + ", ".join(relative(s, around) for s in b.sources)
+    )
     if b.only_joins:
         words = [f"JOIN {b.join}", b.detail]
     else:
@@ -130,7 +142,7 @@ def _flow(d: Diagram) -> list[str]:
         sources = "" if list(b.sources) == [rows[-1][0]] else "<- " + ", ".join(b.sources)
         timed = any(len(s) == 5 and str(s[0]) == steps for s in b.shapes) and not any("T, B" in r[2] for r in rows)
         rows.append((b.name, b.kind, f"{'[T, B, C, H, W] = ' if timed else ''}{form(b.shapes)}  {sources}"))
-    rows += [(f"output {k}" if len(d.outputs) > 1 else "output", "", str(list(s))) for k, s in enumerate(d.outputs, 1)]
+    rows += [(n, "", str(list(s))) for n, s in zip(output_names(len(d.outputs)), d.outputs, strict=True)]
     name, kind = (max(len(r[i]) for r in rows) for i in (0, 1))
     return [f"{r[0]:{name}}  {r[1]:{kind}}  {r[2]}".rstrip() for r in rows]
 
@@ -160,9 +172,16 @@ def _route(blocks: tuple[str, ...]) -> str:
 
 def _activities(d: Diagram) -> list[str]:
     rows = [("activation", "kind", "units", "values", "spike rate")]
-    rows += [(a.name, a.kind, f"{a.units:,}", a.given, "" if a.rate is None else f"{100 * a.rate:.2f} %") for a in d.activities]
+    rows += [
+        (a.name, a.kind, f"{a.units:,}", a.given, "" if a.rate is None else f"{100 * a.rate:.2f} %")
+        for a in d.activities
+    ]
     widths = [max(len(r[i]) for r in rows) for i in range(5)]
-    return ["  ".join(f"{cell:{w}}" for cell, w in zip(r, widths, strict=True)).rstrip() for r in rows] if d.activities else []
+    return (
+        ["  ".join(f"{cell:{w}}" for cell, w in zip(r, widths, strict=True)).rstrip() for r in rows]
+        if d.activities
+        else []
+    )
 
 
 def _few(paths: list[str], most: int = 3) -> str:

@@ -18,7 +18,7 @@ from ..gate import Requirement, Verdict, judge
 from ..stats import exact_upper, from_predictions
 from .binarize import activations
 from .blocks import Detect
-from .boxes import Precision, decode, detections, precision_of
+from .boxes import Precision, anchors_of, decode, detections, precision_of
 from .samples import BATCH, Samples, batches
 
 Progress = Callable[[str, int, int], None]
@@ -134,7 +134,7 @@ def answers(module: nn.Module, samples: Samples, progress: Progress | None = Non
             given.append(output.argmax(1).cpu().numpy())
         else:
             assert detect is not None
-            decoded = decode([p.float() for p in parts], detect.anchors.float(), samples.size).cpu().numpy()
+            decoded = decode([p.float() for p in parts], anchors_of(detect), samples.size).cpu().numpy()
             wanted += y
             given += [detections(image) for image in decoded]
         if progress is not None:

@@ -14,10 +14,18 @@ from .trace import IMAGE, ROOT, Operation, Run
 
 LAYOUT = frozenset({
     "_reshape_alias", "_to_copy", "_unsafe_view", "alias", "clone", "contiguous", "detach", "expand", "expand_as", "flatten",
-    "lift_fresh", "permute", "reshape", "squeeze", "t", "to", "transpose", "type_as", "unflatten", "unsqueeze", "view", "view_as",
+    "lift_fresh", "permute", "reshape", "squeeze", "t", "to", "transpose", "type_as", "unflatten", "unsqueeze", "view",
+    "view_as",
 })  # fmt: skip
 # What torch calls an operation that joins values -> what it is called here; others keep torch's name.
-JOINS = {"add": "add", "cat": "concatenate", "concat": "concatenate", "stack": "stack", "sub": "subtract", "mul": "multiply"}
+JOINS = {
+    "add": "add",
+    "cat": "concatenate",
+    "concat": "concatenate",
+    "stack": "stack",
+    "sub": "subtract",
+    "mul": "multiply",
+}
 
 
 @dataclass(frozen=True)
@@ -64,8 +72,8 @@ class Flow:
         # what leads to no output and to no call, as a test of the input does, is left out
         drawn = self._reaching([*self.live, *(o.index for c in self.leaf_calls for o in self._of_call.get(c, []))])
         self.operands: dict[Item, tuple[Item, ...]] = {SOURCE: ()}
-        for c in sorted(self.leaf_calls):
-            self.operands[Item(call=c)] = self._taken_by_call(c)
+        for k in sorted(self.leaf_calls):
+            self.operands[Item(call=k)] = self._taken_by_call(k)
         for o in run.operations[1:]:
             if o.call not in self.leaf_calls and o.name not in LAYOUT and o.index in drawn:
                 self.operands[Item(operation=o.index)] = tuple(i for made in o.operands for i in self.leaves(made))
@@ -112,7 +120,9 @@ class Flow:
         """What happened directly within a call, in order of execution."""
         calls = [(self.run.calls[c].began - 0.5, Item(call=c)) for c in self.children.get(scope, [])]
         operations = [(float(o.index), Item(operation=o.index)) for o in self._of_call.get(scope, [])]
-        return [i for _, i in sorted([*calls, *((k, i) for k, i in operations if i in self.operands)], key=lambda p: p[0])]
+        return [
+            i for _, i in sorted([*calls, *((k, i) for k, i in operations if i in self.operands)], key=lambda p: p[0])
+        ]
 
     def sources(self, item: Item, scope: int) -> tuple[Item, ...]:
         """What an item within a call takes values from: items of that call, or those of calls around it."""

@@ -98,7 +98,7 @@ class Call:
 
 @dataclass(frozen=True)
 class Run:
-    """A forward pass: its operations and calls by index, and the modules whose tensors were used without a call of theirs."""
+    """A forward pass: its operations and calls by index, and modules whose tensors were used without a call."""
 
     operations: tuple[Operation, ...]
     calls: tuple[Call, ...]
@@ -119,7 +119,7 @@ def run(model: nn.Module, image: torch.Tensor) -> Run:
         twin = copy.deepcopy(model).eval()
     except Exception as e:
         raise Unsupported("model", f"it cannot be copied to be traced ({_line(e)})", "draw it without a trace") from e
-    recorder = _Recorder(twin)
+    recorder, image = _Recorder(twin), image.clone()  # a model may write into what it is given
     try:
         with torch.inference_mode(), recorder:
             recorder.start(image)
@@ -161,13 +161,13 @@ class _Recorder(TorchDispatchMode):
     """Sees every operation, and, through hooks, which call it runs in."""
 
     def __init__(self, model: nn.Module) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.operations: list[Operation] = []
         self.touched: set[str] = set()
         self._calls: list[dict[str, Any]] = []
         self._stack: list[int] = []
         self._numbers: dict[str, int] = {}
-        self._paused = False
+        self._paused, self._failed = False, ""
         self._made = WeakTensorKeyDictionary()
         # storages by address, each with the operations that wrote it; the weak reference keeps the address from being
         # given to another storage, not the memory from being freed
@@ -180,8 +180,17 @@ class _Recorder(TorchDispatchMode):
         self._hooks = [hook for path, m in model.named_modules() for hook in self._watch(path, m)]
 
     def _watch(self, path: str, m: nn.Module) -> Iterator[Any]:
-        yield m.register_forward_pre_hook(lambda m, args, kwargs: self._enter(path, (args, kwargs)), with_kwargs=True)
-        yield m.register_forward_hook(lambda m, args, kwargs, out: self._leave(args, kwargs, out), with_kwargs=True)
+        try:
+            yield m.register_forward_pre_hook(
+                lambda m, args, kwargs: self._enter(path, (args, kwargs)), with_kwargs=True
+            )
+            # called where the module raises, too: its caller may go on without it
+            yield m.register_forward_hook(lambda m, args, out: self._leave(out), always_call=True)
+        except RuntimeError as e:
+            raise Unsupported(
+                path or "model", f"a {type(m).__name__} takes no hooks, so it cannot be traced",
+                "give the module that it was made from, or draw it without a trace",
+            ) from e  # fmt: skip
 
     def start(self, image: torch.Tensor) -> None:
         """Take the image for the source of all values."""
@@ -193,8 +202,8 @@ class _Recorder(TorchDispatchMode):
             hook.remove()
 
     def where(self) -> str:
-        """Path of the innermost call that has not returned."""
-        return next((self._calls[i]["path"] for i in reversed(self._stack) if self._calls[i]["path"]), "model")
+        """Path of the innermost module that raised."""
+        return self._failed or "model"
 
     def done(self) -> Iterator[Call]:
         """Calls that returned, all of them."""
@@ -243,6 +252,7 @@ class _Recorder(TorchDispatchMode):
 
     def _enter(self, path: str, given: Any) -> None:
         self._numbers[path] = self._numbers.get(path, 0) + 1
+        self._failed = ""
         inputs = list(tensors(given))
         self._paused = True
         self._calls.append({
@@ -254,8 +264,9 @@ class _Recorder(TorchDispatchMode):
         self._paused = False
         self._stack.append(len(self._calls) - 1)
 
-    def _leave(self, args: Any, kwargs: Any, out: Any) -> Any:
+    def _leave(self, out: Any) -> Any:
         call = self._calls[self._stack[-1]]
+        self._failed = self._failed or call["path"] if out is None else ""
         results = list(tensors(out))
         self._paused = True
         call["identity"] = bool(results) and all((_form(t), self._writers(t)) in call["before"] for t in results)

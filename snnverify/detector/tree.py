@@ -48,7 +48,7 @@ class Parallel:
 
 @dataclass(frozen=True)
 class Join:
-    """Where values of several sources meet: `items` of each path from the fork on, `nested` where they are drawn side by side."""
+    """Where values of several sources meet: the items of each path from the fork on; `nested` where drawn side by side."""
 
     item: Item
     fork: Item

@@ -63,7 +63,8 @@ def oracle() -> Oracle:
             "place": place,
             "remove_dead": remove_dead,
             "diagram": describe,
-            "diagram_views": lambda d: {form: draw(d) for form, draw in VIEWS.items()},
+            # a PNG is painted of the SVG's marks, and takes ten times as long
+            "diagram_views": lambda d: {form: draw(d) for form, draw in VIEWS.items() if form != ".png"},
             **loihi(),
             **quantisation(),
             **energy(),

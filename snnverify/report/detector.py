@@ -74,7 +74,15 @@ def _three(value: float) -> str:
 def said(study: Study) -> list[str]:
     """What was judged, on what, and what to know about it."""
     return [f"judged on {study.samples}", *([f"repaired with {study.train}"] if study.train else []),
-            f"constants: {study.constants}; {len(study.converted)} activations converted", *study.notes]  # fmt: skip
+            f"constants: {study.constants}; {kinds_of(study)}", *study.notes]  # fmt: skip
+
+
+def kinds_of(study: Study) -> str:
+    """Modules, and units converted of each kind."""
+    each = ", ".join(f"{k} {n}" for k, n in study.kinds.items() if k != "modules")
+    return f"{study.kinds['modules']} modules, {len(study.converted)} of {len(study.layers)} activations converted" + (
+        f" ({each})" if each else ""
+    )
 
 
 def render_study(study: Study) -> str:
@@ -104,7 +112,7 @@ def study_record(study: Study) -> Record:
         })  # fmt: skip
     layers = [{k: _finite(v) for k, v in vars(v).items()} for v in study.layers]
     return {
-        "samples": study.samples, "train": study.train, "constants": study.constants, "converted": list(study.converted),
+        "samples": study.samples, "kinds": dict(study.kinds), "train": study.train, "constants": study.constants, "converted": list(study.converted),
         "arms": arms, "layers": layers, "swept": [{"threshold": t, "score": s} for t, s in study.swept.items()],
         "unswept": _finite(study.unswept),
         "notes": list(study.notes), "provenance": dict(study.facts),

@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 
 from ..detector.study import Arm, Study
-from .detector import HOW
+from .detector import HOW, kinds_of
 from .energy import draw
 from .markdown import escape
 
 HEAD = (
     "mean, sd, least and greatest over the seeds, in percent; drop: against the net before, in points, mean and worst, "
-    "with the worst's bound and verdict; changed: tensors, most of any seed.",
+    "with the worst's bound and verdict; weights, BN statistics: tensors that "
+    "differ from those before, and how far the furthest moved, in the seed where that is most.",
     HOW[1],
 )  # fmt: skip
 
@@ -25,8 +26,7 @@ def seeds_tables(found: Mapping[str, Sequence[Study]]) -> dict[str, list[dict[st
     for name, studies in found.items():
         arms = zip(*(s.arms for s in studies), strict=True)
         score = next(iter(studies[0].arms[0].answers.scores))
-        units, of = len(studies[0].converted), len(studies[0].layers)
-        title = f"{name}: {units} of {of} activations converted, {len(studies)} seeds, {score}"
+        title = f"{name}: {kinds_of(studies[0])}, {len(studies)} seeds, {score}"
         tables[title] = [_row(each) for each in arms]
         layers = zip(*(s.layers for s in studies), strict=True)
         tables[f"{name}: activations, mean over seeds"] = [_unit(each) for each in layers]
@@ -39,14 +39,16 @@ def _row(arms: Sequence[Arm]) -> dict[str, Any]:
            "least": f"{scores.min():.2f}", "greatest": f"{scores.max():.2f}"}  # fmt: skip
     drops = [a.against for a in arms if a.against is not None]
     if not drops:
-        return row | dict.fromkeys(("drop", "worst", "bound", "verdict", "changed"), "")
+        return row | dict.fromkeys(("drop", "worst", "bound", "verdict", "weights", "BN statistics", "furthest"), "")
     worst = max(drops, key=lambda d: d.drop)
     changed = [a.changed for a in arms if a.changed is not None]
     most = max(changed, key=lambda c: (c.weights, c.statistics, c.furthest), default=None)
     return row | {
         "drop": f"{100 * np.mean([d.drop for d in drops]):.2f}", "worst": f"{100 * worst.drop:.2f}",
         "bound": f"{100 * worst.upper:.2f}", "verdict": worst.verdict.outcome,
-        "changed": "all onto the grid" if most is None else str(most),
+        "weights": "all, on a grid" if most is None else f"{most.weights} of {most.of_weights}",
+        "BN statistics": "folded" if most is None else f"{most.statistics} of {most.of_statistics}",
+        "furthest": "" if most is None or not most.where else f"{100 * most.furthest:.3g} %",
     }  # fmt: skip
 
 
