@@ -205,6 +205,13 @@ def test_entries_that_say_they_hold_more_than_the_file_are_refused(tmp_path):
         open_net(path)
 
 
+def test_an_encrypted_entry_is_refused(tmp_path):
+    path = zipped(tmp_path / "a.pt", FINE)
+    damaged(path, path.read_bytes().rindex(b"PK\x01\x02") + 8, b"\x01")
+    with pytest.raises(DataError, match="encrypted"):
+        open_net(path)
+
+
 def test_two_entries_of_one_name_are_refused(tmp_path):
     with pytest.warns(UserWarning, match="Duplicate name"):
         path = zipped(tmp_path / "a.pt", FINE, [("archive/data.pkl", FINE)])
