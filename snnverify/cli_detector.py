@@ -72,7 +72,7 @@ def _binarize(*, weights: list[Path], output: Path | None, diagram: Path | None,
                     progress.line(f"snnverify: {_reason(e)}")
             progress("binarize", len(jobs), len(jobs))
     except KeyboardInterrupt:
-        raise KeyboardInterrupt(f"{done} of {len(jobs)} converted, and whole; nothing half-written is left") from None
+        raise KeyboardInterrupt(f"{done} of {len(jobs)} finished; every file that was written is whole") from None
     if len(jobs) > 1:
         print(f"{done} of {len(jobs)} converted" + (f", {failed} failed" if failed else ""))
     return 2 if failed else 0

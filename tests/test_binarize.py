@@ -211,7 +211,7 @@ def test_ctrl_c_loses_nothing_that_is_done(weights, tmp_path, capsys, monkeypatc
 
     monkeypatch.setattr(batch, "write", interrupted)
     assert main(["binarize", "--weights", str(path), str(tmp_path / "v.pt"), "--no-trace"]) == 130
-    assert "1 of 2 converted, and whole" in capsys.readouterr().err
+    assert "1 of 2 finished; every file that was written is whole" in capsys.readouterr().err
     load(tmp_path / "w_binary.pt")
     assert not list(tmp_path.glob("v_binary*"))
     assert not list(tmp_path.glob("*.tmp"))
