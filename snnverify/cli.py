@@ -18,7 +18,9 @@ from . import (
     __version__,
     cli_analyze,
     cli_calibrate,
+    cli_detector,
     cli_detector_fidelity,
+    cli_diagram,
     cli_diff,
     cli_energy,
     cli_gate,
@@ -114,10 +116,12 @@ def _parser() -> _Parser:
     cli_vectors.register(add)
     cli_quantise.register(add)
     cli_energy.register(add)
+    cli_detector.register(add)
     cli_detector_fidelity.register(add)
     cli_gate.register(add)
     cli_diff.register(add)
     cli_hardware.register(add)
+    cli_diagram.register(add)
 
     mutants = add(_mutants, "mutants", "Break the package in many ways and tell which checks notice.")
     mutants.add_argument("patterns", nargs="*", help="names of mutants; all by default")
@@ -285,6 +289,13 @@ class Progress:
             print(text, file=sys.stderr, flush=True)
         else:
             self.bar.write(text, file=sys.stderr)
+
+    def said(self, text: str) -> None:
+        """Print a result, on stdout, above the bar."""
+        if self.bar is None:
+            print(text, flush=True)
+        else:
+            self.bar.write(text, file=sys.stdout)
 
     def _close(self) -> None:
         if self.bar is not None:

@@ -22,6 +22,8 @@ def register(add: Add) -> None:
     p.add_argument("--before", type=Path, required=True, metavar="W", help="weights before the conversion")
     p.add_argument("--after", type=Path, metavar="W", help="weights after it, as `snnverify binarize` writes them; without "
                    "them --before is converted here")  # fmt: skip
+    p.add_argument("--model", metavar="M", help="that builds the net, for files of tensors alone: module:callable, a "
+                   "shipped description or a YAML file")  # fmt: skip
     options(p)
     p.add_argument("--repairs", nargs="+", default=list(REPAIRS), choices=(*REPAIRS, "none"),
                    help="which to try: a threshold, batch norms measured anew, fine-tuning, static INT8 (all)")  # fmt: skip
@@ -66,7 +68,7 @@ def _fidelity(*, before: Path, after: Path | None, repairs: list[str], epochs: i
         raise ConfigError(f"--repairs {' '.join(repairs)}: none stands alone")
     plan = Plan(points(given["max_drop"]), [r for r in REPAIRS if r in repairs], epochs, lr, seed, resamples=resamples)
     check_folders(json, markdown, html)
-    nets, about = pair(before, after, given["device"], _say)
+    nets, about = pair(before, after, given["model"], given["device"], _say)
     samples, train = opened(nets[0], given["data"], given["split"], given["train"], given["img_size"], _say)
     about["command"] = shlex.join(["snnverify", *sys.argv[1:]])
     with Progress() as progress:
@@ -96,7 +98,7 @@ def quantize(*, weights: Path, out: Path | None, seed: int, **given: Any) -> int
     margin = points(given["max_drop"])
     check_folders(out)
     device = on_device(given["device"], _say)
-    net = net_of(weights).to(device)
+    net = net_of(weights, given["model"], _say).to(device)
     samples, train = opened(net, given["data"], given["split"], given["train"], given["img_size"], _say)
     if train is None:
         raise ConfigError("--train: static INT8 measures its ranges on training samples; give some")

@@ -128,18 +128,16 @@ def _quantize(**options: Any) -> int:
     return 0
 
 
-def _static(*, weights: str | None, data: str | None, model: str | None, seed: int | None, out: Path | None,
+def _static(*, weights: str | None, data: str | None, seed: int | None, out: Path | None,
             **options: Any) -> int:  # fmt: skip
     """Hand static INT8 of a spiking detector to its room."""
     from .cli_detector_fidelity import quantize
 
-    if model is not None:
-        raise ConfigError(f"model = {model!r}: static_int8 takes its net from --weights alone")
     for name, value in (("--weights", weights), ("--data", data)):
         if value is None:
             raise ConfigError(f"{name} is missing: static_int8 takes --weights W and --data data.yaml")
     return quantize(weights=Path(str(weights)), data=data, out=out, seed=seed or 0, max_drop=options["max_drop"] or "1.0",
-                    **{name: options[name] for name in ("split", "train", "img_size", "device")})  # fmt: skip
+                    **{name: options[name] for name in ("model", "split", "train", "img_size", "device")})  # fmt: skip
 
 
 def _native(**options: Any) -> int:

@@ -8,15 +8,16 @@ from typing import Any
 
 _TYPES: Mapping[str, tuple[type, ...]] = {
     "object": (dict,), "array": (list,), "string": (str,), "integer": (int,), "number": (int, float),
-    "null": (type(None),),
+    "null": (type(None),), "boolean": (bool,),
 }  # fmt: skip
 
 
 def breaches(value: Any, form: Mapping[str, Any], path: str) -> Iterator[str]:
-    """Yield what breaks a schema, each with its path; no type takes a bool."""
+    """Yield what breaks a schema, each with its path; ``boolean`` alone takes a bool."""
     kinds = form.get("type", ())
     kinds = (kinds,) if isinstance(kinds, str) else kinds
-    if kinds and (isinstance(value, bool) or not any(isinstance(value, _TYPES[k]) for k in kinds)):
+    fitting = ("boolean",) if isinstance(value, bool) else tuple(_TYPES)
+    if kinds and not any(k in fitting and isinstance(value, _TYPES[k]) for k in kinds):
         yield f"{path} = {_brief(value)}: of type {' or '.join(kinds)}"
         return
     if "const" in form and value != form["const"]:

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from importlib import import_module
+from pkgutil import iter_modules
 from typing import Any
 
 from ..errors import ConfigError
@@ -46,6 +47,7 @@ ROOMS = (
     "statistics",
     "gate",
     "energy",
+    "detector",
     "model",
 )
 _CHECKS: dict[str, Check] = {}
@@ -78,10 +80,10 @@ class Check:
 def check(
     kind: str, cases: Any = None
 ) -> Callable[[Callable[..., Iterable[Measure]]], Callable[..., Iterable[Measure]]]:
-    """Register a check; the room is the module's name."""
+    """Register a check; the room is the first word of the module's name."""
 
     def register(function: Callable[..., Iterable[Measure]]) -> Callable[..., Iterable[Measure]]:
-        name = f"{function.__module__.rsplit('.', 1)[-1]}.{function.__name__}"
+        name = f"{function.__module__.rsplit('.', 1)[-1].split('_')[0]}.{function.__name__}"
         text = " ".join((inspect.getdoc(function) or "").split("\n\n")[0].split())
         found = re.fullmatch(r"(.*) \[([^\[\]]+)\]\.?", text)
         if found is None:
@@ -100,8 +102,10 @@ def select(*patterns: str) -> tuple[Check, ...]:
     ConfigError
         A pattern that matches nothing; names the nearest check.
     """
+    modules = [m.name for m in iter_modules(__path__)]
     for room in ROOMS:
-        import_module(f".{room}", __name__)
+        for name in (m for m in modules if m.split("_")[0] == room):
+            import_module(f".{name}", __name__)
     for p in patterns:
         if not any(fnmatch(name, p) for name in _CHECKS):
             near = difflib.get_close_matches(p, _CHECKS, 1)

@@ -132,7 +132,9 @@ def _units(module: nn.Module, path: str) -> Iterator[tuple[str, Unit]]:
         kind = "mem_update" if isinstance(module, mem_update) else "declared"
         yield path, Unit(module, kind, "silu" if vars(module)["act"] else "binary")
         return
-    for name, child in module.named_children():
+    for name, child in module._modules.items():  # `named_children` leaves out what stands there twice
+        if child is None:
+            continue
         at = f"{path}.{name}" if path else name
         if name == "act" and isinstance(module, Conv_A) and isinstance(child, nn.SiLU):
             yield at, Unit(child, "Conv.SiLU" if isinstance(module, Conv) else "Conv_A.SiLU", "silu")

@@ -273,6 +273,19 @@ class Upsample(nn.Module):
         return x.repeat_interleave(self.scale, -2).repeat_interleave(self.scale, -1)
 
 
+class Sample(nn.Module):
+    """Resampling of the map of every time step by `up`, as checkpoints of the family name it; nearest keeps spikes."""
+
+    def __init__(self, scale: int = 2, mode: str = "nearest") -> None:
+        super().__init__()
+        self.up = nn.Upsample(scale_factor=scale, mode=mode)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """[T, B, C, H, W] -> [T, B, C, scale H, scale W]."""
+        y = self.up(x.flatten(0, 1))
+        return cast(torch.Tensor, y.view(*x.shape[:2], *y.shape[1:]))
+
+
 class Detect(nn.Module):
     """A convolution 1x1 for each scale and the mean over T: raw predictions ``[B, anchors, H, W, 5 + classes]``.
 

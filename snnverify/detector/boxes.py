@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from ..content import Array
 from ..errors import DataError
@@ -54,6 +55,14 @@ def decode(raw: Sequence[torch.Tensor], anchors: torch.Tensor, size: int) -> tor
         scores = p[..., 4:5] * p[..., 5:]
         parts.append(torch.cat([centre - half, centre + half, scores], -1).flatten(1, 3))
     return torch.cat(parts, 1)
+
+
+def anchors_of(detect: nn.Module) -> torch.Tensor:
+    """Anchors in pixels, [scales, na, 2]: checkpoints that hold `Detect`'s strides hold its anchors in units of them."""
+    held: Any = detect
+    stride = getattr(held, "stride", None)
+    anchors: torch.Tensor = held.anchors.float()
+    return anchors if stride is None else anchors * stride.to(anchors).view(-1, 1, 1)
 
 
 def overlaps(a: Array, b: Array) -> Array:

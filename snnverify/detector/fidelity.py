@@ -18,7 +18,7 @@ from ..gate import Requirement, Verdict, judge
 from ..stats import exact_upper, from_predictions
 from .binarize import activations
 from .blocks import Detect
-from .boxes import Precision, decode, detections, precision_of
+from .boxes import Precision, anchors_of, decode, detections, precision_of
 from .samples import BATCH, Samples, batches
 
 Progress = Callable[[str, int, int], None]
@@ -134,7 +134,7 @@ def answers(module: nn.Module, samples: Samples, progress: Progress | None = Non
             given.append(output.argmax(1).cpu().numpy())
         else:
             assert detect is not None
-            decoded = decode([p.float() for p in parts], detect.anchors.float(), samples.size).cpu().numpy()
+            decoded = decode([p.float() for p in parts], anchors_of(detect), samples.size).cpu().numpy()
             wanted += y
             given += [detections(image) for image in decoded]
         if progress is not None:
@@ -213,7 +213,7 @@ def alike(before: nn.Module, after: nn.Module, samples: Samples, progress: Progr
     finally:
         for hook in hooks:
             hook.remove()
-    return [Alike(name, kinds[0][name], kinds[1][name], *total.measures()) for name, total in sums.items()]
+    return [Alike(name, kinds[0][name].now, kinds[1][name].now, *total.measures()) for name, total in sums.items()]
 
 
 class _Sums:
@@ -267,7 +267,7 @@ def _keep(outputs: dict[str, torch.Tensor], name: str) -> Any:
 def converted(before: nn.Module, after: nn.Module) -> list[str]:
     """Paths of the activations that are SiLU before and binary after."""
     then, now = activations(before), activations(after)
-    return [name for name, kind in now.items() if kind == "binary" and then.get(name) == "silu"]
+    return [name for name, u in now.items() if u.now == "binary" and name in then and then[name].now == "silu"]
 
 
 def with_threshold(module: nn.Module, names: Sequence[str], threshold: float) -> nn.Module:

@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from ..content import Array
+from .boxes import anchors_of
 
 REACH = 4.0
 WEIGHTS = (0.05, 1.0, 0.5)  # of position, objectness, class
@@ -24,7 +25,7 @@ def loss_of(output: Any, wanted: Any, module: nn.Module, size: int) -> torch.Ten
     if isinstance(output, torch.Tensor):
         return nn.functional.cross_entropy(output, torch.as_tensor(wanted, device=output.device))
     detect = next(m for m in module.modules() if type(m).__name__ == "Detect")
-    return detection_loss(output, wanted, detect.anchors, size)  # type: ignore[arg-type]
+    return detection_loss(output, wanted, anchors_of(detect), size)
 
 
 def detection_loss(

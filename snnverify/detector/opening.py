@@ -33,22 +33,26 @@ def on_device(name: str | None, say: Say) -> torch.device:
     return device
 
 
-def net_of(path: Path) -> nn.Module:
-    """The net that a file of weights holds, in eval mode."""
-    return load(path).eval()
+def net_of(path: Path, model: str | None, say: Say) -> nn.Module:
+    """The net that a file of weights holds, in eval mode and float32; `model` builds it for files of tensors alone."""
+    found = load(path, model=model)
+    held = {str(p.dtype).removeprefix("torch.") for p in found.parameters()} - {"float32"}
+    if held:
+        say(f"{path}: weights of {', '.join(sorted(held))}, judged in float32")
+    return found.float()
 
 
 def pair(
-    before: Path, after: Path | None, device: str | None, say: Say
+    before: Path, after: Path | None, model: str | None, device: str | None, say: Say
 ) -> tuple[tuple[nn.Module, nn.Module], dict[str, str]]:
     """Both nets, on the device, and where they come from; without `after` the conversion of `before`."""
     place = on_device(device, say)
-    first = net_of(before)
+    first = net_of(before, model, say)
     if after is None:
         second, statistics = binarize(first)
         say(f"converted here: {statistics.total} activations")
     else:
-        second = net_of(after)
+        second = net_of(after, model, say)
     files = {"before": before, **({} if after is None else {"after": after})}
     about = {f"{name} sha256": hashlib.sha256(file.read_bytes()).hexdigest() for name, file in files.items()}
     return (first.to(place), second.to(place).eval()), {**about, "device": str(place)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -87,6 +88,10 @@ class Study:
         Activations that are SiLU before and binary after.
     swept : mapping of threshold to score
         On training samples.
+    unswept : float
+        Score of `before` on the same samples; NaN without a sweep.
+    kinds : mapping of str to int
+        Modules in the net, and units converted of each kind.
     constants : str
         T, threshold and decay of `before`.
     notes : tuple of str
@@ -100,6 +105,8 @@ class Study:
     layers: tuple[Alike, ...]
     converted: tuple[str, ...]
     swept: Mapping[float, float]
+    unswept: float
+    kinds: Mapping[str, int]
     constants: str
     notes: tuple[str, ...]
     facts: Mapping[str, str] = field(default_factory=dict)
@@ -148,6 +155,7 @@ def study(
     moved = changes(before, after)
     arms = [Arm("before", "the net as trained", base)]
     swept: dict[float, float] = {}
+    unswept = float("nan")
 
     def add(name: str, what: str, net: nn.Module, changed: Changes | None) -> None:
         found = answers(net, samples, progress, name)
@@ -160,7 +168,9 @@ def study(
     if train is not None and names and "threshold" in made:
         few = first(train, CALIBRATION)
         swept = sweep(after, names, few, plan.thresholds, progress)
-        best = max(swept, key=lambda t: (swept[t], -t))
+        unswept = next(iter(answers(before, few).scores.values()))
+        own = _threshold(after, names)
+        best = max(swept, key=lambda t: (swept[t], -abs(t - own)))  # of equals the one that is nearest to what it was
         net = threshold_set(after, names, best)
         add("threshold", f"converted units fire above {best:g}, the best of the sweep", net, changes(before, net))
     if train is not None and "bn" in made:
@@ -177,11 +187,24 @@ def study(
         what = f"static INT8 of the converted net: {len(grids.weights)} weights, {len(grids.ranges)} calibrated outputs"
         add("static INT8", what, net, None)
     return Study(
-        str(samples), "" if train is None else str(train), tuple(arms), tuple(layers), tuple(names), swept,
+        str(samples), "" if train is None else str(train), tuple(arms), tuple(layers), tuple(names), swept, unswept, _kinds(before, names),
         "unknown" if constants is None else f"T = {constants.steps}, threshold {constants.threshold:g}, "
         f"decay {constants.decay:g}",
         _notes(samples, train, names), {**_facts(samples, train, plan), **about},
     )  # fmt: skip
+
+
+def _threshold(net: nn.Module, names: Sequence[str]) -> float:
+    """That of the first of the named units."""
+    unit: Any = net.get_submodule(names[0])
+    return float(unit.constants.threshold)
+
+
+def _kinds(before: nn.Module, names: Sequence[str]) -> dict[str, int]:
+    """How many units of each kind were converted, and how many modules there are."""
+    units = activations(before)
+    counts = Counter(units[name].kind for name in names)
+    return {"modules": sum(1 for _ in before.modules()), **counts}
 
 
 def _notes(samples: Samples, train: Samples | None, names: Sequence[str]) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from .energy import draw
 from .looks import ANN, FAINT, INK, SIZE, SNN, styled
 from .markdown import escape
 from .page import page
-from .plots import _short, svg
+from .plots import svg
 
 Record = dict[str, Any]
 HOW = (
@@ -73,7 +73,15 @@ def _three(value: float) -> str:
 def said(study: Study) -> list[str]:
     """What was judged, on what, and what to know about it."""
     return [f"judged on {study.samples}", *([f"repaired with {study.train}"] if study.train else []),
-            f"constants: {study.constants}; {len(study.converted)} activations converted", *study.notes]  # fmt: skip
+            f"constants: {study.constants}; {kinds_of(study)}", *study.notes]  # fmt: skip
+
+
+def kinds_of(study: Study) -> str:
+    """Modules, and units converted of each kind."""
+    each = ", ".join(f"{k} {n}" for k, n in study.kinds.items() if k != "modules")
+    return f"{study.kinds['modules']} modules, {len(study.converted)} of {len(study.layers)} activations converted" + (
+        f" ({each})" if each else ""
+    )
 
 
 def render_study(study: Study) -> str:
@@ -103,8 +111,9 @@ def study_record(study: Study) -> Record:
         })  # fmt: skip
     layers = [{k: _finite(v) for k, v in vars(v).items()} for v in study.layers]
     return {
-        "samples": study.samples, "train": study.train, "constants": study.constants, "converted": list(study.converted),
+        "samples": study.samples, "kinds": dict(study.kinds), "train": study.train, "constants": study.constants, "converted": list(study.converted),
         "arms": arms, "layers": layers, "swept": [{"threshold": t, "score": s} for t, s in study.swept.items()],
+        "unswept": _finite(study.unswept),
         "notes": list(study.notes), "provenance": dict(study.facts),
     }  # fmt: skip
 
@@ -137,17 +146,12 @@ def figure(study: Study) -> Figure:
     _cosines(axes[0], study.layers, study.converted)
     if study.swept:
         score = next(iter(study.arms[0].answers.scores))
-        lines = (("before", study.arms[0], ANN, ":"), ("converted", study.arms[1], SNN, "--"))
-        axes[1].plot(
-            list(study.swept), [100 * s for s in study.swept.values()], "o-", color=SNN, label="on training samples"
-        )
-        for name, arm, colour, dash in lines:
-            axes[1].axhline(
-                100 * arm.answers.scores[score], color=colour, linestyle=dash, linewidth=1.2, label=f"{name}, judged"
-            )
+        percent = [100 * v for v in study.swept.values()]
+        axes[1].plot(list(study.swept), percent, "o-", color=SNN, label="after, by threshold")
+        axes[1].axhline(100 * study.unswept, color=ANN, linestyle="--", linewidth=1.4, label="before")
         axes[1].set_title("Threshold of the converted units")
         axes[1].set_xlabel("threshold")
-        axes[1].set_ylabel(f"{score}, %")
+        axes[1].set_ylabel(f"{score} on training samples, %")
         axes[1].set_ylim(bottom=0)
     drawn.legend(loc="outside lower center", ncols=5, columnspacing=1.2, handletextpad=0.5)
     return drawn
@@ -159,7 +163,7 @@ def _cosines(axes: Any, layers: Sequence[Alike], names: Sequence[str]) -> None:
         rows = [i for i in at if (layers[i].name in names) == chosen]
         if rows:
             axes.barh(rows, [layers[i].cosine for i in rows], height=0.62, color=colour, label=label)
-    axes.set_yticks(at, [_short(v.name) for v in layers])
+    axes.set_yticks(at, [v.name if len(v.name) <= 26 else f"…{v.name[-25:]}" for v in layers])
     axes.set_ylim(len(layers) - 0.5, -0.5)
     axes.set_xlim(min(0.0, *(v.cosine for v in layers)) if layers else 0.0, 1.02)
     axes.grid(False, axis="y")

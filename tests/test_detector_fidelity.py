@@ -1,0 +1,402 @@
+"""Decoding, suppression, precision, similarity, repairs and INT8 of spiking detectors, each held to something else."""
+
+import json
+import math
+import sys
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from snnverify.detector.binarize import binarize
+from snnverify.detector.blocks import Constants, Conv_1
+from snnverify.detector.boxes import anchors_of, decode, detections, overlaps, precision_of, suppress
+from snnverify.detector.fidelity import Detected, alike, answers, converted, paired, with_threshold
+from snnverify.detector.generated import write_rectangles
+from snnverify.detector.int8 import folded, to_int8
+from snnverify.detector.losses import detection_loss
+from snnverify.detector.model import Detector, described
+from snnverify.detector.repairs import changes, recalibrated, tuned
+from snnverify.detector.samples import Classes, batches, first, open_samples
+from snnverify.detector.study import Plan, images, study
+from snnverify.errors import ConfigError, DataError, Unsupported
+from snnverify.report.detector import html_study, json_study, markdown_study, render_study, verdict_of
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
+import detector_digits
+
+
+@pytest.fixture(scope="module")
+def boxed(tmp_path_factory):
+    """A detector whose output is confident, as initial weights have it, and generated images."""
+    data = write_rectangles(tmp_path_factory.mktemp("data") / "shapes", 12, 6)
+    torch.manual_seed(0)
+    net = Detector(described("resnet10")).eval()
+    with torch.no_grad():
+        net.model[9].m[0].bias.normal_()
+        net.model[9].m[1].bias.normal_()
+    return net, open_samples(str(data), net, 64), open_samples(str(data), net, 64, "train")
+
+
+@pytest.fixture(scope="module")
+def digits():
+    train, judge = detector_digits.samples()
+    return detector_digits.trained("digits-silu", 0, first(train, 128), 2), first(judge, 200), first(train, 128)
+
+
+def sigmoid(t):
+    return 1 / (1 + math.exp(-t))
+
+
+def test_decode_is_the_equations_cell_by_cell():
+    rng = np.random.default_rng(0)
+    raw = [torch.tensor(rng.normal(size=(2, 3, n, n, 7))) for n in (4, 2)]
+    anchors = torch.tensor(rng.uniform(4, 60, (2, 3, 2)))
+    found = decode(raw, anchors, 64)
+    assert found.shape == (2, 3 * 20, 6)
+    row = 0
+    for t, priors, stride in ((raw[0], anchors[0], 16), (raw[1], anchors[1], 32)):
+        for a in range(3):
+            for cy in range(t.shape[2]):
+                for cx in range(t.shape[3]):
+                    tx, ty, tw, th, to, *tk = t[1, a, cy, cx].tolist()
+                    x, y = stride * (2 * sigmoid(tx) - 0.5 + cx), stride * (2 * sigmoid(ty) - 0.5 + cy)
+                    w, h = priors[a, 0].item() * (2 * sigmoid(tw)) ** 2, priors[a, 1].item() * (2 * sigmoid(th)) ** 2
+                    wanted = [x - w / 2, y - h / 2, x + w / 2, y + h / 2, *(sigmoid(to) * sigmoid(k) for k in tk)]
+                    # a dozen operations in float64 on values below 2^9
+                    assert np.abs(found[1, row].numpy() - wanted).max() < 2.0**-53 * 16 * 512
+                    row += 1
+
+
+def test_suppression_keeps_what_overlaps_little():
+    boxes = np.array([[0, 0, 10, 10], [0, 0, 10, 5], [0, 0, 10, 6], [20, 20, 30, 30], [0, 0, 10, 10]], float)
+    assert overlaps(boxes[:1], boxes).tolist() == [[1, 0.5, 0.6, 0, 1]]
+    scores = np.array([0.9, 0.8, 0.7, 0.95, 0.9])
+    assert suppress(boxes, scores, 0.5).tolist() == [3, 0, 1]  # an IoU of 0.5 is not above 0.5
+    assert suppress(boxes, scores, 0.4).tolist() == [3, 0]
+    assert suppress(boxes[:0], scores[:0]).tolist() == []
+    one = np.column_stack([boxes, scores, scores[::-1]])
+    found = detections(one, 0.75, 0.5)
+    # class 0: boxes 3, 0 (its twin 4 goes), 1; class 1, scores reversed: 1, 0 (4 goes), 3
+    assert sorted(map(tuple, found[:, [0, 5]])) == [(0, 0.8), (0, 0.9), (0, 0.95), (1, 0.8), (1, 0.9), (1, 0.95)]
+    assert found[:, 5].tolist() == [0.95, 0.95, 0.9, 0.9, 0.8, 0.8]
+    assert len(detections(one, 0.75, 0.5, most=2)) == 2
+
+
+def test_detections_of_nothing():
+    assert detections(np.zeros((0, 6))).shape == (0, 6)
+    assert detections(np.zeros((5, 6))).shape == (0, 6)
+
+
+def test_average_precision_by_hand():
+    """COCO's definition: the greatest precision at or beyond each of 101 recalls, mean over classes that have a box."""
+    boxes = [
+        np.array([[0, 0, 0, 10, 10], [0, 20, 20, 40, 40]], float),
+        np.array([[0, 5, 5, 25, 25], [1, 50, 50, 60, 60]], float),
+    ]
+    found = [
+        np.array([[0, 0, 0, 10, 10, 0.9], [0, 60, 60, 70, 70, 0.8]]),  # right, wrong
+        np.array(
+            [[0, 5, 5, 25, 17.6, 0.7], [1, 50, 50, 60, 60, 0.3], [2, 0, 0, 9, 9, 0.99]]
+        ),  # IoU 0.63; right; no box of 2
+    ]
+    # class 0: ranks right, wrong, right (IoU <= 0.6) of 3 boxes: precision 1 to recall 1/3, then 2/3 to recall 2/3
+    to_a_third, to_two_thirds = Fraction(34, 101), Fraction(33, 101)  # recalls 0 ... 0.33, and 0.34 ... 0.66
+    loose, tight = to_a_third + to_two_thirds * Fraction(2, 3), to_a_third
+    each = [loose] * 3 + [tight] * 7  # IoU 0.5, 0.55, 0.6; 0.65 ... 0.95
+    wanted = (loose + 1) / 2, (sum(each) / 10 + 1) / 2
+    ap = precision_of(boxes, found, 3).ap()
+    assert ap == pytest.approx([float(v) for v in wanted], abs=1e-12)  # sums of 101 values of at most 1 in float64
+    # the second image alone, twice: the right box first of two
+    twice = precision_of(boxes, found, 3).ap(np.array([1, 1]))
+    assert twice == pytest.approx([1.0, (0.3 + 1) / 2], abs=1e-12)
+    assert precision_of(boxes, [f[:0] for f in found], 3).ap() == (0.0, 0.0)
+    with pytest.raises(DataError, match="no image holds a box"):
+        precision_of([b[:0] for b in boxes], found, 3)
+
+
+def test_images_resampled_are_images_evaluated_anew():
+    rng = np.random.default_rng(1)
+    truth = [np.column_stack([rng.integers(0, 2, 3), c := rng.uniform(0, 40, (3, 2)), c + 15]) for _ in range(6)]
+    found = [np.column_stack([t[:, 0], t[:, 1:] + rng.normal(0, 2, (3, 4)), rng.random(3)]) for t in truth]
+    whole = precision_of(truth, found, 2)
+    chosen = np.array([5, 0, 0, 3, 2, 5])
+    assert whole.ap(chosen) == precision_of([truth[i] for i in chosen], [found[i] for i in chosen], 2).ap()
+    assert whole.ap() == precision_of(truth, found, 2).ap()  # and it is left as it was
+
+
+def test_few_images_never_pass():
+    truth = [np.array([[0, 0, 0, 9, 9]], float)] * 20
+    same = Detected(precision_of(truth, [np.column_stack([t, [0.9]]) for t in truth], 1))
+    drop = paired(same, same, Fraction(1, 100), 5, 10)
+    assert drop.drop == 0
+    assert drop.verdict.outcome == "INCONCLUSIVE"
+    # 13.9 %: what all of 20 samples miss with probability 5 %, (1 - p)^20 = 0.05
+    assert (1 - drop.upper) ** 20 == pytest.approx(0.05)
+    nothing = Detected(precision_of(truth, [np.zeros((0, 6))] * 20, 1))
+    assert paired(same, nothing, Fraction(1, 100), 5, 10).verdict.outcome == "FAIL"
+    assert paired(same, same, Fraction(1, 5), 5, 10).verdict.outcome == "PASS"
+
+
+def test_a_net_is_alike_to_itself_and_upstream_of_what_was_converted(digits):
+    net, judge, _ = digits
+    for v in alike(net, net, judge):
+        assert (v.cosine, v.gap) == (pytest.approx(1, abs=1e-12), 0)
+        assert v.rate_before == v.rate_after
+        assert v.cka == pytest.approx(1, abs=1e-9)
+    half = with_threshold(net, [], 0.1)
+    last = half.get_submodule("model.3.act")
+    last.act = False
+    assert converted(net, half) == ["model.3.act"]
+    found = {v.name: v for v in alike(net, half, judge)}
+    assert all(found[n].gap == 0 for n in found if n < "model.3")
+    assert found["model.3.act"].gap > 0
+    assert (found["model.3.act"].before, found["model.3.act"].after) == ("silu", "binary")
+
+
+def test_similarity_is_that_of_all_outputs_at_once(digits):
+    """Cosine, gap and rates from the whole outputs; CKA in the form of Gram matrices over samples."""
+    net, judge, _ = digits
+    after, _ = binarize(net)
+    name = "model.2.shortcut.1"
+    outputs = []
+    for m in (net, after):
+        kept = []
+        hook = m.get_submodule(name).register_forward_hook(lambda _, __, o, kept=kept: kept.append(o.double().numpy()))
+        with torch.no_grad():
+            m(torch.tensor(judge.data.x))
+        hook.remove()
+        outputs.append(kept[0])
+    a, b = (o.swapaxes(0, 1).reshape(len(judge), -1) for o in outputs)
+    found = next(v for v in alike(net, after, judge) if v.name == name)
+    cosine = [x @ y / math.sqrt((x @ x) * (y @ y)) if y.any() else 0.0 for x, y in zip(a, b, strict=True)]
+    assert found.cosine == pytest.approx(np.mean(cosine), abs=1e-6)  # float32 nets, in batches of another size
+    assert found.gap == pytest.approx(np.linalg.norm(b - a) / np.linalg.norm(a), rel=1e-5)
+    assert found.rate_after == pytest.approx(b.mean(), rel=1e-5)
+    x, y = (o.mean((0, 3, 4)) for o in outputs)
+    centre = np.eye(len(x)) - 1 / len(x)
+    k, m = (centre @ f @ f.T @ centre for f in (x, y))
+    assert found.cka == pytest.approx((k * m).sum() / math.sqrt((k * k).sum() * (m * m).sum()), rel=1e-4)
+
+
+def test_a_threshold_is_that_of_the_named_units_alone(digits):
+    net, judge, _ = digits
+    after, _ = binarize(net)
+    other = with_threshold(after, ["model.3.act"], 1e9)
+    assert changes(after, other).where == ""
+    assert other.get_submodule("model.3.act").constants.threshold == 1e9
+    assert after.get_submodule("model.3.act").constants.threshold == 0.5
+    found = {v.name: v for v in alike(after, other, judge)}
+    assert found["model.3.act"].rate_after == 0
+    assert found["model.2.shortcut.1"].gap == 0
+    assert math.isnan(found["model.3.act"].cka)  # it does not vary
+
+
+def test_recalibration_is_the_mean_of_what_comes_in(digits):
+    net, _, train = digits
+    found = recalibrated(net, train)
+    conv, bn = found.model[0].conv, found.model[0].bn.bn
+    with torch.no_grad():
+        x = conv(torch.tensor(train.data.x).expand(5, *train.data.x.shape)).double()
+    means = torch.stack([x[:, i : i + 16].mean((0, 1, 3, 4)) for i in range(0, 128, 16)]).mean(0)
+    assert torch.allclose(bn.running_mean.double(), means, rtol=1e-5, atol=1e-6)
+    moved = changes(net, found)
+    assert moved.weights == 0
+    assert 0 < moved.statistics <= moved.of_statistics
+    assert bn.momentum == net.model[0].bn.bn.momentum
+    assert not found.training
+    assert changes(net, recalibrated(net, train)) == moved
+    with pytest.raises(Unsupported, match="no batch norm"):
+        recalibrated(torch.nn.Linear(1, 1), train)
+
+
+def test_tuning_learns_is_seeded_and_leaves_the_net_alone(digits):
+    net, _, train = digits
+    before = {k: v.clone() for k, v in net.state_dict().items()}
+    after, _ = binarize(net)
+    a, b, c = (tuned(after, train, 2, 2e-3, seed) for seed in (0, 0, 1))
+    assert changes(a, b).where == ""
+    assert changes(a, c).weights > 0
+    assert all(torch.equal(v, before[k]) for k, v in net.state_dict().items())
+    assert changes(after, a).weights == changes(after, a).of_weights
+    longer = tuned(after, train, 12, 4e-3)
+    assert answers(longer, train).scores["accuracy"] > answers(after, train).scores["accuracy"] + 0.3
+    for wrong in ({"epochs": 0}, {"lr": 0.0}, {"lr": math.inf}):
+        with pytest.raises(ConfigError, match="at least 1, and a finite rate"):
+            tuned(net, train, **wrong)
+
+
+def test_changes_count_tensors_and_tell_how_far():
+    torch.manual_seed(0)
+    a = Conv_1(2, 3)
+    b = Conv_1(2, 3)
+    b.load_state_dict(a.state_dict())
+    assert str(changes(a, b)) == "none"
+    b.conv.weight.data *= 1.5
+    b.bn.bn.running_var *= 2
+    b.bn.bn.num_batches_tracked += 1  # a counter is no statistic
+    found = changes(a, b)
+    assert (found.weights, found.of_weights, found.statistics, found.of_statistics) == (1, 3, 1, 2)
+    assert (found.furthest, found.where) == (1.0, "bn.bn.running_var")
+    assert str(found) == "1 of 3 weights, 1 of 2 BN statistics; furthest 100 % (bn.bn.running_var)"
+    with pytest.raises(ConfigError, match="other names, shapes or types"):
+        changes(a, Conv_1(2, 4))
+    minus = Conv_1(2, 3)
+    minus.load_state_dict(a.state_dict())
+    minus.bn.bn.bias.data *= -1  # -0 is another byte
+    assert (changes(a, minus).weights, changes(a, minus).furthest) == (
+        1,
+        math.inf if False else changes(a, minus).furthest,
+    )
+
+
+def test_folding_is_exact_where_the_root_is():
+    """With var + eps a power of four, gamma and weights k / 2^m, folded and plain nets agree in every bit."""
+    block = Conv_1(2, 3, 3, constants=Constants(steps=2)).double().eval()
+    rng = np.random.default_rng(0)
+    dyadic = lambda *shape: torch.tensor(rng.integers(-64, 65, shape) / 64)  # noqa: E731
+    block.conv.weight.data = dyadic(3, 2, 3, 3)
+    bn = block.bn.bn
+    bn.eps = 0.25
+    bn.running_var, bn.running_mean = torch.tensor([3.75, 15.75, 0.75], dtype=torch.float64), dyadic(3)
+    bn.weight.data, bn.bias.data = dyadic(3), dyadic(3)
+    x = dyadic(2, 4, 2, 6, 6)
+    flat = folded(block)
+    with torch.no_grad():
+        assert torch.equal(flat(x), block(x))
+    assert isinstance(flat.bn, torch.nn.Identity)
+    assert block.conv.bias is None
+
+
+def test_int8_holds_its_grids(boxed):
+    net, samples, train = boxed
+    after, _ = binarize(net)
+    before = {k: v.clone() for k, v in after.state_dict().items()}
+    found, grids = to_int8(after, images(train))
+    assert all(torch.equal(v, before[k]) for k, v in after.state_dict().items())
+    plain = folded(after)
+    assert len(grids.weights) == sum(isinstance(m, torch.nn.Conv2d) for m in net.modules())
+    for name, w in grids.weights.items():
+        wanted = plain.get_submodule(name).weight.detach().double().numpy()
+        scale = w.scale[:, None, None, None]
+        assert np.abs(w.integers).max() == 127
+        assert np.abs(wanted - w.values).max() <= (scale * (0.5 + 2**-23)).max()  # half a step, from float32 weights
+        assert np.array_equal(w.values, w.integers * scale)
+        on_grid = found.get_submodule(name).weight.detach().numpy()
+        assert np.array_equal(on_grid, w.values.astype(np.float32))
+    kept = []
+    found.get_submodule("model.0.conv").register_forward_hook(lambda m, i, o: kept.append(o))
+    answers(found, samples)
+    r = grids.ranges["model.0.conv"]
+    steps = kept[0].double() / r.scale
+    assert (steps - steps.round()).abs().max() < 1e-3  # integers of at most 255, divided in float32
+    assert len(torch.unique(kept[0])) <= 256
+    with pytest.raises(DataError, match="no sample"):
+        to_int8(after, iter(()))
+
+
+def test_int8_ranges_are_the_same_in_pieces(digits):
+    net, _, train = digits
+    after, _ = binarize(net)
+    whole, pieces = (to_int8(after, parts)[1] for parts in (iter([train.data.x]), (x for x, _ in batches(train))))
+    assert whole.ranges == pieces.ranges
+
+
+def test_loss_of_a_box_that_is_found():
+    """Found without doubt, all that is left is ``log(1 + e^-12)`` of each sigmoid of 12: twice objectness, half a class."""
+    anchors = torch.tensor([[[16.0, 16.0]], [[128.0, 128.0]]])  # the second is 8 times the box: out of reach
+    truth = [np.array([[1, 8.0, 8.0, 24.0, 24.0]]), np.zeros((0, 5))]
+    raw = [torch.full((2, 1, n, n, 7), -12.0, dtype=torch.float64) for n in (4, 2)]
+    corner = -math.log(3)  # sigma is a quarter: 16 (2/4 - 1/2 + 1) is the box's centre
+    raw[0][0, 0, 1, 1] = torch.tensor([corner, corner, 0, 0, 12, -12, 12], dtype=torch.float64)
+    rest = math.log1p(math.exp(-12))
+    assert float(detection_loss(raw, truth, anchors, 64)) == pytest.approx(2.5 * rest, rel=1e-6)
+    for i, value, costs in ((0, 0.0, 0.05 * 0.5), (4, -12.0, 12 / 32), (6, -12.0, 0.5 * 12 / 2)):
+        worse = [t.clone() for t in raw]
+        worse[0][0, 0, 1, 1, i] = value
+        # half a box to the side: IoU 1/3, all of the enclosing box covered but for nothing: 1 - 1/3, objectness too
+        loss = float(detection_loss(worse, truth, anchors, 64))
+        assert loss > costs
+        assert i == 0 or loss == pytest.approx(costs, rel=1e-3)
+    assert np.isfinite(float(detection_loss(raw, [np.zeros((0, 5))] * 2, anchors, 64)))
+
+
+def test_anchors_beside_strides_are_in_their_units():
+    net = Detector(described("resnet10"))
+    detect = net.model[9]
+    pixels = detect.anchors.clone()
+    assert torch.equal(anchors_of(detect), pixels)
+    detect.stride = torch.tensor([16.0, 32.0])
+    detect.anchors = pixels / detect.stride.view(-1, 1, 1)
+    assert torch.equal(anchors_of(detect), pixels)
+
+
+def test_a_detector_learns_boxes(tmp_path):
+    """A few epochs on four images, found again: decoding, loss and precision speak of the same boxes."""
+    data = write_rectangles(tmp_path / "shapes", 8, 4)
+    torch.manual_seed(0)
+    net = Detector(described("resnet10"))
+    train = open_samples(str(data), net, 64, "train")
+    untrained = answers(net, train).scores["mAP@0.5"]
+    learnt = answers(tuned(net, train, 30, 5e-3, batch=4), train).scores["mAP@0.5"]
+    assert learnt > untrained + 0.2
+
+
+def test_study_of_digits_tells_a_benign_from_a_ruinous_conversion():
+    benign, ruinous = (detector_digits.studies(m, 1, 12, 1, 300)[0] for m in detector_digits.MODELS.values())
+    drops = [s.arm("converted").against.drop for s in (benign, ruinous)]
+    assert drops[0] < drops[1] - 0.3
+    assert verdict_of(ruinous).outcome == "FAIL"
+    for s in (benign, ruinous):
+        assert [a.name for a in s.arms] == [
+            "before", "converted", "threshold", "BN recalibrated", "fine-tuned", "before, trained on", "static INT8",
+        ]  # fmt: skip
+        assert str(s.arm("converted").changed) == str(s.arm("threshold").changed) == "none"
+        assert s.arm("BN recalibrated").changed.weights == 0
+        assert s.arm("fine-tuned").changed.weights > 0
+        assert max(s.swept.values()) == s.swept[max(s.swept, key=s.swept.get)]
+        assert not [n for n in s.notes if "training samples, too" in n]
+    assert len(benign.converted) == 2
+    assert len(ruinous.converted) == len(ruinous.layers)
+
+
+def test_report_of_a_study(boxed):
+    net, samples, train = boxed
+    net.names[0] = "<b>"
+    s = study(net, binarize(net)[0], samples, train, Plan(Fraction(1, 100), ["threshold", "int8"], resamples=5))
+    page = html_study(s, "<i>a & b</i>")
+    assert "<i>" not in page
+    assert page.count("<svg") == 1
+    assert "http" not in page.replace("http://www.w3.org", "")
+    record = json.loads(json_study(s))
+    assert [a["net"] for a in record["arms"]] == ["before", "converted", "threshold", "static INT8"]
+    assert record["arms"][1]["changed"]["weights"] == 0
+    assert record["provenance"]["pycocotools"]
+    assert "mAP@0.5:0.95" in markdown_study(s, "x")
+    assert render_study(s).splitlines()[0].startswith("judged on")
+    same = study(net, net, samples, train, Plan(Fraction(1, 100), [], resamples=5))
+    assert any("these nets show no conversion" in n for n in same.notes)
+    shared = study(net, net, train, train, Plan(Fraction(1, 100), [], resamples=5))
+    assert any("12 of the 12 samples are training samples, too" in n for n in shared.notes)
+    with pytest.raises(ConfigError, match="--repairs magic"):
+        study(net, net, samples, train, Plan(Fraction(1, 100), ["magic"]))
+
+
+def test_nets_that_do_not_belong_together_are_refused(digits):
+    net, judge, train = digits
+    other = Detector({**described("digits"), "head": described("digits")["head"][1:]})
+    with pytest.raises(ConfigError, match="--after"):
+        study(net, other, judge, train, Plan(Fraction(1, 100), []))
+    broken = Detector(described("digits-silu"))
+    broken.model[5].linear.weight.data[0, 0] = math.nan
+    with pytest.raises(DataError, match="NaN or infinity in the batch of sample 0"):
+        answers(broken, judge)
+
+
+def test_classes_shared_between_splits_are_counted(digits):
+    _, judge, train = digits
+    assert judge.shared(train) == 0
+    both = Classes(judge.data)
+    assert both.shared(judge) == len(judge)
