@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 
@@ -61,7 +61,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         except (ValueError, argparse.ArgumentError):
             continue
     for name, keywords in OPTIONS:
-        parser.addini(destination(name), f"as {name}: {keywords['help']}", "args" if "action" in keywords else None)
+        kind: Literal["args", "string"] = "args" if "action" in keywords else "string"
+        parser.addini(destination(name), f"as {name}: {keywords['help']}", kind)
 
 
 def destination(name: str) -> str:

@@ -85,11 +85,9 @@ def assert_fidelity(request: pytest.FixtureRequest) -> Callable[..., Assessment]
                 settings = merge(options, settings)
             if calibration is None and dataset is None:
                 calibration = value("calibration")
-            module, data = (
-                (value("model") if model is None else model),
-                (value("dataset") if dataset is None else dataset),
-            )
-            found = assess_one(of_arrays(request.node.name, module, *data, calibration, seed=settings.seed), settings)
+            x, y = value("dataset") if dataset is None else dataset
+            module = value("model") if model is None else model
+            found = assess_one(of_arrays(request.node.name, module, x, y, calibration, seed=settings.seed), settings)
         except SnnverifyError as e:
             raise pytest.fail.Exception(str(e), pytrace=False) from None
         request.config.stash.setdefault(ASSESSMENTS, {})[request.node.nodeid] = found

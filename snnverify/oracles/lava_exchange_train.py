@@ -64,7 +64,7 @@ def csnn_train(state: State, x: Array, y: Array, options: Options) -> tuple[dict
         rate = _forward(net, _spikes(torch.tensor(x[rows], dtype=torch.float32, device=device), o["T"])).mean(0)
         loss = torch.nn.functional.cross_entropy(rate, label)
         optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         optimiser.step()
         loss_sum += float(loss.detach()) * len(rows)
         correct += int((rate.argmax(1) == label).sum())

@@ -63,7 +63,7 @@ def _gradient(w: Array, scale: Array, precision: str) -> tuple[Array, Array]:
 
     weight = torch.tensor(w, dtype=torch.float64, requires_grad=True)
     s = torch.tensor(scale, dtype=torch.float64, requires_grad=True)
-    fake_quantise(weight, s[:, None], Grid(precision, True)).sum().backward()  # type: ignore[no-untyped-call]
+    fake_quantise(weight, s[:, None], Grid(precision, True)).sum().backward()
     assert weight.grad is not None
     assert s.grad is not None
     return weight.grad.numpy(), s.grad.numpy()

@@ -9,7 +9,8 @@ import pandas as pd
 from tabulate import tabulate
 
 from ..gate.rates import FALSE_ALARM, RELEASES, Row, power_curves
-from .looks import FAINT, INK, LINES, _axes, legend, png, styled
+from .looks import FAINT, INK, LINES, legend, styled
+from .plots import _axes, png
 
 HEADINGS = ("confidence %", "n", "margin", "false pass %", "allowed %", "at discordance %", "simulated %", "kept",
             "power % at 0.5 %", "at 2 %", "at 5 %")  # fmt: skip

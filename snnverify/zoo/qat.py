@@ -186,7 +186,7 @@ def descend(
                     raise DataError(
                         f"training: the loss is {float(loss.detach())} in epoch {epoch + 1}; lower the learning rate"
                     )
-                loss.backward()  # type: ignore[no-untyped-call]
+                loss.backward()
                 optimiser.step()
             if progress is not None:
                 progress(epoch + 1, epochs)

@@ -150,7 +150,7 @@ def _train(name: str, progress: Progress | None) -> nn.Module:
         for part in np.split(rng.permutation(len(x)), range(recipe.batch, len(x), recipe.batch)):
             optimizer.zero_grad()
             logits = module(torch.from_numpy(shifted(x[part], rng)))
-            nn.functional.cross_entropy(logits, torch.from_numpy(y[part])).backward()  # type: ignore[no-untyped-call]
+            nn.functional.cross_entropy(logits, torch.from_numpy(y[part])).backward()
             optimizer.step()
         if progress is not None:
             progress(epoch + 1, recipe.epochs)
