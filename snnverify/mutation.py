@@ -60,6 +60,7 @@ ROOMS = {
     "audit": ("audit",),
     "fidelity": ("model", "parity"),
     "energy": ("energy",),
+    "detector": ("detector",),
     "diagram": ("detector",),
 }
 KILLERS = PACKAGE / "mutants" / "killers.json"

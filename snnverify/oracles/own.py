@@ -26,6 +26,7 @@ def oracle() -> Oracle:
     from ..kernels import encode
     from ..simulate import forward, run
     from ..trace import compare
+    from .own_detector import operators as detector
     from .own_energy import operators as energy
     from .own_gate import operators as gate
     from .own_loihi import operators as loihi
@@ -70,6 +71,7 @@ def oracle() -> Oracle:
             **quantisation(),
             **energy(),
             **gate(),
+            **detector(),
         },
     )
 

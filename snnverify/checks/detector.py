@@ -1,0 +1,315 @@
+"""SiLU to binary spikes: what a conversion keeps, what the converted net does, and that a comparison sees what is wrong."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import torch
+from hypothesis import strategies as st
+from torch import nn
+
+from ..content import Array
+from ..detector import simulate as numpy_family
+from ..detector.blocks import Constants, Conv, Conv_A, mem_update
+from ..detector.model import Detector
+from ..errors import DataError
+from ..findings import Measure
+from ..oracles import Oracle
+from . import check
+from .wired import Drawn, detectors
+
+constants = st.builds(
+    Constants, st.integers(1, 6), st.sampled_from([0.25, 0.5, 1.0]), st.sampled_from([0.0, 0.25, 0.5, 1.0])
+)
+trains = st.builds(
+    lambda c, seed: (c, np.random.default_rng(seed).integers(-4, 12, (c.steps, 40)) / 8), constants, st.integers(0, 999)
+)
+
+
+def net(drawn: Drawn) -> Detector:
+    """The drawn net in float64 with dyadic tensors: every value in it is exact, so that spikes may be compared."""
+    rng = np.random.default_rng(drawn.seed)
+    model = Detector(json.loads(drawn.description)).double().eval()
+
+    def put(tensor: torch.Tensor, low: int, high: int, unit: float) -> None:
+        tensor.data = torch.from_numpy(rng.integers(low, high, tuple(tensor.shape)) * unit).double()
+
+    for m in model.modules():
+        if isinstance(m, (nn.Conv2d, nn.Linear)):
+            put(m.weight, -2, 4, 0.25)
+            if m.bias is not None:
+                put(m.bias, -2, 3, 0.25)
+        if isinstance(m, nn.BatchNorm3d):
+            assert m.running_mean is not None
+            assert m.running_var is not None
+            m.eps = 0.0
+            put(m.weight, 1, 4, 0.5), put(m.bias, -1, 3, 0.25), put(m.running_mean, -2, 3, 0.25)
+            m.running_var.data = torch.from_numpy(rng.choice([0.25, 1.0, 4.0], tuple(m.running_var.shape)))
+    return model
+
+
+def picture(drawn: Drawn) -> Array:
+    """Two images of eighths."""
+    return np.asarray(np.random.default_rng(drawn.seed).integers(0, 9, (2, 2, 16, 16)) / 8)
+
+
+def silu_units(model: Detector) -> dict[str, str]:
+    """Path and kind of every unit that emits SiLU, by the description's own words."""
+    found = {}
+    for i, (_, _, name, arguments) in enumerate([*model.yaml["backbone"], *model.yaml["head"]]):
+        act = len(arguments) > 3 and arguments[3]
+        if name == "Conv_A":
+            found[f"model.{i}.act"] = "Conv_A.SiLU"
+        elif name == "Conv" and act:
+            found[f"model.{i}.act"] = "mem_update"
+        elif name == "BasicBlock_2" and act:
+            shortcut = len(model.model[i].shortcut) > 0  # type: ignore[arg-type]
+            places = ["residual_function.0", "residual_function.3", *(["shortcut.1"] if shortcut else [])]
+            found |= {f"model.{i}.{place}": "mem_update" for place in places}
+    return found
+
+
+@check("operators", trains)
+def membrane_is_exact(drawn: tuple[Constants, Array], subject: Oracle) -> Iterator[Measure]:
+    """mem[t] = decay mem[t-1] (1 - s[t-1]) + x[t], s = mem > threshold, strictly: spikes equal those in fractions; constant input 0.5 gives 0, 1, 0, 1, 0 [EMS-YOLO, Su et al., ICCV 2023, eq. 1 to 3]."""
+    c, x = drawn
+    for given, held in ((x, c), (np.full((5, 1), 0.5), Constants())):
+        exact = np.zeros(given.shape)
+        for n in range(given.shape[1]):
+            mem, s = Fraction(0), 0
+            for t in range(len(given)):
+                mem = Fraction(held.decay) * mem * (1 - s) + Fraction(float(given[t, n]))
+                s = int(mem > Fraction(held.threshold))
+                exact[t, n] = s
+        ours = subject.operator("spiking_unit")(given, held)
+        yield Measure("spikes that differ", float((ours != exact).sum()), detail=f"{held}")
+    yield Measure("0, 1, 0, 1, 0", float((ours[:, 0] != [0, 1, 0, 1, 0]).sum()))
+
+
+@check("operators", trains)
+def recurrences_are_told(drawn: tuple[Constants, Array], subject: Oracle) -> Iterator[Measure]:
+    """A SiLU in place puts silu(mem) where the recurrence has mem[t-1]; both are what they say, the caller's input stays, and a comparison tells which one runs [EMS-YOLO's mem_update, derived]."""
+    c, x = drawn
+    for inplace in (False, True):
+        given = x.copy()
+        ours = subject.operator("spiking_unit")(given, c, True, inplace)
+        wanted = numpy_family.silu_membrane(x, c.decay, inplace)
+        # a step adds four roundings and twice that of an exponential (below 2 units); errors of earlier ones shrink
+        limit = 32 * c.steps * 2.0**-53 * max(1.0, float(np.abs(wanted).max()), float(np.abs(x).max()))
+        yield Measure("silu(mem) off", float(np.abs(ours - wanted).max()), limit, where=f"in place: {inplace}")
+        yield Measure("input that changed", float((given != x).sum()))
+        if c.steps > 1 and c.decay:
+            told = subject.operator("recurrence")(mem_update(True, inplace, c), c)
+            yield Measure("told wrong", float(told != ("in place" if inplace else "not in place")))
+
+
+@check("operators", detectors(True) | detectors(False))
+def nothing_else_changes(drawn: Drawn, subject: Oracle) -> Iterator[Measure]:
+    """Every tensor is equal byte for byte, every other module is of its class, the source is untouched, and the units that were SiLU are those of the description [definition of the conversion]."""
+    before = net(drawn)
+    stays = {k: (v.dtype, v.numpy().tobytes()) for k, v in before.state_dict().items()}
+    acts = {p: m.act for p, m in before.named_modules() if isinstance(m, mem_update)}
+    after, counted = subject.operator("binarize")(before)
+    kept = {k: (v.dtype, v.numpy().tobytes()) for k, v in after.state_dict().items()}
+    yield Measure(
+        "tensors that differ", float(sum(kept.get(k) != v for k, v in stays.items()) + len(kept.keys() ^ stays.keys()))
+    )
+    expected = silu_units(before)
+    one, two = ({p: type(m) for p, m in x.named_modules() if ".act." not in p} for x in (before, after))
+    odd = {p for p in one.keys() | two.keys() if one.get(p) is not two.get(p)}
+    yield Measure("modules of another class", float(len(odd - {p for p, k in expected.items() if k != "mem_update"})))
+    live = {p for p, m in after.named_modules() if isinstance(m, nn.SiLU) and not p.endswith("actFun")}
+    live |= {p for p, m in after.named_modules() if isinstance(m, mem_update) and m.act}
+    yield Measure("units that still emit SiLU", float(len(live)), detail=", ".join(sorted(live)))
+    source = {p: m.act for p, m in before.named_modules() if isinstance(m, mem_update)}
+    yield Measure("changes of the source", float(source != acts))
+    by_kind = {kind: list(expected.values()).count(kind) for kind in counted.kinds}
+    yield Measure("counts off", float(dict(counted.kinds) != by_kind), detail=f"{counted.kinds} {by_kind}")
+    yield Measure("total off", abs(counted.total - len(expected)))
+    yield Measure("modules checked off", abs(counted.checked - len(dict(before.named_modules(remove_duplicate=False)))))
+    again = subject.operator("binarize")(after)[1]
+    yield Measure("converted by a second run", float(again.total))
+
+
+@check("operators", detectors(True) | detectors(False))
+def spikes_equal_numpy(drawn: Drawn, subject: Oracle) -> Iterator[Measure]:
+    """The converted net's spikes equal those of the family in numpy, end to end, and of each unit and convolution given torch's own inputs; the read-out to one rounding each [DESIGN 4: limit 0]."""
+    before, image = net(drawn), picture(drawn)
+    after, _ = subject.operator("binarize")(before)
+    taken, given = subject.operator("recorded")(after, torch.from_numpy(image))
+    arrays = {k: v.numpy() for k, v in after.state_dict().items()}
+    output, run = numpy_family.simulate(before.yaml, arrays, image, eps=0.0)
+    yield Measure("units that are not simulated", float(len(given.keys() ^ {p for p in run.given if p not in taken})))
+    for path, spikes in given.items():
+        yield Measure("spikes that differ, end to end", float((spikes != run.given[path]).sum()), where=path)
+        yield Measure("values other than 0 and 1", float(((spikes != 0) & (spikes != 1)).sum()), where=path)
+    modules = dict(after.named_modules())
+    for path, x in taken.items():
+        conv: Any = modules[path]
+        T, B = run.taken[path].shape[:2]
+        yield Measure(
+            "inputs that differ", float((x.reshape(run.taken[path].shape) != run.taken[path]).sum()), where=path
+        )
+        forced = numpy_family.convolution(x.reshape(T, B, *x.shape[-3:]), arrays[f"{path}.weight"],
+                                          arrays.get(f"{path}.bias"), conv.stride[0], conv.padding[0])  # fmt: skip
+        with torch.no_grad():
+            theirs = conv(torch.from_numpy(x)).numpy()
+        yield Measure(
+            "convolution off, teacher-forced", float((theirs.reshape(forced.shape) != forced).sum()), where=path
+        )
+    with torch.no_grad():
+        said = after(torch.from_numpy(image))
+    for a, b in zip(said, output, strict=True) if isinstance(output, list) else [(said, output)]:
+        off = np.abs(a.numpy() - b) - 2.0**-52 * np.abs(b)  # of the mean over T, one rounding each
+        yield Measure("read-out off by more than its rounding", float((off > 0).sum()))
+
+
+@check("operators", detectors(True))
+def inputs_are_classed(drawn: Drawn, subject: Oracle) -> Iterator[Measure]:
+    """A convolution behind a unit, a joint of units or their copies takes binary values, the first takes the image; each that takes other analog values is named, and silent and saturated places are counted [by construction]."""
+    before, image = net(drawn), picture(drawn)
+    after, _ = subject.operator("binarize")(before)
+    taken, given = subject.operator("recorded")(after, torch.from_numpy(image))
+    _, run = numpy_family.simulate(before.yaml, {k: v.numpy() for k, v in after.state_dict().items()}, image, eps=0.0)
+    found = subject.operator("classed")(taken, image)
+    for path, (kind, expected) in found.items():
+        values = run.taken[path]
+        binary, whole = set(np.unique(values)) <= {0.0, 1.0}, bool((values == np.round(values)).all())
+        yield Measure(
+            "class off", float(kind != ("binary" if binary else "integer" if whole else "analog")), where=path
+        )
+        yield Measure(
+            "unexpected analog values", float(expected != (kind != "analog" or path == "model.0.conv")), where=path
+        )
+    for path, a in subject.operator("activity")(given).items():
+        fired = run.given[path].sum(0)
+        told = (a.other, a.dead, a.saturated, a.places)
+        wanted = (0, int((fired == 0).sum()), int((fired == len(run.given[path])).sum()), fired.size)
+        yield Measure("counts of places off", float(told != wanted), where=path, detail=f"{told} {wanted}")
+        yield Measure("rate off", abs(a.rate - float(run.given[path].mean())), 2.0**-40, where=path)
+
+
+@check("operators", constants)
+def constants_are_executed(c: Constants, subject: Oracle) -> Iterator[Measure]:
+    """Probes find the running unit's own constants and refuse every other: threshold and decay a little off, `>=`, a reset by subtraction, none [behaviour, by the recurrence]."""
+    yield Measure(
+        "spikes off with its own constants", float(subject.operator("executed")(mem_update(False, False, c), c))
+    )
+    others = {"threshold": _Other(c, 1.001), "comparison": _Other(c, at=True)}
+    if c.steps > 1:
+        others |= {"reset": _Other(c, reset=False)} if c.decay else {}
+        others["decay"] = _Other(c, decay=c.decay * 0.9 if c.decay else 0.125)
+    for name, other in others.items():
+        yield Measure("another unit passes for it", float(subject.operator("executed")(other, c) == 0), where=name)
+
+
+class _Other(nn.Module):
+    """The recurrence with one thing otherwise."""
+
+    def __init__(
+        self, c: Constants, scale: float = 1.0, at: bool = False, reset: bool = True, decay: float | None = None
+    ) -> None:
+        super().__init__()
+        self.theta, self.at, self.reset, self.decay = (
+            c.threshold * scale,
+            at,
+            reset,
+            c.decay if decay is None else decay,
+        )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """[T, n] -> [T, n]."""
+        mem, out = x[0], []
+        for t in range(len(x)):
+            if t:
+                mem = mem * self.decay * (1 - out[-1] * self.reset) + x[t]
+            out.append(((mem >= self.theta) if self.at else (mem > self.theta)).to(x.dtype))
+        return torch.stack(out)
+
+
+PLANTED = ("nothing", "a bit", "a dtype", "a buffer", "a stride", "an epsilon", "a unit", "constants", "a class")
+
+
+@check("operators", st.tuples(detectors(True), st.sampled_from(PLANTED)))
+def comparison_sees_what_is_planted(drawn: tuple[Drawn, str], subject: Oracle) -> Iterator[Measure]:
+    """One thing that is changed beside the activations is found by its law, and a clean conversion breaks none of the laws on what it keeps [planted]."""
+    given, planted = drawn
+    before = net(given)
+    after, _ = subject.operator("binarize")(before)
+    conv = next(m for m in after.modules() if isinstance(m, nn.Conv2d))
+    bn = next(m for m in after.modules() if isinstance(m, nn.BatchNorm3d))
+    unit = next((m for m in after.modules() if isinstance(m, mem_update)), None)
+    law = "nothing but activations differs"
+    if planted in ("unit", "a unit", "constants", "a class") and unit is None:
+        return
+    if planted == "a bit":
+        conv.weight.data.view(-1).numpy().view(np.uint8)[0] ^= 1
+        law = "every tensor is byte- and dtype-equal"
+    elif planted == "a dtype":
+        assert bn.num_batches_tracked is not None
+        bn.num_batches_tracked = bn.num_batches_tracked.int()
+        law = "every tensor is byte- and dtype-equal"
+    elif planted == "a buffer":
+        del bn._buffers["running_mean"]
+        bn.register_buffer("running_mean", torch.full((bn.num_features,), 0.125, dtype=torch.float64))
+        law = "every tensor is byte- and dtype-equal"
+    elif planted == "a stride":
+        conv.padding_mode = "reflect"
+    elif planted == "an epsilon":
+        bn.eps = 0.125
+    elif planted == "a unit":
+        assert unit is not None
+        unit.act = True
+    elif planted == "constants":
+        assert unit is not None
+        unit.constants = Constants(unit.constants.steps, 0.75, unit.constants.decay)
+        law = "" if not _was_unit(before, after, unit) else law
+    elif planted == "a class":
+        holder = next(m for m in after.modules() if isinstance(m, (Conv, Conv_A)) or type(m).__name__ == "BasicBlock_2")
+        holder.__class__ = type("Another", (type(holder),), {})
+    broken = {o.law: o.broken for o in subject.operator("judged")(before, after, torch.from_numpy(picture(given)))}
+    kept = ("every tensor is byte- and dtype-equal", "nothing but activations differs", "units run on their constants",
+            "the state dict loads into a new net")  # fmt: skip
+    if planted == "nothing":
+        for name in kept:
+            yield Measure("a law broken by a clean conversion", float(broken[name]), where=name)
+    elif law:
+        yield Measure("not seen", float(broken[law] == 0), where=planted)
+
+
+def _was_unit(before: nn.Module, after: nn.Module, unit: nn.Module) -> bool:
+    """Whether the unit was a `mem_update` before, whose constants can be compared."""
+    path = next(p for p, m in after.named_modules() if m is unit)
+    return isinstance(dict(before.named_modules()).get(path), mem_update)
+
+
+@check("operators", detectors(False))
+def wrong_inputs_are_refused(drawn: Drawn, subject: Oracle) -> Iterator[Measure]:
+    """An image of an odd size, with NaN, of other channels, or a train of another T is an error in one line, never silence [contract of the family]."""
+    model, image = net(drawn), picture(drawn)
+    after, _ = subject.operator("binarize")(model)
+    nan = image.copy()
+    nan[0, 0, 0, 0] = np.nan
+    wrong = {"odd size": image[..., :15, :] if after.stride > 1 else None, "NaN": nan, "channels": image[:, :1]}
+    for name, x in wrong.items():
+        if x is not None:
+            yield Measure(
+                "not refused", float(not _refuses(lambda x=x: after(torch.from_numpy(np.array(x))))), where=name
+            )  # type: ignore[misc]
+    c = Constants(3)
+    for name, x in {"T": np.ones((2, 4)), "NaN in a unit": np.full((3, 4), np.nan)}.items():
+        yield Measure(
+            "not refused", float(not _refuses(lambda x=x: subject.operator("spiking_unit")(x, c))), where=name
+        )  # type: ignore[misc]
+
+
+def _refuses(call: Any) -> bool:
+    try:
+        call()
+    except DataError as e:
+        return "\n" not in str(e)
+    return False
