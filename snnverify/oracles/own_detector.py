@@ -16,7 +16,7 @@ def operators() -> dict[str, Any]:
 
     def unit(x: Any, constants: Any, act: bool = False, inplace: bool = False) -> Any:
         with torch.no_grad():
-            return mem_update(act, inplace, constants)(torch.from_numpy(np.array(x))).numpy()
+            return mem_update(act, inplace, constants)(torch.from_numpy(np.asarray(x))).numpy()
 
     return {"binarize": binarize, "spiking_unit": unit, "judged": compare.judged, "executed": compare.executed,
             "recurrence": compare.recurrence, "recorded": compare.recorded, "classed": compare.classed,
