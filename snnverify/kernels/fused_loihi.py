@@ -11,6 +11,7 @@ import numpy as np
 
 from ..activation import Cuba
 from .compiled import kernel
+from .fused_dense import pictured, products
 from .fused_synapse import from_bits
 from .loihi import EDGE
 from .vectors import over, put
@@ -107,38 +108,49 @@ def spiking(source: Any, weights: Any, out: Any, numbers: Any, units: Any, state
 
 
 @kernel
-def spiking_in_32_bits(source: Any, weights: Any, out: Any, numbers: Any, units: Any, state: Any, bits: Any, steps: int,
-                       first: int, index: Any) -> int:  # fmt: skip
+def spiking_in_32_bits(source: Any, weights: Any, image: Any, out: Any, numbers: Any, units: Any, state: Any, bits: Any,
+                       steps: int, first: int, index: Any) -> int:  # fmt: skip
     """`spiking` where no state or current can leave 32 bits, with a refractory time of 1, and nothing kept.
 
-    `units` and `state`, (u, v), are int32.
+    `units` and `state`, (u, v), are int32; `image` as `fused_layer.spiking` takes it.
     """
     _, sent, _, size, width, rows, zeros, windows = source
     pieces, ranges, targets, weight = weights
     right, left = max(-numbers[SHIFT], 0), 6 + max(numbers[SHIFT], 0)
     u_left, v_left, bias, theta = units
     N, U = state[0].shape
-    period, W = len(theta), U // 64
+    period, W, failed = len(theta), U // 64, 0
     for n in range(N):
         u, v = state[0][n], state[1][n]
-        for t in range(steps):
-            f = n * steps + t
-            if numbers[INTERVAL] and (first + t - numbers[OFFSET]) % numbers[INTERVAL] == 0:
-                u[:] = 0
-                v[:] = 0
-            from_bits(sent, f * size, width, rows, zeros, windows, out, pieces, ranges, targets, weight, index)
-            late_u = late_v = np.uint64(0)
-            k = 0
-            for w in range(W):
-                a = 64 * w
-                if numbers[DECAYS]:
-                    word, far_u, far_v = beat(u, v, a, out, a, right, left, u_left, v_left, bias, theta, k, True)
+        dense = pictured(image, sent, n * steps * size, size, width, windows, steps)
+        span = image[3] if dense else W
+        for begin in range(0, W, span):
+            end = min(begin + span, W)
+            for t in range(steps):
+                f = n * steps + t
+                if numbers[INTERVAL] and (first + t - numbers[OFFSET]) % numbers[INTERVAL] == 0:
+                    u[64 * begin : 64 * end] = 0
+                    v[64 * begin : 64 * end] = 0
+                if dense:
+                    products(image, t, begin, end, out)
                 else:
-                    word, far_u, far_v = beat(u, v, a, out, a, right, left, u_left, v_left, bias, theta, k, False)
-                bits[f * W + w] = word
-                late_u |= far_u
-                late_v |= far_v
-                k = k + 64 if k + 64 < period else 0
-            if numbers[OVERFLOW] == 1 and (late_u or late_v):
-                return 2 * (first + t) + (2 if late_u else 3)
+                    from_bits(sent, f * size, width, rows, zeros, windows, out, pieces, ranges, targets, weight, index)
+                late_u = late_v = np.uint64(0)
+                k = 64 * begin % period
+                for w in range(begin, end):
+                    a = 64 * w
+                    if numbers[DECAYS]:
+                        word, far_u, far_v = beat(u, v, a, out, a, right, left, u_left, v_left, bias, theta, k, True)
+                    else:
+                        word, far_u, far_v = beat(u, v, a, out, a, right, left, u_left, v_left, bias, theta, k, False)
+                    bits[f * W + w] = word
+                    late_u |= far_u
+                    late_v |= far_v
+                    k = k + 64 if k + 64 < period else 0
+                if numbers[OVERFLOW] == 1 and (late_u or late_v):
+                    code = 2 * (first + t) + (2 if late_u else 3)
+                    failed = min(failed, code) if failed else code
+                    break  # what follows is worth nothing, but other neurons may have failed before
+        if failed:
+            return failed
     return 0

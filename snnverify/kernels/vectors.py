@@ -16,7 +16,7 @@ from .compiled import operation
 
 # Registers of 64 bytes, and what moves marked lanes together in one instruction. Compiled code is kept by processor.
 _FEATURES = binding.get_host_cpu_features()
-WIDE, BYTES = (bool(_FEATURES.get(name, False)) for name in ("avx512f", "avx512vbmi2"))
+WIDE, BYTES, DOTS = (bool(_FEATURES.get(name, False)) for name in ("avx512f", "avx512vbmi2", "avx512vnni"))
 _I8, _I32, _I64 = ir.IntType(8), ir.IntType(32), ir.IntType(64)
 
 

@@ -152,7 +152,7 @@ def synapses(op: Op, source: Frame, out: Frame, worth: Array, single: bool, most
         rows = 0 if single else source.channels
     else:
         assert isinstance(op, Conv)
-        weight = _expanded(op) * worth[:, None, None]
+        weight = expanded(op) * worth[:, None, None]
         targets, groups, group_of, order = _geometry(op, source, out)
         padded = np.zeros((source.channels, *weight.shape[1:]))
         padded[: len(weight)] = weight
@@ -172,7 +172,7 @@ def synapses(op: Op, source: Frame, out: Frame, worth: Array, single: bool, most
     return Synapses(pieces, ranges[group_of], targets, flat, rows, len(weight), out.channels, sums, dtype.type(scale))
 
 
-def _expanded(op: Conv) -> Array:
+def expanded(op: Conv) -> Array:
     """Kernel of a convolution as [in, taps, out], zeros between its groups."""
     taps = math.prod(op.weight.shape[2:])
     inputs, outputs = op.channels

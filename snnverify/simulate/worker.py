@@ -14,13 +14,15 @@ from ..activation import Cuba
 from ..errors import Unsupported
 from ..kernels import encode, fused_loihi, fused_record
 from ..kernels import fused_layer as kernel
+from ..kernels.fused_dense import PIXELS
 from ..kernels.fused_synapse import VALUES
 from ..kernels.loihi import delayed
 from ..kernels.neuron import State
 from ..network import INPUT, Array, per_channel
 from ..trace import Case
 from .layout import Frame
-from .memory import aligned
+from .image import NO_IMAGE
+from .memory import LINE, aligned
 from .recorder import Recorder
 from .stages import Part, Stage
 
@@ -152,12 +154,13 @@ class Worker:
             each.append(partial(kernel.driven, *flat))
         else:
             source, weights, scale, sums, scratch = self.gear(stage.name, stage.last, units)
+            image = self.image(stage.name, stage.last, steps)
             skip = (
                 self.source(stage.skip or stage.last),
                 _factor(stage),
                 self.room(stage.name, "skip", (units,), base.dtype),
             )
-            each.append(partial(kernel.spiking, source, weights, scale, sums, skip, *flat, scratch))
+            each.append(partial(kernel.spiking, source, weights, image, scale, sums, skip, *flat, scratch))
         return _Ready(once, each, kept)
 
     def cuba(self, stage: Stage, state: Any, kept: tuple[Array, ...]) -> None:
@@ -171,7 +174,8 @@ class Worker:
         numbers, flat = fused_loihi.settings(act), bits.reshape(-1)
         if self.narrow(stage):
             units = tuple(np.minimum(u, 2**31 - 1).astype(np.int32) for u in stage.units or ())
-            failed = fused_loihi.spiking_in_32_bits(source, weights, sums, numbers, units, state[:2], flat, steps,
+            image = self.image(stage.name, last, steps)
+            failed = fused_loihi.spiking_in_32_bits(source, weights, image, sums, numbers, units, state[:2], flat, steps,
                                                     self.ts.start, scratch[0])  # fmt: skip
         else:
             room = scratch[0], np.empty(64, np.int64), np.zeros(128, np.int64)
@@ -233,9 +237,16 @@ class Worker:
         """What the kernels need of synapses: source, weights, unit of the sums, room for the sums (zeros), and scratch."""
         laid = part.synapses
         assert laid is not None
-        sums = self.room(f"{name} {laid.sums} {units}", "sums", (units + laid.channels,), laid.sums)
+        sums = self.room(f"{name} {laid.sums} {units}", "sums", (units + max(PIXELS) * laid.channels,), laid.sums)
         weights = laid.pieces, laid.ranges, laid.targets, laid.weight
         return self.source(part, arriving), weights, laid.scale, sums, _scratch(part, laid.sums)
+
+    def image(self, name: str, part: Part, steps: int) -> tuple[Any, ...]:
+        """A branch's image as `kernels.fused_layer.spiking` takes it."""
+        i, laid = part.image or NO_IMAGE, part.synapses
+        assert laid is not None
+        counts = self.room(name, "image", (steps * i.size + LINE if part.image else 0,), np.uint8)
+        return counts, i.size, i.least, i.span, i.places, (laid.channels, i.starts, i.offsets, i.pieces, i.weight)
 
     def source(self, part: Part, arriving: Array | None = None) -> tuple[Any, ...]:
         """A branch's source as `kernels.fused_layer.spiking` takes it, or what arrives of it."""
