@@ -31,8 +31,8 @@ def settings(act: Cuba) -> Any:
 
 
 @kernel
-def spiking(source: Any, weights: Any, out: Any, numbers: Any, units: Any, state: Any, bits: Any, steps: int, first: int,
-            keep: Any, scratch: Any) -> int:  # fmt: skip
+def spiking(source: Any, weights: Any, out: Any, numbers: Any, units: Any, state: Any, bits: Any, keep: Any, scratch: Any,
+            steps: int, first: int) -> int:  # fmt: skip
     """Run a layer of Cuba neurons; as `kernels.fused_layer.spiking`.
 
     Parameters
@@ -41,9 +41,9 @@ def spiking(source: Any, weights: Any, out: Any, numbers: Any, units: Any, state
         Of `settings`.
     units : (4096 - current decay, 4096 - voltage decay, bias, 64 threshold), int64 arrays, repeated
     state : (u, v, wait), int64 arrays [N, U]
+    scratch : (index, x [64], zeros [64] and room for 64 more)
     first : int
         Number of the first step.
-    scratch : (index, x [64], zeros [64] and room for 64 more)
 
     Returns
     -------
@@ -109,7 +109,7 @@ def spiking(source: Any, weights: Any, out: Any, numbers: Any, units: Any, state
 
 @kernel
 def spiking_in_32_bits(source: Any, weights: Any, image: Any, out: Any, numbers: Any, units: Any, state: Any, bits: Any,
-                       steps: int, first: int, index: Any) -> int:  # fmt: skip
+                       index: Any, steps: int, first: int) -> int:  # fmt: skip
     """`spiking` where no state or current can leave 32 bits, with a refractory time of 1, and nothing kept.
 
     `units` and `state`, (u, v), are int32; `image` as `fused_layer.spiking` takes it.

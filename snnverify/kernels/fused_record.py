@@ -1,4 +1,4 @@
-"""What is kept of a run of the fused engine: spikes as bits, pixel by pixel, into arrays with the channel first."""
+"""Spikes as bits, pixel by pixel, from arrays with the channel first and into those that are kept of a run."""
 
 from __future__ import annotations
 
@@ -6,9 +6,44 @@ from typing import Any
 
 from .compiled import inlined, kernel
 from .vectors import turn
-from .vectors_bits import tally, unfold
+from .vectors_bits import gather, tally, unfold
 
 TILE = 64  # pixels whose channels stay in the first cache while they are turned
+
+
+@kernel
+def pack(x: Any, shape: tuple[int, int, int, int], bits: Any, width: int, size: int) -> None:
+    """Write which of x [T, N, C, P] are not 0 as bits [N, T, size], `width` bytes a pixel; both flat."""
+    T, N, C, P = shape
+    for n in range(N):
+        for t in range(T):
+            at, to = (t * N + n) * C * P, (n * T + t) * size
+            rest = P % 16
+            for p in range(0, P - rest, 16):
+                if width == 2:
+                    gather(bits, to + 2 * p, x, at + p, P, C, 16)
+                elif width == 4:
+                    gather(bits, to + 4 * p, x, at + p, P, C, 32)
+                else:
+                    rest = P
+            for p in range(P - rest, P):
+                for b in range(width):
+                    byte = 0
+                    for c in range(8 * b, min(8 * b + 8, C)):
+                        byte |= (x[at + c * P + p] != 0) << (c - 8 * b)
+                    bits[to + p * width + b] = byte
+
+
+@kernel
+def binary(x: Any) -> bool:
+    """Whether every number of a flat array is 0 or 1."""
+    found = True
+    for start in range(0, len(x), 4096):
+        for i in range(start, min(start + 4096, len(x))):
+            found &= (x[i] == 0) | (x[i] == 1)
+        if not found:
+            return False
+    return True
 
 
 @kernel

@@ -15,6 +15,7 @@ from collections.abc import Callable
 import numpy as np
 
 from ..activation import Neuron
+from ..kernels.fused_record import binary
 from ..network import (
     Branch,
     Conv,
@@ -26,7 +27,7 @@ from ..network import (
     Scale,
 )  # fmt: skip
 from ..trace import Case
-from .layout import Frame
+from .layout import Frame, plain
 from .parallel import cores, each
 from .recorder import Recorder
 from .stages import Stage, stages
@@ -77,7 +78,7 @@ def warm_up() -> float:
 
 def plan(case: Case) -> tuple[Stage, ...]:
     """Plan a case's network for its kind of input: one frame for all steps, bits, or numbers; `Unsupported` as `stages`."""
-    ones = case.encoding == "poisson" or (case.encoding == "spikes" and bool(np.all((case.x == 0) | (case.x == 1))))
+    ones = case.encoding == "poisson" or (case.encoding == "spikes" and binary(plain(case.x)))
     return stages(case.network, "bits" if ones else case.encoding, case.dtype)
 
 

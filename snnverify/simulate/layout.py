@@ -60,6 +60,12 @@ class Frame:
         return self.of(value, rest, dtype, None if self.pixels % pixels else pixels)
 
 
+def plain(x: Array) -> Array:
+    """An array flat and contiguous, as a kernel takes it: floats of 32 or 64 bits, or integers."""
+    kind = np.uint8 if x.dtype == bool else np.float32 if x.dtype == np.float16 else x.dtype.newbyteorder("=")
+    return np.ascontiguousarray(x, kind).reshape(-1)
+
+
 @dataclass(frozen=True)
 class Synapses:
     """Weights of one branch as `kernels.fused_synapse.spread` takes them.

@@ -66,9 +66,9 @@ class Recorder:
         for layer in self.network.layers:
             counts, first = self.counts.get(layer.name), layer.branches[0]
             operations = sum(
-                int((emitted[b.source].sum(0, dtype=np.int64) * fan).sum())
+                int(np.einsum("i,i", totals[b.source].ravel(), fan))
                 for b, fan in zip(layer.branches, fans[layer.name], strict=True)
-                if b.source in emitted
+                if b.source in totals
             )
             if isinstance(layer.act, Cuba) and layer.act.recurrent is not None:
                 operations += int((totals[layer.name] * np.count_nonzero(layer.act.recurrent, axis=0)).sum())
@@ -95,8 +95,8 @@ class Recorder:
 
 @lru_cache(maxsize=8)
 def _fan_outs(network: Network) -> Mapping[str, Sequence[Array]]:
-    """Fan-out of the source of every branch of every layer: dearer than a run, and asked for after each."""
-    return {v.name: [fan_out(b.op, network.shapes[b.source]) for b in v.branches] for v in network.layers}
+    """Fan-out of the source of every branch of every layer, flat: dearer than a run, and asked for after each."""
+    return {v.name: [fan_out(b.op, network.shapes[b.source]).ravel() for b in v.branches] for v in network.layers}
 
 
 def _total(counts: Array, most: int) -> Array:
