@@ -95,7 +95,7 @@ def test_tally_counts_each_bit_over_places(lanes):
 
 def test_unfold_writes_a_byte_for_every_bit():
     flags, out = RNG.random(64) < 0.5, np.full(70, 9, np.uint8)
-    compiled("def f(out, bits):\n    unfold(out, 3, bits, 2)")(
+    compiled("def f(out, bits):\n    unfold(out, 3, bits, 2, 64)")(
         out, np.concatenate([np.zeros(2, np.uint8), bits_of(flags)])
     )
     assert np.array_equal(out[3:67], flags)

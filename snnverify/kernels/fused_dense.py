@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from .compiled import inlined, kernel
-from .vectors_bits import tally
+from .vectors_bits import tally, unfold
 from .vectors_dense import bits_set, dots, quadruples
 
 PIXELS = (8, 8, 4, 4)  # outputs at a time for 1 ... 4 vectors of 16 channels each, whose sums stay in registers
@@ -38,7 +38,8 @@ def picture(bits: Any, at: int, width: int, windows: Any, places: Any, counts: A
     `places` [P] grow: what a pixel's last channels, which are none, write beyond it, the next one overwrites.
     """
     P, M = windows.shape
-    if M == 1 and width == 2 and places[P - 1] == 4 * (P - 1):  # side by side, no border, four channels
+    alone = M == 1 and windows[0, 0] == 0 and windows[P - 1, 0] == P - 1  # each pixel for itself
+    if alone and width == 2 and places[P - 1] == 4 * (P - 1):  # side by side, no border, four channels
         for p in range(0, P - P % 16, 16):
             quadruples(counts, to + 4 * p, bits, at + 2 * p)
         P, rest = P % 16, P - P % 16
@@ -49,7 +50,11 @@ def picture(bits: Any, at: int, width: int, windows: Any, places: Any, counts: A
             tally(counts, to + places[p], bits, at, windows, p * M, M, width, 16)
         else:
             for b in range(0, width, 4):
-                tally(counts, to + places[p] + 8 * b, bits, at + b, windows, p * M, M, width, 32)
+                place = to + places[p] + 8 * b
+                if alone:
+                    unfold(counts, place, bits, at + p * width + b, 32)
+                else:
+                    tally(counts, place, bits, at + b, windows, p * M, M, width, 32)
 
 
 @kernel

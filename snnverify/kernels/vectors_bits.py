@@ -146,14 +146,14 @@ def tally(typing: Any, counts: Any, at: Any, bits: Any, start: Any, offsets: Any
 
 
 @operation
-def unfold(typing: Any, out: Any, at: Any, bits: Any, byte: Any) -> Any:
-    """Write 64 bits, those of ``bits[byte ...]``, as ``out[at ...]``, uint8."""
-    i = types.int64
-    signature = types.void(out, i, bits, i)
+def unfold(typing: Any, out: Any, at: Any, bits: Any, byte: Any, lanes: Any) -> Any:
+    """Write 32 or 64 bits, those of ``bits[byte ...]``, as ``out[at ...]``, uint8."""
+    i, L = types.int64, lanes.literal_value
+    signature = types.void(out, i, bits, i, lanes)
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        word = load(builder, pointer_to(context, builder, bits, args[2], args[3]), _I64, 1)
-        flags = builder.zext(builder.bitcast(word, ir.VectorType(ir.IntType(1), 64)), ir.VectorType(_I8, 64))
+        word = load(builder, pointer_to(context, builder, bits, args[2], args[3]), ir.IntType(L), 1)
+        flags = builder.zext(builder.bitcast(word, ir.VectorType(ir.IntType(1), L)), ir.VectorType(_I8, L))
         p = pointer_to(context, builder, out, args[0], args[1])
         builder.store(flags, builder.bitcast(p, flags.type.as_pointer()), align=1)
         return context.get_dummy_value()
