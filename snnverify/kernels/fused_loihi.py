@@ -17,16 +17,16 @@ from .loihi import EDGE
 from .vectors import over, put
 from .vectors_loihi import beat, beyond, convey, decay
 
-SHIFT, REFRACTORY, INTERVAL, OFFSET, OVERFLOW, DECAYS = range(6)
+SHIFT, REFRACTORY, INTERVAL, OFFSET, OVERFLOW, DECAYS, CALM = range(7)
 OVERFLOWS = ("none", "refuse", "wrap")
 
 
-def settings(act: Cuba) -> Any:
-    """Numbers, int64 [6], of a Cuba neuron that are the same in every unit; an interval of 0 is none."""
+def settings(act: Cuba, calm: bool = False) -> Any:
+    """Numbers, int64 [7], of a Cuba neuron that are the same in every unit; an interval of 0 is none; `calm` as `beat`."""
     interval = act.reset_interval or 0
     return np.asarray(
         [act.weight_exponent, act.refractory, interval, act.reset_offset, OVERFLOWS.index(act.overflow),
-         np.any(np.asarray(act.current_decay) != 4096)], np.int64
+         np.any(np.asarray(act.current_decay) != 4096), calm], np.int64
     )  # fmt: skip
 
 
@@ -139,10 +139,10 @@ def spiking_in_32_bits(source: Any, weights: Any, image: Any, out: Any, numbers:
                 k = 64 * begin % period
                 for w in range(begin, end):
                     a = 64 * w
-                    if numbers[DECAYS]:
-                        word, far_u, far_v = beat(u, v, a, out, a, right, left, u_left, v_left, bias, theta, k, True)
+                    if numbers[CALM]:
+                        word, far_u, far_v = beat(u, v, a, out, a, right, left, u_left, v_left, bias, theta, k, False, True)
                     else:
-                        word, far_u, far_v = beat(u, v, a, out, a, right, left, u_left, v_left, bias, theta, k, False)
+                        word, far_u, far_v = beat(u, v, a, out, a, right, left, u_left, v_left, bias, theta, k, True, False)
                     bits[f * W + w] = word
                     late_u |= far_u
                     late_v |= far_v

@@ -11,6 +11,7 @@ import numpy as np
 from ..activation import Cuba
 from ..errors import Unsupported
 from ..kernels import fused_loihi
+from ..kernels.loihi import EDGE
 from ..network import Array
 from .layout import Frame
 from .stages import Stage
@@ -29,6 +30,19 @@ def narrow(stage: Stage, steps: int, record: str) -> bool:
     held = 0 if act.overflow == "none" else 2.0**23
     u = held + steps * current
     return held + steps * (u + bias) < 2**31
+
+
+def calm(stage: Stage, steps: int) -> bool:
+    """Whether currents last a step, and no potential can leave 24 bits, nor its product with its decay 32.
+
+    A potential that decays to a part f of it is at most (|u| + |bias|) / (1 - f), and |u| what the weights can add up to.
+    """
+    act, (_, kept, bias, _) = stage.cuba, stage.units or ()
+    assert act is not None
+    u = stage.reach * 2.0 ** (6 + max(act.weight_exponent, 0))
+    f = float(kept.max()) / 4096
+    v = (u + float(np.abs(bias).max())) * min(steps, 1 / (1 - f) if f < 1 else steps)
+    return bool(np.all(np.asarray(act.current_decay) == 4096)) and v < EDGE and v * 4096 + 4095 < 2**31
 
 
 def state(room: Room, shape: tuple[int, int], short: bool) -> tuple[Array, ...]:
@@ -73,12 +87,12 @@ def handed_on(room: Room, act: Cuba, frame: Frame, bits: Array) -> tuple[Array, 
 
 
 def call(stage: Stage, state: tuple[Array, ...], source: Any, weights: Any, image: Any, sums: Array, index: Array, bits: Array,
-         steps: int, kept: tuple[Array, ...], clock: Array) -> Callable[[], None]:  # fmt: skip
-    """The kernel of a block with its arguments in place; `clock` [1] holds the number of the block's first step."""
+         steps: int, kept: tuple[Array, ...], clock: Array, total: int) -> Callable[[], None]:  # fmt: skip
+    """The kernel of a block, in a run of `total` steps, with its arguments; `clock` [1] holds the block's first step."""
     act, units, flat = stage.cuba, stage.units, bits.reshape(-1)
     assert act is not None
     assert units is not None
-    numbers = fused_loihi.settings(act)
+    numbers = fused_loihi.settings(act, len(state) == 2 and calm(stage, total))
     if len(state) == 2:
         short = tuple(np.minimum(u, 2**31 - 1).astype(np.int32) for u in units)
         kernel: Callable[[int], int] = partial(fused_loihi.spiking_in_32_bits, source, weights, image, sums, numbers, short,

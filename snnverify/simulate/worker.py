@@ -167,7 +167,8 @@ class Worker:
         source, weights, _, sums, scratch = self.gear(stage.name, last, stage.frame.units, arriving)
         bits = room("bits", (self.n, steps, stage.frame.units // 64), np.uint64)
         image = self.image(stage.name, last, steps)
-        call = integers.call(stage, state, source, weights, image, sums, scratch[0], bits, steps, kept, self.clock)
+        call = integers.call(stage, state, source, weights, image, sums, scratch[0], bits, steps, kept, self.clock,
+                             self.case.steps)  # fmt: skip
         self.held[stage.name], once, each = integers.handed_on(room, act, stage.frame, bits.view(np.uint8))
         return _Ready([*line[:1], *once], [*line[1:], call, *each], bits.view(np.uint8), kept)
 
