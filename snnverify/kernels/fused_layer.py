@@ -18,7 +18,7 @@ from .fused_synapse import (
     from_bits,
     from_values,
 )  # fmt: skip
-from .vectors import copy, drain, fire, integrate
+from .vectors import copy, drain, fire, integrate, lift
 from .vectors_bits import present
 from .vectors_rows import multiply
 
@@ -119,7 +119,8 @@ def spiking(source: Any, weights: Any, image: Any, scale: Any, out: Any, skip: A
     out : array
         Zeros, before and after: room for the currents.
     skip : (source, factor, room)
-        Spikes that act on the unit in their place, a factor per channel (empty: no skip), and room for a frame.
+        Spikes that act on the unit in their place, a factor per channel, repeated to whole words (empty: no skip), and room
+        for a frame.
     base, strides : array, (of samples, of steps)
         What every unit gets beside these; less than U entries are repeated.
     neuron : (flags, numbers, theta)
@@ -141,9 +142,12 @@ def spiking(source: Any, weights: Any, image: Any, scale: Any, out: Any, skip: A
     U, period, whole = units, len(theta), len(base) >= units
     W, extra = U // 64, len(more) // max(len(v), 1)
     simple = plain(flags) and not len(after)
+    P = len(places)
+    direct = places.shape[1] == 1 and places[0, 0] == 0 and places[P - 1, 0] == P - 1 and 8 * stride == U
+    pooled = len(worth) > 0 and not direct
     for n in range(len(v) // U):
         dense = pictured(image, sent, n * steps * size, size, width, windows, steps)
-        span = image[3] if dense and not len(worth) else W
+        span = image[3] if dense and not pooled else W
         for begin in range(0, W, span):
             end = min(begin + span, W)
             for t in range(steps):
@@ -154,7 +158,7 @@ def spiking(source: Any, weights: Any, image: Any, scale: Any, out: Any, skip: A
                     currents(kind, sent, values, f * size, width, rows, nothing, windows, out, pieces, ranges, targets,
                              weight, index, factor)  # fmt: skip
                 b = n * strides[0] + t * strides[1]
-                if len(worth):
+                if pooled:
                     k = 0
                     for w in range(W):
                         copy(room, 64 * w, base, b + (64 * w if whole else k))
@@ -163,6 +167,9 @@ def spiking(source: Any, weights: Any, image: Any, scale: Any, out: Any, skip: A
                 k = 64 * begin % period
                 for w in range(begin, end):
                     o = n * U + 64 * w
+                    if len(worth) and direct:
+                        copy(room, 64 * w, base, b + (64 * w if whole else k))
+                        lift(room, 64 * w, worth, 64 * w % len(worth), leaps, f * stride + 8 * w)
                     if simple:
                         given, at = (room, 64 * w) if len(worth) else (base, b + (64 * w if whole else k))
                         if flags[STRICT]:

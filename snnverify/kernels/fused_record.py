@@ -52,17 +52,19 @@ def binary(x: Any) -> bool:
 
 
 @kernel
-def count(bits: Any, offsets: Any, width: int, total: Any, shape: tuple[int, int, int], counts: Any) -> None:
-    """Add the spikes of len(offsets) < 256 steps, bits [N, T, U / 8], to total [N, C, P], int32; both flat.
+def count(bits: Any, offsets: Any, width: int, total: Any, shape: tuple[int, int, int], counts: Any, add: bool) -> None:
+    """Write, or add, the spikes of len(offsets) < 256 steps, bits [N, T, U / 8], to total [N, C, P], int32; both flat.
 
     A step begins `offsets` (in frames) after the first of its sample; counts [U], uint8, is scratch.
     """
     N, C, P = shape
     size, steps = len(counts) // 8, len(offsets)
     for n in range(N):
-        for b in range(0, size, 8):
+        for b in range(0, size - size % 64, 64):  # a cache line of each step is read once: a frame's lines share their places
+            tally(counts, 8 * b, bits, n * steps * size + b, offsets, 0, steps, size, 512)
+        for b in range(size - size % 64, size, 8):
             tally(counts, 8 * b, bits, n * steps * size + b, offsets, 0, steps, size, 64)
-        turned(total, n * C * P, C, P, counts, 0, 8 * width, True)
+        turned(total, n * C * P, C, P, counts, 0, 8 * width, add)
 
 
 @kernel

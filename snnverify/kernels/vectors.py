@@ -207,6 +207,25 @@ def lower(typing: Any, v: Any, at: Any, theta: Any, of: Any, bits: Any) -> Any:
 
 
 @operation
+def lift(typing: Any, x: Any, at: Any, factor: Any, of: Any, bits: Any, byte: Any) -> Any:
+    """``x[at + u] += factor[of + u]`` for those of 64 units whose bit, from ``bits[byte]`` on, is set."""
+    i = types.int64
+    signature = types.void(x, i, factor, i, bits, i)
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        pointer, vector, old = word_of(context, builder, x, args[0], args[1])
+        _, _, by = word_of(context, builder, factor, args[2], args[3])
+        chosen = load(
+            builder, pointer_to(context, builder, bits, args[4], args[5]), ir.VectorType(ir.IntType(1), 64), 1
+        )
+        more = builder.select(chosen, by, ir.Constant(vector, None))
+        builder.store(builder.fadd(old, more), pointer, align=x.dtype.bitwidth // 8)
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+@operation
 def put(typing: Any, v: Any, at: Any, to: Any, bits: Any) -> Any:
     """``v[at + u] = to`` for those of 64 units whose bit is set."""
     signature = types.void(v, types.int64, v.dtype, types.uint64)

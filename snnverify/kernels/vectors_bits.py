@@ -97,7 +97,7 @@ def tally(typing: Any, counts: Any, at: Any, bits: Any, start: Any, offsets: Any
     """Count, for each of `lanes` units, in how many of `number` places its bit is set; the bits set in any of them.
 
     Place m begins at byte ``start + offsets[of + m] * unit`` of bits, and is left out where the offset is negative.
-    The counts go to ``counts[at ...]``, uint8.
+    The counts go to ``counts[at ...]``, uint8. Of more than 64 lanes the bits are not returned.
     """
     L = lanes.literal_value
     i = types.int64
@@ -140,7 +140,7 @@ def tally(typing: Any, counts: Any, at: Any, bits: Any, start: Any, offsets: Any
             phi.add_incoming(all_of, following)
         p = pointer_to(context, builder, counts, args[0], args[1])
         builder.store(sums, builder.bitcast(p, vector.as_pointer()), align=1)
-        return found if L == 64 else builder.zext(found, _I64)
+        return _I64(0) if L > 64 else found if L == 64 else builder.zext(found, _I64)
 
     return signature, codegen
 

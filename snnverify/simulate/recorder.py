@@ -16,7 +16,7 @@ from .operations import apply, fan_out
 
 
 class Recorder:
-    """Recorded arrays of a run, filled tile by tile and block by block."""
+    """Recorded arrays of a run, filled tile by tile and block by block; they hold anything before a tile's first block."""
 
     def __init__(self, network: Network, case: Case, samples: int, marks: tuple[int, ...], record: Record) -> None:
         shapes, potential = network.shapes, case.dtype
@@ -27,8 +27,6 @@ class Recorder:
         self.readout = np.zeros((len(marks), samples, *shapes[network.output.name]))
         once = {k: (samples, *shapes[k]) for k in names}
         self.counts, self.v_end = arrays(once, dict.fromkeys(names, np.int32)), arrays(once, kinds)
-        for counts in self.counts.values():
-            counts[:] = 0
         time_major = {k: (case.steps, samples, *shapes[k]) for k in names if record != "counts"}
         self.spikes = arrays(time_major, {k: np.int32 if many[k] else np.uint8 for k in names})
         full = record == "full"
@@ -44,7 +42,8 @@ class Recorder:
         act = self.network[name].act
         few = s.dtype == np.uint8 and len(s) * (getattr(act, "max_spikes", 1) or 256) < 256  # numpy adds bytes fastest
         total = s.sum(0, dtype=np.uint8 if few else np.int32)
-        self.counts[name][rows] += np.count_nonzero(s, axis=0) if isinstance(act, SigmaDelta) else total
+        found = np.count_nonzero(s, axis=0) if isinstance(act, SigmaDelta) else total
+        self.counts[name][rows] = found + (self.counts[name][rows] if ts.start else 0)
         if name in self.spikes:
             self.spikes[name][ts, rows] = s
 

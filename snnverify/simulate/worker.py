@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -238,7 +239,8 @@ class Worker:
         width, shape = frame.channels // 8, (self.n, frame.shape[0], frame.pixels)
         offsets = np.arange(bits.shape[1], dtype=np.int32)
         scratch = self.room(name, "counts", (frame.units,), np.uint8)
-        fused_record.count(bits.reshape(-1), offsets, width, out.counts[name][self.rows].reshape(-1), shape, scratch)
+        total = out.counts[name][self.rows].reshape(-1)
+        fused_record.count(bits.reshape(-1), offsets, width, total, shape, scratch, self.ts.start > 0)
         if name in out.spikes:
             spikes = out.spikes[name].reshape(*out.spikes[name].shape[:2], frame.shape[0], -1)
             fused_record.unpack(
@@ -291,8 +293,10 @@ def _repeat(pattern: Array, frames: Array) -> None:
 
 
 def _factor(stage: Stage) -> Array:
-    """Of the stage's skip; empty where it has none."""
-    return np.zeros(0, stage.bias.dtype) if stage.skip is None or stage.skip.factor is None else stage.skip.factor
+    """Of the stage's skip, repeated to whole words; empty where it has none."""
+    if stage.skip is None or stage.skip.factor is None:
+        return np.zeros(0, stage.bias.dtype)
+    return np.tile(stage.skip.factor, math.lcm(64, len(stage.skip.factor)) // len(stage.skip.factor))
 
 
 def _scratch(part: Part, dtype: Any) -> tuple[Array, Array, Array, Array]:
