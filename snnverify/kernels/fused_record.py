@@ -19,14 +19,12 @@ def pack(x: Any, shape: tuple[int, int, int, int], bits: Any, width: int, size: 
     for n in range(N):
         for t in range(T):
             at, to = (t * N + n) * C * P, (n * T + t) * size
-            rest = P % 16
+            rest = P if width > 4 else P % 16
             for p in range(0, P - rest, 16):
                 if width == 2:
                     gather(bits, to + 2 * p, x, at + p, P, C, 16)
-                elif width == 4:
-                    gather(bits, to + 4 * p, x, at + p, P, C, 32)
                 else:
-                    rest = P
+                    gather(bits, to + 4 * p, x, at + p, P, C, 32)
             for p in range(P - rest, P):
                 for b in range(width):
                     byte = 0

@@ -43,7 +43,7 @@ def run(
 ) -> None:  # fmt: skip
     """Fill a recorder with the run of a case, whose network was planned."""
     threads = threads or cores()
-    size, steps = _parts(plan, case, samples, memory, threads)
+    size, steps = _parts(plan, case, samples, memory, threads, out.record == "full")
     chunks = [slice(n, min(n + size, samples)) for n in range(0, samples, size)]
 
     def work(rows: slice) -> slice:
@@ -82,15 +82,25 @@ def plan(case: Case) -> tuple[Stage, ...]:
     return stages(case.network, "bits" if ones else case.encoding, case.dtype)
 
 
-def _parts(plan: tuple[Stage, ...], case: Case, samples: int, memory: int, threads: int) -> tuple[int, int]:
+def _parts(
+    plan: tuple[Stage, ...], case: Case, samples: int, memory: int, threads: int, full: bool
+) -> tuple[int, int]:
     """Samples and steps at a time: what fits into the budget; samples, into a cache, too, and every thread gets its part."""
     budget, size = memory // min(threads, samples), np.dtype(case.dtype).itemsize
     units = Frame(case.network.input_shape).units
     constant = case.encoding == "constant"
     once, step = (2 * size * units, 0) if constant else (0, (2 + size) * units)  # bytes of a sample
+    images, sums = 0, 0  # bytes of a step, and of all, whatever the number of samples
     for stage in plan:
         kept = size * (1 + stage.currents + bool(stage.constant)) if stage.cuba is None else 24
         once += stage.frame.units * kept
         step += stage.frame.units // 8 + stage.frame.units * size * bool(stage.others)
-    steps = max(1, min(case.steps, STEPS, (budget - once) // max(step, 1)))
-    return max(1, min(-(-samples // threads), min(budget, SHARE) // (once + step * steps))), steps
+        if full:  # potentials after and before the reset, until they are turned
+            step += 2 * stage.frame.units * stage.bias.itemsize * (stage.neuron is not None)
+        sums += stage.frame.units * (4 + size)
+        if stage.last is not None and stage.last.image is not None:
+            images += stage.last.image.size
+    budget -= sums
+    steps = max(1, min(case.steps, STEPS, (budget - once) // max(step + images, 1)))
+    room = min(budget - images * steps, SHARE)
+    return max(1, min(-(-samples // threads), room // (once + step * steps))), steps
