@@ -129,8 +129,8 @@ NETS = {
 CUBA = Cuba(9, current_decay=4096, voltage_decay=1024)
 INTEGERS = {
     "three channels": Network((3, 9, 20), (layer("a", "input", 5, 3, CUBA, stride=(2, 1)), layer("b", "a", 40, 5, CUBA))),
-    "resets": Network((3, 9, 20), (layer("a", "input", 5, 3, Cuba(9, reset_interval=3, reset_offset=1, axon_delay=2)),
-                                   layer("b", "a", 40, 5, Cuba(30, 100, 100, delay=4)))),
+    "resets": Network((3, 9, 20), (layer("a", "input", 5, 3, Cuba(9, reset_interval=3, reset_offset=1, axon_delay=1)),
+                                   layer("b", "a", 40, 5, Cuba(9, 100, 100, delay=2)))),
     "border": Network((4, 6, 5), (layer("a", "input", 70, 4, Cuba(9, 0, 4096), padding=P2),)),
 }  # fmt: skip
 
