@@ -8,7 +8,7 @@ import pytest
 
 from snnverify import reference
 from snnverify.kernels import fused_dense, fused_record, vectors, vectors_bits, vectors_dense
-from snnverify.network import Branch, Conv, Cuba, Layer, Network, Neuron, Pool, Scale
+from snnverify.network import Branch, Conv, Cuba, Dense, Layer, Network, Neuron, Pool, Scale
 from snnverify.simulate import run
 from snnverify.trace import Case
 
@@ -103,8 +103,40 @@ def test_binary_is_asked_of_every_number(size):
         assert not fused_record.binary(y)
 
 
+@pytest.mark.parametrize(("unit", "top"), [(1, 255), (64, 255), (256, 255), (256, 256), (512, 255), (3, 255)])
+def test_as_bytes_finds_the_least_power_of_two(unit, top):
+    x, counts = (np.arange(128) % 2 * top / unit).astype(np.float32), np.zeros(128, np.uint8)
+    fits = unit not in (3, 512)  # 256 / 256 is 1
+    places = fused_dense.as_bytes(x, 128, counts)
+    assert (places >= 0) == fits
+    if fits:
+        assert np.array_equal(counts, x * 2**places)
+        assert places == 0 or np.any(x * 2 ** (places - 1) % 1)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("x", "bias"), [(255 / 256, False), (0.3, False), (-0.5, False), (0.5, True)])
+def test_a_dense_layer_on_numbers_is_the_reference(x, bias, dtype, monkeypatch):
+    monkeypatch.setattr(image, "DOTS", True)
+    fused.stages.cache_clear()
+    weight = RNG.integers(-127, 128, (70, 9)) / 64
+    net = Network((9,), (Layer("a", (Branch(Dense(weight, RNG.integers(-9, 9, 70) / 8 if bias else None)),), IF),))
+    stimulus = RNG.integers(0, 2, (11, 9)) * np.float64(np.float32(x))
+    case = Case(net, stimulus, 3, dtype=dtype)
+    assert fused.plan(case)[0].constant[0].image is not None
+    ours, exactly = run(case, "counts", engine="fused"), reference.run(case)
+    near = (
+        0 if x != 0.3 else 9 * 2 * 0.3 * 3 * np.finfo(dtype).eps * 9
+    )  # nine products and sums a step, of 0.6 at most each
+    assert np.abs(ours.v_end["a"] - exactly.v_end["a"]).max() <= near
+    assert np.array_equal(ours.counts["a"], exactly.counts["a"])
+    fused.stages.cache_clear()
+
+
 def layer(name, source, out, inputs, act, **more):
-    weight = np.random.default_rng(out).integers(-9, 13, (out, inputs // more.get("groups", 1), *more.pop("kernel", (3, 3))))
+    weight = np.random.default_rng(out).integers(
+        -9, 13, (out, inputs // more.get("groups", 1), *more.pop("kernel", (3, 3)))
+    )
     return Layer(name, (Branch(Conv(weight / (1 if isinstance(act, Cuba) else 32), **more), source),), act)
 
 

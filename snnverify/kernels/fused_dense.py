@@ -9,10 +9,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from .compiled import inlined, kernel
+from .vectors import drain
 from .vectors_bits import tally, unfold
 from .vectors_dense import bits_set, dots, quadruples
 
+POWERS = 9  # of two that are tried, from 1 on
 PIXELS = (8, 8, 4, 4)  # outputs at a time for 1 ... 4 vectors of 16 channels each, whose sums stay in registers
 
 
@@ -108,3 +112,41 @@ def products(image: Any, t: int, begin: int, end: int, out: Any) -> None:
     counts, area, _, _, _, (channels, starts, offsets, pieces, weight) = image
     from_counts(counts, t * area, 64 * begin // channels, -(-64 * end // channels), channels, out, starts, offsets, pieces,
                 weight)  # fmt: skip
+
+
+@kernel
+def as_bytes(values: Any, number: int, counts: Any) -> int:
+    """Write some numbers, a multiple of 64, times the least power of two with which all are integers of a byte; its power.
+
+    -1 where there is none up to 2^8.
+    """
+    for places in range(POWERS):
+        start, wrong, factor = 0, 0, 2.0**places
+        while start < number and not wrong:
+            for i in range(start, start + 64):
+                x = values[i] * factor
+                byte = np.int32(min(max(x, 0.0), 255.0))
+                counts[i] = byte
+                wrong += byte != x
+            start += 64
+        if not wrong:
+            return places
+    return -1
+
+
+@kernel
+def accumulate_bytes(values: Any, size: int, image: Any, counts: Any, sums: Any, scales: Any, base: Any, frames: int,
+                     units: int) -> bool:  # fmt: skip
+    """`fused_layer.accumulate_matrix` where numbers and weights are bytes times powers of two; whether the numbers are.
+
+    base [frames, units] holds zeros, so that it comes to the same bits; sums, int32, has room for eight frames more; scales
+    [9] are what the sums count in for each power of two.
+    """
+    starts, offsets, pieces, weight = image
+    places = as_bytes(values, frames * size, counts)
+    if places < 0:
+        return False
+    from_counts(counts, 0, 0, frames, units, sums, starts, offsets, pieces, weight)
+    for u in range(0, frames * units, 64):
+        drain(base, u, base, u, sums, u, scales[places])
+    return True

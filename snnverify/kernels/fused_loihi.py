@@ -140,9 +140,13 @@ def spiking_in_32_bits(source: Any, weights: Any, image: Any, out: Any, numbers:
                 for w in range(begin, end):
                     a = 64 * w
                     if numbers[CALM]:
-                        word, far_u, far_v = beat(u, v, a, out, a, right, left, u_left, v_left, bias, theta, k, False, True)
+                        word, far_u, far_v = beat(
+                            u, v, a, out, a, right, left, u_left, v_left, bias, theta, k, False, True
+                        )
                     else:
-                        word, far_u, far_v = beat(u, v, a, out, a, right, left, u_left, v_left, bias, theta, k, True, False)
+                        word, far_u, far_v = beat(
+                            u, v, a, out, a, right, left, u_left, v_left, bias, theta, k, True, False
+                        )
                     bits[f * W + w] = word
                     late_u |= far_u
                     late_v |= far_v

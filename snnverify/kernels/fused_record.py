@@ -58,7 +58,9 @@ def count(bits: Any, offsets: Any, width: int, total: Any, shape: tuple[int, int
     N, C, P = shape
     size, steps = len(counts) // 8, len(offsets)
     for n in range(N):
-        for b in range(0, size - size % 64, 64):  # a cache line of each step is read once: a frame's lines share their places
+        for b in range(
+            0, size - size % 64, 64
+        ):  # a cache line of each step is read once: a frame's lines share their places
             tally(counts, 8 * b, bits, n * steps * size + b, offsets, 0, steps, size, 512)
         for b in range(size - size % 64, size, 8):
             tally(counts, 8 * b, bits, n * steps * size + b, offsets, 0, steps, size, 64)

@@ -170,7 +170,11 @@ def gather(typing: Any, out: Any, at: Any, x: Any, of: Any, plane: Any, channels
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         begin = pointer_to(context, builder, x, args[2], args[3])
         vector, words = ir.VectorType(context.get_value_type(x.dtype), 16), ir.VectorType(ir.IntType(L), 16)
-        before, loop, done = builder.block, builder.append_basic_block("channels"), builder.append_basic_block("gathered")
+        before, loop, done = (
+            builder.block,
+            builder.append_basic_block("channels"),
+            builder.append_basic_block("gathered"),
+        )
         builder.branch(loop)  # a pixel has a channel
         builder.position_at_end(loop)
         c, found, bit = builder.phi(_I64), builder.phi(words), builder.phi(ir.IntType(L))

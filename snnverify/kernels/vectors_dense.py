@@ -85,10 +85,14 @@ def quadruples(typing: Any, counts: Any, at: Any, bits: Any, of: Any) -> Any:
     signature = types.void(counts, i, bits, i)
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        found = load(builder, pointer_to(context, builder, bits, args[2], args[3]), ir.VectorType(ir.IntType(16), 16), 1)
+        found = load(
+            builder, pointer_to(context, builder, bits, args[2], args[3]), ir.VectorType(ir.IntType(16), 16), 1
+        )
         four = builder.and_(builder.zext(found, _LANES), splat(builder, _I32(15), 16))
         # bit b goes to 8 b: by 7 b, which no other bit's copy reaches
-        spread = builder.and_(builder.mul(four, splat(builder, _I32(0x204081), 16)), splat(builder, _I32(0x1010101), 16))
+        spread = builder.and_(
+            builder.mul(four, splat(builder, _I32(0x204081), 16)), splat(builder, _I32(0x1010101), 16)
+        )
         place = pointer_to(context, builder, counts, args[0], args[1])
         builder.store(spread, builder.bitcast(place, _LANES.as_pointer()), align=1)
         return context.get_dummy_value()

@@ -82,9 +82,7 @@ def plan(case: Case) -> tuple[Stage, ...]:
     return stages(case.network, "bits" if ones else case.encoding, case.dtype)
 
 
-def _parts(
-    plan: tuple[Stage, ...], case: Case, samples: int, memory: int, threads: int, full: bool
-) -> tuple[int, int]:
+def _parts(plan: tuple[Stage, ...], case: Case, samples: int, memory: int, threads: int, full: bool) -> tuple[int, int]:
     """Samples and steps at a time: what fits into the budget; samples, into a cache, too, and every thread gets its part."""
     budget, size = memory // min(threads, samples), np.dtype(case.dtype).itemsize
     units = Frame(case.network.input_shape).units
@@ -95,6 +93,7 @@ def _parts(
         kept = size * (1 + stage.currents + bool(stage.constant)) if stage.cuba is None else 24
         once += stage.frame.units * kept
         step += stage.frame.units // 8 + stage.frame.units * size * bool(stage.others)
+        once += sum(5 * max(stage.frame.units, p.image.size) for p in stage.constant if p.image is not None)
         if full:  # potentials after and before the reset, until they are turned
             step += 2 * stage.frame.units * stage.bias.itemsize * (stage.neuron is not None)
         sums += stage.frame.units * (4 + size)

@@ -10,8 +10,8 @@ import numpy as np
 
 from ..kernels.fused_dense import PIXELS
 from ..kernels.vectors import DOTS
-from ..network import Array, Conv
-from .layout import Frame, Synapses, expanded
+from ..network import Array, Conv, Dense
+from .layout import Frame, Synapses, expanded, in_16_bits
 from .memory import aligned
 
 TILE = 1024  # units at a time, over all steps: their state stays in the first cache
@@ -31,6 +31,8 @@ class Image:
     span : int
         Words of 64 outputs at a time.
     places, starts, offsets, pieces, weight : arrays
+    scale : float
+        What the sums of a Dense on numbers count in.
     """
 
     size: int
@@ -41,6 +43,7 @@ class Image:
     offsets: Array
     pieces: Array
     weight: Array
+    scale: float = 1.0
 
 
 _NONE = np.zeros(0, np.int32)
@@ -75,6 +78,20 @@ def image(op: Conv, source: Frame, out: Frame, worth: Array, most: int, laid: Sy
         places.astype(np.int32), np.pad(starts, (0, 2 * max(PIXELS))).astype(np.int32), offsets.astype(np.int32), pieces,
         weight,
     )  # fmt: skip
+
+
+def matrix(op: Dense, source: Frame) -> Image | None:
+    """Lay out a Dense on numbers, for those that are small integers times a power of two; None where it cannot be.
+
+    Weights whose sums fit into 16 bits, times numbers of 8, add up to less than 2^24: exact in floats, too, in any order.
+    """
+    units, scale = in_16_bits(op.weight.T[:, None, :], 1) if DOTS and source.pixels == 1 else (None, 1.0)
+    if units is None or np.abs(units).max(initial=0) > BYTE:
+        return None
+    channels = -(-len(units) // 4) * 4
+    pieces, weight = _weights(units, channels, -(-units.shape[2] // 16))
+    offsets = np.arange(0, channels, 4, dtype=np.int32)
+    return Image(source.units, 0.0, 0, _NONE, _NONE, offsets, pieces, weight, scale)
 
 
 def _weights(units: Array, channels: int, vectors: int) -> tuple[Array, Array]:

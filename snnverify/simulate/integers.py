@@ -47,7 +47,9 @@ def calm(stage: Stage, steps: int) -> bool:
 
 def state(room: Room, shape: tuple[int, int], short: bool) -> tuple[Array, ...]:
     """Currents, potentials and refractory times before the first step, [n, units]; without the last where `short`."""
-    found = tuple(room(part, shape, np.int32 if short else np.int64) for part in ("u", "v", "wait")[: 2 if short else 3])
+    found = tuple(
+        room(part, shape, np.int32 if short else np.int64) for part in ("u", "v", "wait")[: 2 if short else 3]
+    )
     for array in found:
         array[:] = 0
     return found
@@ -70,7 +72,9 @@ def _shift(bits: Array, line: Array, out: Array) -> None:
     line[:, max(delay - steps, 0) :] = bits[:, max(steps - delay, 0) :]
 
 
-def handed_on(room: Room, act: Cuba, frame: Frame, bits: Array) -> tuple[Array, list[Callable[[], object]], list[Callable[[], object]]]:
+def handed_on(
+    room: Room, act: Cuba, frame: Frame, bits: Array
+) -> tuple[Array, list[Callable[[], object]], list[Callable[[], object]]]:
     """Bits that reach the next layers, those of each channel as late as its axon delay: where they will be, and calls."""
     delays = np.broadcast_to(np.asarray(act.axon_delay), frame.shape[:1])
     if not delays.any():
@@ -82,7 +86,11 @@ def handed_on(room: Room, act: Cuba, frame: Frame, bits: Array) -> tuple[Array, 
         some = room(f"axon {d}", bits.shape, np.uint8)
         arriving, calls = late(room, f"axon {d} late", some, d)
         once += calls[:1]
-        each += [partial(np.bitwise_and, bits, mask, out=some), *calls[1:], partial(np.bitwise_or, sent, arriving, out=sent)]
+        each += [
+            partial(np.bitwise_and, bits, mask, out=some),
+            *calls[1:],
+            partial(np.bitwise_or, sent, arriving, out=sent),
+        ]
     return sent, once, each
 
 

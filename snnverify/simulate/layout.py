@@ -165,7 +165,7 @@ def synapses(op: Op, source: Frame, out: Frame, worth: Array, single: bool, most
         weight, targets, rows = padded[:, order], targets[:, order], 0
     whole = np.issubdtype(dtype, np.integer)
     narrow = most is not None and out.channels % 32 == 0 and (whole or dtype == np.float32)
-    scaled, scale = _in_16_bits(weight, most or 1) if narrow else (None, 1.0)
+    scaled, scale = in_16_bits(weight, most or 1) if narrow else (None, 1.0)
     found = weight if scaled is None else scaled
     sums = dtype if scaled is None else np.dtype(np.int16)
     limit = 127 // max(int(np.abs(found).max(initial=0)), 1) // AT_ONCE * AT_ONCE
@@ -217,7 +217,7 @@ def _geometry(op: Conv, source: Frame, out: Frame) -> tuple[Array, list[tuple[in
     return np.where(targets < 0, out.units, targets * out.channels), groups, group_of, order
 
 
-def _in_16_bits(weight: Array, most: int) -> tuple[Array | None, float]:
+def in_16_bits(weight: Array, most: int) -> tuple[Array | None, float]:
     """Weights [in, taps, out] as integers times a power of two, where every sum of theirs fits into 16 bits; else None.
 
     Each partial sum of an output is at most the sum of its absolute weights, each taken `most` times. Where that is at most

@@ -14,7 +14,7 @@ from ..errors import Unsupported
 from ..kernels.fused_neuron import settings
 from ..kernels.fused_synapse import BITS, VALUES
 from ..network import INPUT, Array, Branch, Conv, Dense, Flatten, Layer, Network, Op, Pool, Scale, gated, output_shape
-from .image import Image, image
+from .image import Image, image, matrix
 from .layout import Frame, Synapses, as_weights, synapses, windows
 
 
@@ -249,5 +249,8 @@ def _part(layer: Layer, branch: Branch, view: View, frame: Frame, dtype: np.dtyp
     most = None if view.kind == VALUES else 1 if view.windows is None else view.windows.shape[1]
     single = isinstance(op, Dense) and view.windows is None
     laid = synapses(op, view.frame, frame, view.worth, single, most, dtype)
-    dense = image(op, view.frame, frame, view.worth, most, laid) if most and isinstance(op, Conv) else None
+    if isinstance(op, Conv):
+        dense = image(op, view.frame, frame, view.worth, most, laid) if most else None
+    else:
+        dense = None if most or view.varies or np.any(view.worth != 1) else matrix(op, view.frame)
     return Part(view, dtype, laid, single=single, image=dense)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..kernels import encode, fused_record
+from ..kernels import encode, fused_dense, fused_record
 from ..kernels import fused_layer as kernel
 from ..kernels.fused_dense import PIXELS
 from ..kernels.fused_synapse import VALUES
@@ -137,7 +137,7 @@ class Worker:
         for what, parts, length, calls in (("once", stage.constant, 1, once), ("each", stage.others, steps, each)):
             if parts or (stage.neuron is None and what == "once"):
                 more = self.room(stage.name, what, (n, length, units), dtype)
-                calls += [partial(_repeat, base, more), *self.accumulate(parts, more)]
+                calls += [partial(_repeat, base, more), *self.accumulate(parts, more, not stage.bias.any())]
                 base, strides = more, (units * length, units * (length > 1))
         if stage.neuron is None:
             self.held[stage.name] = base
@@ -177,8 +177,8 @@ class Worker:
         """Whether the states of integer neurons have 32 bits."""
         return integers.narrow(stage, self.case.steps, self.out.record)
 
-    def accumulate(self, parts: tuple[Part, ...], base: Array) -> Calls:
-        """Calls that add branches to base [n, T, units]."""
+    def accumulate(self, parts: tuple[Part, ...], base: Array, zeros: bool) -> Calls:
+        """Calls that add branches to base [n, T, units], which holds zeros or not."""
         frames, units, flat = base.shape[0] * base.shape[1], base.shape[2], base.reshape(-1)
         calls: Calls = []
         for part in parts:
@@ -194,12 +194,23 @@ class Worker:
                 _, _, values, size, *_ = source
                 fours = frames // 4 + 4
                 room = np.empty((fours + 1) * kernel.GROUP, np.uint16), np.empty(fours, np.int64)
-                calls.append(
-                    partial(kernel.accumulate_matrix, values, size, pieces, weight, flat, frames, units, *room)
-                )
+                slow = partial(kernel.accumulate_matrix, values, size, pieces, weight, flat, frames, units, *room)
+                fast = self.bytes(part, values, flat, frames, units) if zeros and len(parts) == 1 else None
+                calls.append(slow if fast is None else partial(_first_that_can, fast, slow))
             else:
                 calls.append(partial(kernel.accumulate, source, weights, scale, sums, flat, frames, units, scratch))
         return calls
+
+    def bytes(self, part: Part, values: Array, base: Array, frames: int, units: int) -> Callable[[], bool] | None:
+        """`accumulate_bytes` with its arguments in place; None where the weights are no bytes."""
+        if (i := part.image) is None:
+            return None
+        starts = np.pad(np.arange(frames) * i.size, (0, 2 * max(PIXELS))).astype(np.int32)
+        counts = self.room("", "bytes", (frames * i.size,), np.uint8)
+        sums = self.room("", "sums of bytes", ((frames + max(PIXELS)) * units,), np.int32)
+        image = starts, i.offsets, i.pieces, i.weight
+        scales = np.ldexp(i.scale, -np.arange(fused_dense.POWERS)).astype(base.dtype)
+        return partial(fused_dense.accumulate_bytes, values, i.size, image, counts, sums, scales, base, frames, units)
 
     def gear(self, name: str, part: Part, units: int, arriving: Array | None = None) -> tuple[Any, ...]:
         """What the kernels need of synapses: source, weights, unit of the sums, room for the sums (zeros), and scratch."""
@@ -282,6 +293,11 @@ def borrowed(plan: tuple[Stage, ...]) -> Worker:
 def give_back(worker: Worker) -> None:
     """Keep a worker, and its memory, for the next run; at most four of them."""
     _idle.append(worker)
+
+
+def _first_that_can(fast: Callable[[], bool], slow: Callable[[], object]) -> None:
+    if not fast():
+        slow()
 
 
 def _repeat(pattern: Array, frames: Array) -> None:
