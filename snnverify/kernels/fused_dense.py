@@ -1,8 +1,8 @@
 """Currents of a convolution over all inputs of a pixel, active or not, for the fused engine.
 
-Where most of the inputs that an output sees are active, lists of them are longer than the products that they spare. Spikes
-(of a window, how many) become an image of bytes with its border, and each output is the sum of products of bytes, in integers
-that are exact: the same sums that `fused_synapse` comes to.
+Where most of the inputs that an output sees are active, lists of them are longer than the products that they spare.
+Spikes (of a window, how many) become an image of bytes with its border, and each output is a sum of products of bytes, in
+integers that are exact: the same sums that `fused_synapse` comes to.
 """
 
 from __future__ import annotations

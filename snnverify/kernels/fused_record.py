@@ -43,10 +43,10 @@ def binary(x: Any) -> bool:
             others += (x[start + i] != 0) & (x[start + i] != 1)
         if others:
             return False
+    others = 0
     for i in range(whole, len(x)):
-        if x[i] != 0 and x[i] != 1:
-            return False
-    return True
+        others += (x[i] != 0) & (x[i] != 1)
+    return others == 0
 
 
 @kernel

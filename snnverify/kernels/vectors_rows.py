@@ -19,9 +19,10 @@ def scatter(typing: Any, out: Any, targets: Any, to: Any, column: Any, weight: A
             index: Any, factor: Any, n: Any, taps: Any, vectors: Any) -> Any:  # fmt: skip
     """``out[targets[to + k] + column + l] += sum_j factor[j] weight[at + stride index[j] + k V L + l]``.
 
-    j runs over 0 ... n - 1 in order, n a multiple of `AT_ONCE` without factors, k over the taps, l over V vectors of L lanes (64 bytes each
-    of `out`). Sums stay in registers. Floats: fused multiply-adds from 0. `factor` None: additions alone. Weights of 8 bits:
-    `most` rows at a time are added as bytes, which do not overflow with so few, and those sums to `out`, of 16 bits.
+    j runs over 0 ... n - 1 in order, n a multiple of `AT_ONCE` without factors, k over the taps, l over V vectors of L lanes
+    (64 bytes each of `out`). Sums stay in registers. Floats: fused multiply-adds from 0. `factor` None: additions alone.
+    Weights of 8 bits: `most` rows at a time are added as bytes, which do not overflow with so few, and those sums to `out`,
+    of 16 bits.
     """
     K, V, L = taps.literal_value, vectors.literal_value, 512 // out.dtype.bitwidth
     i = types.int64

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from itertools import product
 
 import numpy as np
 
@@ -96,9 +95,9 @@ def matrix(op: Dense, source: Frame) -> Image | None:
 
 def _weights(units: Array, channels: int, vectors: int) -> tuple[Array, Array]:
     """Weights [in, taps, out] in pieces of at most four vectors of 16 outputs: four inputs of each lie side by side."""
-    C, K, O = units.shape
+    inputs, K, outputs = units.shape
     full = np.zeros((channels, K, 16 * vectors), np.int8)
-    full[:C, :, :O] = units
+    full[:inputs, :, :outputs] = units
     words = full.reshape(channels // 4, 4, K, 16 * vectors).transpose(2, 0, 3, 1)  # [taps, fours, out, 4]
     pieces, parts, begin = [], [], 0
     for first in range(0, vectors, len(PIXELS)):

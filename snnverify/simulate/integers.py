@@ -17,6 +17,7 @@ from .layout import Frame
 from .stages import Stage
 
 Room = Callable[[str, tuple[int, ...], Any], Array]
+Calls = list[Callable[[], object]]
 
 
 def narrow(stage: Stage, steps: int, record: str) -> bool:
@@ -37,8 +38,10 @@ def calm(stage: Stage, steps: int) -> bool:
 
     A potential that decays to a part f of it is at most (|u| + |bias|) / (1 - f), and |u| what the weights can add up to.
     """
-    act, (_, kept, bias, _) = stage.cuba, stage.units or ()
+    act, units = stage.cuba, stage.units
     assert act is not None
+    assert units is not None
+    _, kept, bias, _ = units
     u = stage.reach * 2.0 ** (6 + max(act.weight_exponent, 0))
     f = float(kept.max()) / 4096
     v = (u + float(np.abs(bias).max())) * min(steps, 1 / (1 - f) if f < 1 else steps)
@@ -55,7 +58,7 @@ def state(room: Room, shape: tuple[int, int], short: bool) -> tuple[Array, ...]:
     return found
 
 
-def late(room: Room, name: str, bits: Array, delay: int) -> tuple[Array, list[Callable[[], object]]]:
+def late(room: Room, name: str, bits: Array, delay: int) -> tuple[Array, Calls]:
     """Bits [n, T, bytes] a delay later: where they will be, and the calls before the first block and in each."""
     if not delay:
         return bits, []
@@ -72,14 +75,12 @@ def _shift(bits: Array, line: Array, out: Array) -> None:
     line[:, max(delay - steps, 0) :] = bits[:, max(steps - delay, 0) :]
 
 
-def handed_on(
-    room: Room, act: Cuba, frame: Frame, bits: Array
-) -> tuple[Array, list[Callable[[], object]], list[Callable[[], object]]]:
+def handed_on(room: Room, act: Cuba, frame: Frame, bits: Array) -> tuple[Array, Calls, Calls]:
     """Bits that reach the next layers, those of each channel as late as its axon delay: where they will be, and calls."""
     delays = np.broadcast_to(np.asarray(act.axon_delay), frame.shape[:1])
     if not delays.any():
         return bits, [], []
-    sent, once, each = room("sent", bits.shape, np.uint8), [], []
+    sent, once, each = room("sent", bits.shape, np.uint8), Calls(), Calls()
     each.append(partial(sent.fill, 0))
     for d in np.unique(delays).tolist():
         mask = np.packbits(frame.of(delays == d, 0, np.uint8), bitorder="little")
@@ -94,8 +95,8 @@ def handed_on(
     return sent, once, each
 
 
-def call(stage: Stage, state: tuple[Array, ...], source: Any, weights: Any, image: Any, sums: Array, index: Array, bits: Array,
-         steps: int, kept: tuple[Array, ...], clock: Array, total: int) -> Callable[[], None]:  # fmt: skip
+def call(stage: Stage, state: tuple[Array, ...], source: Any, weights: Any, image: Any, sums: Array, index: Array,
+         bits: Array, steps: int, kept: tuple[Array, ...], clock: Array, total: int) -> Callable[[], None]:  # fmt: skip
     """The kernel of a block, in a run of `total` steps, with its arguments; `clock` [1] holds the block's first step."""
     act, units, flat = stage.cuba, stage.units, bits.reshape(-1)
     assert act is not None

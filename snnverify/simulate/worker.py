@@ -17,9 +17,9 @@ from ..kernels.fused_dense import PIXELS
 from ..kernels.fused_synapse import VALUES
 from ..network import INPUT, Array, per_channel
 from ..trace import Case
-from .layout import Frame, plain
 from . import integers
 from .image import NO_IMAGE
+from .layout import Frame, plain
 from .memory import LINE, aligned
 from .recorder import Recorder
 from .stages import Part, Stage
