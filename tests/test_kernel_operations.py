@@ -250,7 +250,7 @@ def test_beat_is_a_step_of_cuba_in_32_bits(kind, decays, calm):
     one, other, part = slice(3, 67), slice(5, 69), slice(2, 66)
     before = [a.astype(np.int64) for a in (u, v, sums, u_left, v_left, bias, theta)]
     text = "def f(u, v, sums, u_left, v_left, bias, theta):\n"
-    text += f"    return beat(u, v, 3, sums, 5, 2, 6, u_left, v_left, bias, theta, 2, {decays})"
+    text += f"    return beat(u, v, 3, sums, 5, 2, 6, u_left, v_left, bias, theta, 2, {decays}, {calm})"
     words = compiled(text)(u, v, sums, u_left, v_left, bias, theta)
     u0, v0, s0, ul, vl, b, limit = before
     current = ((s0[other] >> 2) << 6) + (toward_zero(u0[one] * ul[part]) if decays else 0)
