@@ -105,7 +105,7 @@ def digits_dyadic(short: bool = False) -> Subject:
 
 
 def mnist(short: bool = False) -> Subject:
-    """SpikingJelly's tutorial CNN, trained briefly on MNIST (examples/mnist_tutorial.py) and converted.
+    """SpikingJelly's tutorial CNN, trained on 4,000 images of MNIST (examples/mnist_tutorial.py) and converted.
 
     Raises
     ------
@@ -116,7 +116,7 @@ def mnist(short: bool = False) -> Subject:
 
     if not any(MNIST.glob("t10k-images*")):
         raise DataError(f"no MNIST in {MNIST}: set SNNVERIFY_MNIST to a folder with its t10k pair")
-    module, calibration, x, _ = _example("mnist_tutorial").subject("cnn", str(MNIST), 1024, 64, 2)
+    module, calibration, x, _ = _example("mnist_tutorial").subject("cnn", str(MNIST), 4000, 64, 4)
     converted = convert(module, calibration[:500])
     samples, steps = (4, 8) if short else (64, 64)
     case = Case(converted.snn, x[:samples].astype(np.float32), steps, dtype="float32", kind="rough")

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import threading
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from importlib import import_module
@@ -266,6 +267,18 @@ def test_runs_beside_each_other_and_in_a_fork():
     watch.start()
     assert os.waitpid(child, 0)[1] == 0
     watch.cancel()
+
+
+def test_potentials_that_are_kept_count_in_the_budget():
+    net, x, budget = chain((3,), ("a", Dense(dyadic(1, 4096, 3)), IF)), dyadic(2, 16, 3), 2**23
+    simulate(net, x, 64, engine="fused")  # the plan, and kernels, are no working arrays
+    import_module("snnverify.simulate.worker")._idle.clear()
+    tracemalloc.start()
+    trace = simulate(net, x, 64, engine="fused", record="full", threads=1, memory=budget)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    recorded = sum(getattr(trace, part)["a"].nbytes for part in ("spikes", "v", "v_peak", "v_end", "counts"))
+    assert recorded < peak < recorded + budget
 
 
 def test_progress_adds_up():

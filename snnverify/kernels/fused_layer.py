@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from .compiled import inlined, kernel
+from .fused_dense import pictured, products
 from .fused_neuron import STRICT, plain, step
 from .fused_synapse import (
     BITS,
@@ -17,7 +18,7 @@ from .fused_synapse import (
     from_bits,
     from_values,
 )  # fmt: skip
-from .vectors import copy, drain, fire, integrate
+from .vectors import copy, drain, fire, integrate, lift
 from .vectors_bits import present
 from .vectors_rows import multiply
 
@@ -101,21 +102,25 @@ def accumulate_windows(source: Any, factor: Any, base: Any, frames: int, units: 
 
 
 @kernel
-def spiking(source: Any, weights: Any, scale: Any, out: Any, skip: Any, base: Any, strides: Any, neuron: Any, state: Any,
-            bits: Any, units: int, steps: int, keep: Any, scratch: Any) -> None:  # fmt: skip
-    """Run a layer of U neurons.
+def spiking(source: Any, weights: Any, image: Any, scale: Any, out: Any, skip: Any, base: Any, strides: Any, neuron: Any,
+            state: Any, bits: Any, units: int, steps: int, keep: Any, scratch: Any) -> None:  # fmt: skip
+    """Run a layer of U neurons: all of them, then the next step, or with an image some of them over all steps.
 
     Parameters
     ----------
     source : (kind, bits, values, size of a frame, bytes of a pixel, weight rows of a pixel, a row of zeros, windows)
         Flat; frames of a sample lie together.
     weights : (pieces, ranges, targets, weight)
+    image : (counts, size of a frame, least spikes of a frame, words at a time, places, table)
+        See `fused_dense`; the table has what `from_counts` takes from `channels` on, save `out`. Without room for counts
+        every frame goes by its spikes.
     scale : float
         Of the currents' unit.
     out : array
         Zeros, before and after: room for the currents.
     skip : (source, factor, room)
-        Spikes that act on the unit in their place, a factor per channel (empty: no skip), and room for a frame.
+        Spikes that act on the unit in their place, a factor per channel, repeated to whole words (empty: no skip), and room
+        for a frame.
     base, strides : array, (of samples, of steps)
         What every unit gets beside these; less than U entries are repeated.
     neuron : (flags, numbers, theta)
@@ -129,7 +134,7 @@ def spiking(source: Any, weights: Any, scale: Any, out: Any, skip: Any, base: An
     """
     kind, sent, values, size, width, rows, nothing, windows = source
     pieces, ranges, targets, weight = weights
-    index, factor, counts, active = scratch
+    index, factor, counts, some = scratch
     (_, leaps, _, stride, bytes_, _, _, places), worth, room = skip
     flags, numbers, theta = neuron
     v, more, last, x = state
@@ -137,40 +142,53 @@ def spiking(source: Any, weights: Any, scale: Any, out: Any, skip: Any, base: An
     U, period, whole = units, len(theta), len(base) >= units
     W, extra = U // 64, len(more) // max(len(v), 1)
     simple = plain(flags) and not len(after)
+    P = len(places)
+    direct = places.shape[1] == 1 and places[0, 0] == 0 and places[P - 1, 0] == P - 1 and 8 * stride == U
+    pooled = len(worth) > 0 and not direct
     for n in range(len(v) // U):
-        for t in range(steps):
-            f = n * steps + t
-            currents(kind, sent, values, f * size, width, rows, nothing, windows, out, pieces, ranges, targets, weight,
-                     index, factor)  # fmt: skip
-            b = n * strides[0] + t * strides[1]
-            if len(worth):
-                k = 0
-                for w in range(W):
-                    copy(room, 64 * w, base, b + (64 * w if whole else k))
-                    k = k + 64 if k + 64 < period else 0
-                add_windows(leaps, f * stride, bytes_, places, worth, room, 0, counts, active)
-            k = 0
-            for w in range(W):
-                o = n * U + 64 * w
-                if simple:
-                    given, at = (room, 64 * w) if len(worth) else (base, b + (64 * w if whole else k))
-                    if flags[STRICT]:
-                        word = fire(v, o, given, at, out, 64 * w, scale, theta, k, True)
-                    else:
-                        word = fire(v, o, given, at, out, 64 * w, scale, theta, k, False)
+        dense = pictured(image, sent, n * steps * size, size, width, windows, steps)
+        span = image[3] if dense and not pooled else W
+        for begin in range(0, W, span):
+            end = min(begin + span, W)
+            for t in range(steps):
+                f = n * steps + t
+                if dense:
+                    products(image, t, begin, end, out)
                 else:
-                    if len(worth):
-                        drain(x, 0, room, 64 * w, out, 64 * w, scale)
+                    currents(kind, sent, values, f * size, width, rows, nothing, windows, out, pieces, ranges, targets,
+                             weight, index, factor)  # fmt: skip
+                b = n * strides[0] + t * strides[1]
+                if pooled:
+                    k = 0
+                    for w in range(W):
+                        copy(room, 64 * w, base, b + (64 * w if whole else k))
+                        k = k + 64 if k + 64 < period else 0
+                    add_windows(leaps, f * stride, bytes_, places, worth, room, 0, counts, some)
+                k = 64 * begin % period
+                for w in range(begin, end):
+                    o = n * U + 64 * w
+                    if len(worth) and direct:
+                        copy(room, 64 * w, base, b + (64 * w if whole else k))
+                        lift(room, 64 * w, worth, 64 * w % len(worth), leaps, f * stride + 8 * w)
+                    if simple:
+                        given, at = (room, 64 * w) if len(worth) else (base, b + (64 * w if whole else k))
+                        if flags[STRICT]:
+                            word = fire(v, o, given, at, out, 64 * w, scale, theta, k, True)
+                        else:
+                            word = fire(v, o, given, at, out, 64 * w, scale, theta, k, False)
                     else:
-                        drain(x, 0, base, b + (64 * w if whole else k), out, 64 * w, scale)
-                    word = step(
-                        flags, numbers, theta, k, x, 0, v, o, more, extra * o, last[n * W + w], peak, f * U + 64 * w
-                    )
-                bits[f * W + w] = last[n * W + w] = word
-                k = k + 64 if k + 64 < period else 0
-            if len(after):
-                for w in range(W):
-                    copy(after, f * U + 64 * w, v, n * U + 64 * w)
+                        if len(worth):
+                            drain(x, 0, room, 64 * w, out, 64 * w, scale)
+                        else:
+                            drain(x, 0, base, b + (64 * w if whole else k), out, 64 * w, scale)
+                        word = step(
+                            flags, numbers, theta, k, x, 0, v, o, more, extra * o, last[n * W + w], peak, f * U + 64 * w
+                        )
+                    bits[f * W + w] = last[n * W + w] = word
+                    k = k + 64 if k + 64 < period else 0
+                if len(after):
+                    for w in range(begin, end):
+                        copy(after, f * U + 64 * w, v, n * U + 64 * w)
 
 
 @kernel

@@ -11,27 +11,28 @@ import numpy as np
 
 from ..activation import Cuba
 from .compiled import kernel
+from .fused_dense import pictured, products
 from .fused_synapse import from_bits
 from .loihi import EDGE
 from .vectors import over, put
 from .vectors_loihi import beat, beyond, convey, decay
 
-SHIFT, REFRACTORY, INTERVAL, OFFSET, OVERFLOW, DECAYS = range(6)
+SHIFT, REFRACTORY, INTERVAL, OFFSET, OVERFLOW, DECAYS, CALM = range(7)
 OVERFLOWS = ("none", "refuse", "wrap")
 
 
-def settings(act: Cuba) -> Any:
-    """Numbers, int64 [6], of a Cuba neuron that are the same in every unit; an interval of 0 is none."""
+def settings(act: Cuba, calm: bool = False) -> Any:
+    """Numbers, int64 [7], of a Cuba neuron that are the same in every unit; an interval of 0 is none; `calm` as `beat`."""
     interval = act.reset_interval or 0
     return np.asarray(
         [act.weight_exponent, act.refractory, interval, act.reset_offset, OVERFLOWS.index(act.overflow),
-         np.any(np.asarray(act.current_decay) != 4096)], np.int64
+         np.any(np.asarray(act.current_decay) != 4096), calm], np.int64
     )  # fmt: skip
 
 
 @kernel
-def spiking(source: Any, weights: Any, out: Any, numbers: Any, units: Any, state: Any, bits: Any, steps: int, first: int,
-            keep: Any, scratch: Any) -> int:  # fmt: skip
+def spiking(source: Any, weights: Any, out: Any, numbers: Any, units: Any, state: Any, bits: Any, keep: Any, scratch: Any,
+            steps: int, first: int) -> int:  # fmt: skip
     """Run a layer of Cuba neurons; as `kernels.fused_layer.spiking`.
 
     Parameters
@@ -40,9 +41,9 @@ def spiking(source: Any, weights: Any, out: Any, numbers: Any, units: Any, state
         Of `settings`.
     units : (4096 - current decay, 4096 - voltage decay, bias, 64 threshold), int64 arrays, repeated
     state : (u, v, wait), int64 arrays [N, U]
+    scratch : (index, x [64], zeros [64] and room for 64 more)
     first : int
         Number of the first step.
-    scratch : (index, x [64], zeros [64] and room for 64 more)
 
     Returns
     -------
@@ -107,38 +108,53 @@ def spiking(source: Any, weights: Any, out: Any, numbers: Any, units: Any, state
 
 
 @kernel
-def spiking_in_32_bits(source: Any, weights: Any, out: Any, numbers: Any, units: Any, state: Any, bits: Any, steps: int,
-                       first: int, index: Any) -> int:  # fmt: skip
+def spiking_in_32_bits(source: Any, weights: Any, image: Any, out: Any, numbers: Any, units: Any, state: Any, bits: Any,
+                       index: Any, steps: int, first: int) -> int:  # fmt: skip
     """`spiking` where no state or current can leave 32 bits, with a refractory time of 1, and nothing kept.
 
-    `units` and `state`, (u, v), are int32.
+    `units` and `state`, (u, v), are int32; `image` as `fused_layer.spiking` takes it.
     """
     _, sent, _, size, width, rows, zeros, windows = source
     pieces, ranges, targets, weight = weights
     right, left = max(-numbers[SHIFT], 0), 6 + max(numbers[SHIFT], 0)
     u_left, v_left, bias, theta = units
     N, U = state[0].shape
-    period, W = len(theta), U // 64
+    period, W, failed = len(theta), U // 64, 0
     for n in range(N):
         u, v = state[0][n], state[1][n]
-        for t in range(steps):
-            f = n * steps + t
-            if numbers[INTERVAL] and (first + t - numbers[OFFSET]) % numbers[INTERVAL] == 0:
-                u[:] = 0
-                v[:] = 0
-            from_bits(sent, f * size, width, rows, zeros, windows, out, pieces, ranges, targets, weight, index)
-            late_u = late_v = np.uint64(0)
-            k = 0
-            for w in range(W):
-                a = 64 * w
-                if numbers[DECAYS]:
-                    word, far_u, far_v = beat(u, v, a, out, a, right, left, u_left, v_left, bias, theta, k, True)
+        dense = pictured(image, sent, n * steps * size, size, width, windows, steps)
+        span = image[3] if dense else W
+        for begin in range(0, W, span):
+            end = min(begin + span, W)
+            for t in range(steps):
+                f = n * steps + t
+                if numbers[INTERVAL] and (first + t - numbers[OFFSET]) % numbers[INTERVAL] == 0:
+                    u[64 * begin : 64 * end] = 0
+                    v[64 * begin : 64 * end] = 0
+                if dense:
+                    products(image, t, begin, end, out)
                 else:
-                    word, far_u, far_v = beat(u, v, a, out, a, right, left, u_left, v_left, bias, theta, k, False)
-                bits[f * W + w] = word
-                late_u |= far_u
-                late_v |= far_v
-                k = k + 64 if k + 64 < period else 0
-            if numbers[OVERFLOW] == 1 and (late_u or late_v):
-                return 2 * (first + t) + (2 if late_u else 3)
+                    from_bits(sent, f * size, width, rows, zeros, windows, out, pieces, ranges, targets, weight, index)
+                late_u = late_v = np.uint64(0)
+                k = 64 * begin % period
+                for w in range(begin, end):
+                    a = 64 * w
+                    if numbers[CALM]:
+                        word, far_u, far_v = beat(
+                            u, v, a, out, a, right, left, u_left, v_left, bias, theta, k, False, True
+                        )
+                    else:
+                        word, far_u, far_v = beat(
+                            u, v, a, out, a, right, left, u_left, v_left, bias, theta, k, True, False
+                        )
+                    bits[f * W + w] = word
+                    late_u |= far_u
+                    late_v |= far_v
+                    k = k + 64 if k + 64 < period else 0
+                if numbers[OVERFLOW] == 1 and (late_u or late_v):
+                    code = 2 * (first + t) + (2 if late_u else 3)
+                    failed = min(failed, code) if failed else code
+                    break  # what follows is worth nothing, but other neurons may have failed before
+        if failed:
+            return failed
     return 0

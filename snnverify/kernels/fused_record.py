@@ -1,4 +1,4 @@
-"""What is kept of a run of the fused engine: spikes as bits, pixel by pixel, into arrays with the channel first."""
+"""Spikes as bits, pixel by pixel, from arrays with the channel first and into those that are kept of a run."""
 
 from __future__ import annotations
 
@@ -6,23 +6,65 @@ from typing import Any
 
 from .compiled import inlined, kernel
 from .vectors import turn
-from .vectors_bits import tally, unfold
+from .vectors_bits import gather, tally, unfold
 
+BLOCK = 4096  # numbers that are looked at without a branch
 TILE = 64  # pixels whose channels stay in the first cache while they are turned
 
 
 @kernel
-def count(bits: Any, offsets: Any, width: int, total: Any, shape: tuple[int, int, int], counts: Any) -> None:
-    """Add the spikes of len(offsets) < 256 steps, bits [N, T, U / 8], to total [N, C, P], int32; both flat.
+def pack(x: Any, shape: tuple[int, int, int, int], bits: Any, width: int, size: int) -> None:
+    """Write which of x [T, N, C, P] are not 0 as bits [N, T, size], `width` bytes a pixel; both flat."""
+    T, N, C, P = shape
+    for n in range(N):
+        for t in range(T):
+            at, to = (t * N + n) * C * P, (n * T + t) * size
+            rest = P if width > 4 else P % 16
+            for p in range(0, P - rest, 16):
+                if width == 2:
+                    gather(bits, to + 2 * p, x, at + p, P, C, 16)
+                else:
+                    gather(bits, to + 4 * p, x, at + p, P, C, 32)
+            for p in range(P - rest, P):
+                for b in range(width):
+                    byte = 0
+                    for c in range(8 * b, min(8 * b + 8, C)):
+                        byte |= (x[at + c * P + p] != 0) << (c - 8 * b)
+                    bits[to + p * width + b] = byte
+
+
+@kernel
+def binary(x: Any) -> bool:
+    """Whether every number of a flat array is 0 or 1."""
+    whole = len(x) - len(x) % BLOCK
+    for start in range(0, whole, BLOCK):
+        others = 0
+        for i in range(BLOCK):
+            others += (x[start + i] != 0) & (x[start + i] != 1)
+        if others:
+            return False
+    others = 0
+    for i in range(whole, len(x)):
+        others += (x[i] != 0) & (x[i] != 1)
+    return others == 0
+
+
+@kernel
+def count(bits: Any, offsets: Any, width: int, total: Any, shape: tuple[int, int, int], counts: Any, add: bool) -> None:
+    """Write, or add, the spikes of len(offsets) < 256 steps, bits [N, T, U / 8], to total [N, C, P], int32; both flat.
 
     A step begins `offsets` (in frames) after the first of its sample; counts [U], uint8, is scratch.
     """
     N, C, P = shape
     size, steps = len(counts) // 8, len(offsets)
     for n in range(N):
-        for b in range(0, size, 8):
+        for b in range(
+            0, size - size % 64, 64
+        ):  # a cache line of each step is read once: a frame's lines share their places
+            tally(counts, 8 * b, bits, n * steps * size + b, offsets, 0, steps, size, 512)
+        for b in range(size - size % 64, size, 8):
             tally(counts, 8 * b, bits, n * steps * size + b, offsets, 0, steps, size, 64)
-        turned(total, n * C * P, C, P, counts, 0, 8 * width, True)
+        turned(total, n * C * P, C, P, counts, 0, 8 * width, add)
 
 
 @kernel
@@ -37,7 +79,7 @@ def unpack(bits: Any, width: int, spikes: Any, first_step: int, first_sample: in
             if P == 1 and C % 64 == 0:  # nothing to turn
                 at = ((first_step + t) * N + first_sample + n) * C
                 for b in range(0, width, 8):
-                    unfold(spikes, at + 8 * b, bits, (n * bits.shape[1] + t) * bits.shape[2] + b)
+                    unfold(spikes, at + 8 * b, bits, (n * bits.shape[1] + t) * bits.shape[2] + b, 64)
                 continue
             for start in range(0, P, TILE):
                 pixels = min(TILE, P - start)

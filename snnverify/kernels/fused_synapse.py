@@ -101,9 +101,7 @@ def listed(values: Any, at: int, number: int, row: int, index: Any, factor: Any)
         index[n] = row + c
         factor[n] = x
         n += x != 0
-    for j in range(n, n + AT_ONCE):
-        index[j], factor[j] = row, 0
-    return (n + AT_ONCE - 1) // AT_ONCE * AT_ONCE
+    return n
 
 
 @kernel

@@ -16,7 +16,7 @@ from .compiled import operation
 
 # Registers of 64 bytes, and what moves marked lanes together in one instruction. Compiled code is kept by processor.
 _FEATURES = binding.get_host_cpu_features()
-WIDE, BYTES = (bool(_FEATURES.get(name, False)) for name in ("avx512f", "avx512vbmi2"))
+WIDE, BYTES, DOTS = (bool(_FEATURES.get(name, False)) for name in ("avx512f", "avx512vbmi2", "avx512vnni"))
 _I8, _I32, _I64 = ir.IntType(8), ir.IntType(32), ir.IntType(64)
 
 
@@ -201,6 +201,25 @@ def lower(typing: Any, v: Any, at: Any, theta: Any, of: Any, bits: Any) -> Any:
         chosen = builder.bitcast(args[4], ir.VectorType(ir.IntType(1), 64))
         new = builder.select(chosen, builder.fsub(old, by), old)
         builder.store(new, pointer, align=v.dtype.bitwidth // 8)
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+@operation
+def lift(typing: Any, x: Any, at: Any, factor: Any, of: Any, bits: Any, byte: Any) -> Any:
+    """``x[at + u] += factor[of + u]`` for those of 64 units whose bit, from ``bits[byte]`` on, is set."""
+    i = types.int64
+    signature = types.void(x, i, factor, i, bits, i)
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        pointer, vector, old = word_of(context, builder, x, args[0], args[1])
+        _, _, by = word_of(context, builder, factor, args[2], args[3])
+        chosen = load(
+            builder, pointer_to(context, builder, bits, args[4], args[5]), ir.VectorType(ir.IntType(1), 64), 1
+        )
+        more = builder.select(chosen, by, ir.Constant(vector, None))
+        builder.store(builder.fadd(old, more), pointer, align=x.dtype.bitwidth // 8)
         return context.get_dummy_value()
 
     return signature, codegen

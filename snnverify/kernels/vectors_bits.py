@@ -97,7 +97,7 @@ def tally(typing: Any, counts: Any, at: Any, bits: Any, start: Any, offsets: Any
     """Count, for each of `lanes` units, in how many of `number` places its bit is set; the bits set in any of them.
 
     Place m begins at byte ``start + offsets[of + m] * unit`` of bits, and is left out where the offset is negative.
-    The counts go to ``counts[at ...]``, uint8.
+    The counts go to ``counts[at ...]``, uint8. Of more than 64 lanes the bits are not returned.
     """
     L = lanes.literal_value
     i = types.int64
@@ -140,22 +140,57 @@ def tally(typing: Any, counts: Any, at: Any, bits: Any, start: Any, offsets: Any
             phi.add_incoming(all_of, following)
         p = pointer_to(context, builder, counts, args[0], args[1])
         builder.store(sums, builder.bitcast(p, vector.as_pointer()), align=1)
-        return found if L == 64 else builder.zext(found, _I64)
+        return _I64(0) if L > 64 else found if L == 64 else builder.zext(found, _I64)
 
     return signature, codegen
 
 
 @operation
-def unfold(typing: Any, out: Any, at: Any, bits: Any, byte: Any) -> Any:
-    """Write 64 bits, those of ``bits[byte ...]``, as ``out[at ...]``, uint8."""
-    i = types.int64
-    signature = types.void(out, i, bits, i)
+def unfold(typing: Any, out: Any, at: Any, bits: Any, byte: Any, lanes: Any) -> Any:
+    """Write 32 or 64 bits, those of ``bits[byte ...]``, as ``out[at ...]``, uint8."""
+    i, L = types.int64, lanes.literal_value
+    signature = types.void(out, i, bits, i, lanes)
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        word = load(builder, pointer_to(context, builder, bits, args[2], args[3]), _I64, 1)
-        flags = builder.zext(builder.bitcast(word, ir.VectorType(ir.IntType(1), 64)), ir.VectorType(_I8, 64))
+        word = load(builder, pointer_to(context, builder, bits, args[2], args[3]), ir.IntType(L), 1)
+        flags = builder.zext(builder.bitcast(word, ir.VectorType(ir.IntType(1), L)), ir.VectorType(_I8, L))
         p = pointer_to(context, builder, out, args[0], args[1])
         builder.store(flags, builder.bitcast(p, flags.type.as_pointer()), align=1)
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+@operation
+def gather(typing: Any, out: Any, at: Any, x: Any, of: Any, plane: Any, channels: Any, lanes: Any) -> Any:
+    """Bit c of 16 pixels' words of 16 or 32 bits, from ``out[at]`` on: whether ``x[of + c plane + p]`` is not 0."""
+    i, L = types.int64, lanes.literal_value
+    signature = types.void(out, i, x, i, i, i, lanes)
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        begin = pointer_to(context, builder, x, args[2], args[3])
+        vector, words = ir.VectorType(context.get_value_type(x.dtype), 16), ir.VectorType(ir.IntType(L), 16)
+        before, loop, done = (
+            builder.block,
+            builder.append_basic_block("channels"),
+            builder.append_basic_block("gathered"),
+        )
+        builder.branch(loop)  # a pixel has a channel
+        builder.position_at_end(loop)
+        c, found, bit = builder.phi(_I64), builder.phi(words), builder.phi(ir.IntType(L))
+        lane = load(builder, builder.gep(begin, [builder.mul(c, args[4])]), vector, x.dtype.bitwidth // 8)
+        unequal = builder.fcmp_unordered if isinstance(x.dtype, types.Float) else builder.icmp_unsigned
+        some = unequal("!=", lane, ir.Constant(vector, None))
+        more = builder.or_(found, builder.select(some, splat(builder, bit, 16), ir.Constant(words, None)))
+        step = builder.add(c, _I64(1))
+        for phi, first, after in ((c, _I64(0), step), (found, ir.Constant(words, None), more),
+                                  (bit, bit.type(1), builder.shl(bit, bit.type(1)))):  # fmt: skip
+            phi.add_incoming(first, before)
+            phi.add_incoming(after, loop)
+        builder.cbranch(builder.icmp_signed("<", step, args[5]), loop, done)
+        builder.position_at_end(done)
+        p = pointer_to(context, builder, out, args[0], args[1])
+        builder.store(more, builder.bitcast(p, words.as_pointer()), align=1)
         return context.get_dummy_value()
 
     return signature, codegen

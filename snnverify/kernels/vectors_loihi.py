@@ -67,16 +67,16 @@ def beyond(typing: Any, v: Any, at: Any, edge: Any) -> Any:
 
 @operation
 def beat(typing: Any, u: Any, v: Any, at: Any, sums: Any, of: Any, right: Any, left: Any, u_left: Any, v_left: Any,
-         bias: Any, theta: Any, k: Any, decays: Any) -> Any:  # fmt: skip
+         bias: Any, theta: Any, k: Any, decays: Any, calm: Any) -> Any:  # fmt: skip
     """A step of 64 neurons in 32 bits and in registers: `convey`, `decay` of u and of v, `beyond`, firing and reset.
 
     ``rz(a left / 4096)`` is ``(a >> 12) left + ((a & 4095) left + 4095 [a < 0]) >> 12``: no product leaves 32 bits for 12
-    bits of `left`. Without `decays` currents last a step. Bits of those that fire, and of those whose u, and v, leave 24
-    bits.
+    bits of `left`. Without `decays` currents last a step. `calm`: no state leaves 24 bits, nor its product 32. Bits of those
+    that fire; whether any u, and any v, leaves 24 bits (not 0).
     """
     i = types.int64
     words: Any = types.UniTuple(types.uint64, 3)  # type: ignore[no-untyped-call]
-    signature = words(u, v, i, sums, i, i, i, u_left, v_left, bias, theta, i, decays)
+    signature = words(u, v, i, sums, i, i, i, u_left, v_left, bias, theta, i, decays, calm)
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         u_at, vector, current = word_of(context, builder, u, args[0], args[2])
@@ -91,11 +91,15 @@ def beat(typing: Any, u: Any, v: Any, at: Any, sums: Any, of: Any, right: Any, l
             return ir.Constant(vector, [number] * 64)
 
         def kept(state: Any, part: Any) -> Any:
-            low = builder.mul(builder.and_(state, every(4095)), part)
+            low = builder.mul(state if calm.literal_value else builder.and_(state, every(4095)), part)
             low = builder.add(low, builder.and_(builder.ashr(state, every(31)), every(4095)))
+            if calm.literal_value:
+                return builder.ashr(low, every(12))
             return builder.add(builder.mul(builder.ashr(state, every(12)), part), builder.lshr(low, every(12)))
 
         def outside(state: Any) -> Any:
+            if calm.literal_value:
+                return ir.IntType(64)(0)
             shifted = builder.add(state, every(EDGE))
             return builder.bitcast(builder.icmp_unsigned(">=", shifted, every(2 * EDGE)), ir.IntType(64))
 
@@ -104,7 +108,8 @@ def beat(typing: Any, u: Any, v: Any, at: Any, sums: Any, of: Any, right: Any, l
         arriving = builder.shl(builder.ashr(arriving, shifts[0]), shifts[1])
         builder.store(ir.Constant(kind, None), room, align=sums.dtype.bitwidth // 8)
         current = builder.add(kept(current, u_kept), arriving) if decays.literal_value else arriving
-        builder.store(current, u_at, align=4)
+        if decays.literal_value:
+            builder.store(current, u_at, align=4)
         potential = builder.add(builder.add(kept(potential, v_kept), current), base)
         fires = builder.icmp_signed(">", potential, limit)
         builder.store(builder.select(fires, every(0), potential), v_at, align=4)

@@ -10,7 +10,7 @@ from numba import types
 from .compiled import operation
 from .vectors import declared, load, pointer_to, splat
 
-AT_ONCE = 4  # rows that are added without a branch, whose way is foreseen amiss for every other pixel
+AT_ONCE = 4  # rows of spikes that are added without a branch, whose way is foreseen amiss for every other pixel
 _I32, _I64 = ir.IntType(32), ir.IntType(64)
 
 
@@ -19,9 +19,10 @@ def scatter(typing: Any, out: Any, targets: Any, to: Any, column: Any, weight: A
             index: Any, factor: Any, n: Any, taps: Any, vectors: Any) -> Any:  # fmt: skip
     """``out[targets[to + k] + column + l] += sum_j factor[j] weight[at + stride index[j] + k V L + l]``.
 
-    j runs over 0 ... n - 1 in order, n a multiple of `AT_ONCE`, k over the taps, l over V vectors of L lanes (64 bytes each
-    of `out`). Sums stay in registers. Floats: fused multiply-adds from 0. `factor` None: additions alone. Weights of 8 bits:
-    `most` rows at a time are added as bytes, which do not overflow with so few, and those sums to `out`, of 16 bits.
+    j runs over 0 ... n - 1 in order, n a multiple of `AT_ONCE` without factors, k over the taps, l over V vectors of L lanes
+    (64 bytes each of `out`). Sums stay in registers. Floats: fused multiply-adds from 0. `factor` None: additions alone.
+    Weights of 8 bits: `most` rows at a time are added as bytes, which do not overflow with so few, and those sums to `out`,
+    of 16 bits.
     """
     K, V, L = taps.literal_value, vectors.literal_value, 512 // out.dtype.bitwidth
     i = types.int64
@@ -48,8 +49,10 @@ def scatter(typing: Any, out: Any, targets: Any, to: Any, column: Any, weight: A
                 found.append(_plus(builder, s, w, f))
             return found
 
+        together = AT_ONCE if factors is None else 1
+
         def some(start: Any, sums: list[Any]) -> list[Any]:
-            for j in range(AT_ONCE):
+            for j in range(together):
                 sums = add(builder.add(start, _I64(j)), sums)
             return sums
 
@@ -59,13 +62,13 @@ def scatter(typing: Any, out: Any, targets: Any, to: Any, column: Any, weight: A
         def group(start: Any, sums: list[Any]) -> list[Any]:
             left = builder.sub(args[10], start)
             stop = builder.add(start, builder.select(builder.icmp_signed("<", left, args[7]), left, args[7]))
-            few = _loop(builder, start, stop, _I64(AT_ONCE), zero, some)
+            few = _loop(builder, start, stop, _I64(together), zero, some)
             return [builder.add(s, builder.sext(_lanes(builder, few, k * L, L), s.type)) for k, s in enumerate(sums)]
 
         totals = (
             _loop(builder, _I64(0), args[10], args[7], wide, group)
             if size == 1
-            else _loop(builder, _I64(0), args[10], _I64(AT_ONCE), zero, some)
+            else _loop(builder, _I64(0), args[10], _I64(together), zero, some)
         )
         for k in range(K):
             q = builder.load(pointer_to(context, builder, targets, args[1], builder.add(args[2], _I64(k))))

@@ -15,6 +15,7 @@ from collections.abc import Callable
 import numpy as np
 
 from ..activation import Neuron
+from ..kernels.fused_record import binary
 from ..network import (
     Branch,
     Conv,
@@ -26,7 +27,7 @@ from ..network import (
     Scale,
 )  # fmt: skip
 from ..trace import Case
-from .layout import Frame
+from .layout import Frame, plain
 from .parallel import cores, each
 from .recorder import Recorder
 from .stages import Stage, stages
@@ -42,7 +43,7 @@ def run(
 ) -> None:  # fmt: skip
     """Fill a recorder with the run of a case, whose network was planned."""
     threads = threads or cores()
-    size, steps = _parts(plan, case, samples, memory, threads)
+    size, steps = _parts(plan, case, samples, memory, threads, out.record == "full")
     chunks = [slice(n, min(n + size, samples)) for n in range(0, samples, size)]
 
     def work(rows: slice) -> slice:
@@ -77,19 +78,28 @@ def warm_up() -> float:
 
 def plan(case: Case) -> tuple[Stage, ...]:
     """Plan a case's network for its kind of input: one frame for all steps, bits, or numbers; `Unsupported` as `stages`."""
-    ones = case.encoding == "poisson" or (case.encoding == "spikes" and bool(np.all((case.x == 0) | (case.x == 1))))
+    ones = case.encoding == "poisson" or (case.encoding == "spikes" and binary(plain(case.x)))
     return stages(case.network, "bits" if ones else case.encoding, case.dtype)
 
 
-def _parts(plan: tuple[Stage, ...], case: Case, samples: int, memory: int, threads: int) -> tuple[int, int]:
+def _parts(plan: tuple[Stage, ...], case: Case, samples: int, memory: int, threads: int, full: bool) -> tuple[int, int]:
     """Samples and steps at a time: what fits into the budget; samples, into a cache, too, and every thread gets its part."""
     budget, size = memory // min(threads, samples), np.dtype(case.dtype).itemsize
     units = Frame(case.network.input_shape).units
     constant = case.encoding == "constant"
     once, step = (2 * size * units, 0) if constant else (0, (2 + size) * units)  # bytes of a sample
+    images, sums = 0, 0  # bytes of a step, and of all, whatever the number of samples
     for stage in plan:
         kept = size * (1 + stage.currents + bool(stage.constant)) if stage.cuba is None else 24
         once += stage.frame.units * kept
         step += stage.frame.units // 8 + stage.frame.units * size * bool(stage.others)
-    steps = max(1, min(case.steps, STEPS, (budget - once) // max(step, 1)))
-    return max(1, min(-(-samples // threads), min(budget, SHARE) // (once + step * steps))), steps
+        once += sum(5 * max(stage.frame.units, p.image.size) for p in stage.constant if p.image is not None)
+        if full:  # potentials after and before the reset, until they are turned
+            step += 2 * stage.frame.units * stage.bias.itemsize * (stage.neuron is not None)
+        sums += stage.frame.units * (4 + size)
+        if stage.last is not None and stage.last.image is not None:
+            images += stage.last.image.size
+    budget -= sums
+    steps = max(1, min(case.steps, STEPS, (budget - once) // max(step + images, 1)))
+    room = min(budget - images * steps, SHARE)
+    return max(1, min(-(-samples // threads), room // (once + step * steps))), steps

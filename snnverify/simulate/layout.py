@@ -60,6 +60,12 @@ class Frame:
         return self.of(value, rest, dtype, None if self.pixels % pixels else pixels)
 
 
+def plain(x: Array) -> Array:
+    """An array flat and contiguous, as a kernel takes it: floats of 32 or 64 bits, or integers."""
+    kind = np.uint8 if x.dtype == bool else np.float32 if x.dtype == np.float16 else x.dtype.newbyteorder("=")
+    return np.ascontiguousarray(x, kind).reshape(-1)
+
+
 @dataclass(frozen=True)
 class Synapses:
     """Weights of one branch as `kernels.fused_synapse.spread` takes them.
@@ -152,14 +158,14 @@ def synapses(op: Op, source: Frame, out: Frame, worth: Array, single: bool, most
         rows = 0 if single else source.channels
     else:
         assert isinstance(op, Conv)
-        weight = _expanded(op) * worth[:, None, None]
+        weight = expanded(op) * worth[:, None, None]
         targets, groups, group_of, order = _geometry(op, source, out)
         padded = np.zeros((source.channels, *weight.shape[1:]))
         padded[: len(weight)] = weight
         weight, targets, rows = padded[:, order], targets[:, order], 0
     whole = np.issubdtype(dtype, np.integer)
     narrow = most is not None and out.channels % 32 == 0 and (whole or dtype == np.float32)
-    scaled, scale = _in_16_bits(weight, most or 1) if narrow else (None, 1.0)
+    scaled, scale = in_16_bits(weight, most or 1) if narrow else (None, 1.0)
     found = weight if scaled is None else scaled
     sums = dtype if scaled is None else np.dtype(np.int16)
     limit = 127 // max(int(np.abs(found).max(initial=0)), 1) // AT_ONCE * AT_ONCE
@@ -172,7 +178,7 @@ def synapses(op: Op, source: Frame, out: Frame, worth: Array, single: bool, most
     return Synapses(pieces, ranges[group_of], targets, flat, rows, len(weight), out.channels, sums, dtype.type(scale))
 
 
-def _expanded(op: Conv) -> Array:
+def expanded(op: Conv) -> Array:
     """Kernel of a convolution as [in, taps, out], zeros between its groups."""
     taps = math.prod(op.weight.shape[2:])
     inputs, outputs = op.channels
@@ -211,7 +217,7 @@ def _geometry(op: Conv, source: Frame, out: Frame) -> tuple[Array, list[tuple[in
     return np.where(targets < 0, out.units, targets * out.channels), groups, group_of, order
 
 
-def _in_16_bits(weight: Array, most: int) -> tuple[Array | None, float]:
+def in_16_bits(weight: Array, most: int) -> tuple[Array | None, float]:
     """Weights [in, taps, out] as integers times a power of two, where every sum of theirs fits into 16 bits; else None.
 
     Each partial sum of an output is at most the sum of its absolute weights, each taken `most` times. Where that is at most

@@ -16,7 +16,7 @@ from .operations import apply, fan_out
 
 
 class Recorder:
-    """Recorded arrays of a run, filled tile by tile and block by block."""
+    """Recorded arrays of a run, filled tile by tile and block by block; they hold anything before a tile's first block."""
 
     def __init__(self, network: Network, case: Case, samples: int, marks: tuple[int, ...], record: Record) -> None:
         shapes, potential = network.shapes, case.dtype
@@ -27,8 +27,6 @@ class Recorder:
         self.readout = np.zeros((len(marks), samples, *shapes[network.output.name]))
         once = {k: (samples, *shapes[k]) for k in names}
         self.counts, self.v_end = arrays(once, dict.fromkeys(names, np.int32)), arrays(once, kinds)
-        for counts in self.counts.values():
-            counts[:] = 0
         time_major = {k: (case.steps, samples, *shapes[k]) for k in names if record != "counts"}
         self.spikes = arrays(time_major, {k: np.int32 if many[k] else np.uint8 for k in names})
         full = record == "full"
@@ -44,7 +42,8 @@ class Recorder:
         act = self.network[name].act
         few = s.dtype == np.uint8 and len(s) * (getattr(act, "max_spikes", 1) or 256) < 256  # numpy adds bytes fastest
         total = s.sum(0, dtype=np.uint8 if few else np.int32)
-        self.counts[name][rows] += np.count_nonzero(s, axis=0) if isinstance(act, SigmaDelta) else total
+        found = np.count_nonzero(s, axis=0) if isinstance(act, SigmaDelta) else total
+        self.counts[name][rows] = found + (self.counts[name][rows] if ts.start else 0)
         if name in self.spikes:
             self.spikes[name][ts, rows] = s
 
@@ -66,9 +65,9 @@ class Recorder:
         for layer in self.network.layers:
             counts, first = self.counts.get(layer.name), layer.branches[0]
             operations = sum(
-                int((emitted[b.source].sum(0, dtype=np.int64) * fan).sum())
+                int(np.einsum("i,i", totals[b.source].ravel(), fan))
                 for b, fan in zip(layer.branches, fans[layer.name], strict=True)
-                if b.source in emitted
+                if b.source in totals
             )
             if isinstance(layer.act, Cuba) and layer.act.recurrent is not None:
                 operations += int((totals[layer.name] * np.count_nonzero(layer.act.recurrent, axis=0)).sum())
@@ -95,8 +94,8 @@ class Recorder:
 
 @lru_cache(maxsize=8)
 def _fan_outs(network: Network) -> Mapping[str, Sequence[Array]]:
-    """Fan-out of the source of every branch of every layer: dearer than a run, and asked for after each."""
-    return {v.name: [fan_out(b.op, network.shapes[b.source]) for b in v.branches] for v in network.layers}
+    """Fan-out of the source of every branch of every layer, flat: dearer than a run, and asked for after each."""
+    return {v.name: [fan_out(b.op, network.shapes[b.source]).ravel() for b in v.branches] for v in network.layers}
 
 
 def _total(counts: Array, most: int) -> Array:

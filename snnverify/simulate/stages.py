@@ -14,6 +14,7 @@ from ..errors import Unsupported
 from ..kernels.fused_neuron import settings
 from ..kernels.fused_synapse import BITS, VALUES
 from ..network import INPUT, Array, Branch, Conv, Dense, Flatten, Layer, Network, Op, Pool, Scale, gated, output_shape
+from .image import Image, image, matrix
 from .layout import Frame, Synapses, as_weights, synapses, windows
 
 
@@ -52,7 +53,7 @@ class View:
 class Part:
     """A branch: synapses of a view, or the spikes in its windows times a factor per channel, [C] with padding.
 
-    `single`: all units of the source count as one pixel.
+    `single`: all units of the source count as one pixel. `image`: the same synapses for steps of many spikes.
     """
 
     view: View
@@ -60,6 +61,7 @@ class Part:
     synapses: Synapses | None = None
     factor: Array | None = None
     single: bool = False
+    image: Image | None = None
 
     @property
     def channels(self) -> int:
@@ -246,4 +248,9 @@ def _part(layer: Layer, branch: Branch, view: View, frame: Frame, dtype: np.dtyp
         op = as_weights(op, view.frame)
     most = None if view.kind == VALUES else 1 if view.windows is None else view.windows.shape[1]
     single = isinstance(op, Dense) and view.windows is None
-    return Part(view, dtype, synapses(op, view.frame, frame, view.worth, single, most, dtype), single=single)
+    laid = synapses(op, view.frame, frame, view.worth, single, most, dtype)
+    if isinstance(op, Conv):
+        dense = image(op, view.frame, frame, view.worth, most, laid) if most else None
+    else:
+        dense = None if most or view.varies or np.any(view.worth != 1) else matrix(op, view.frame)
+    return Part(view, dtype, laid, single=single, image=dense)

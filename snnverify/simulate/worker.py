@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,17 +11,16 @@ from typing import Any
 
 import numpy as np
 
-from ..activation import Cuba
-from ..errors import Unsupported
-from ..kernels import encode, fused_loihi, fused_record
+from ..kernels import encode, fused_dense, fused_record
 from ..kernels import fused_layer as kernel
+from ..kernels.fused_dense import PIXELS
 from ..kernels.fused_synapse import VALUES
-from ..kernels.loihi import delayed
-from ..kernels.neuron import State
 from ..network import INPUT, Array, per_channel
 from ..trace import Case
-from .layout import Frame
-from .memory import aligned
+from . import integers
+from .image import NO_IMAGE
+from .layout import Frame, plain
+from .memory import LINE, aligned
 from .recorder import Recorder
 from .stages import Part, Stage
 
@@ -30,10 +30,11 @@ Calls = list[Callable[[], object]]
 
 @dataclass(frozen=True)
 class _Ready:
-    """A stage with its arguments in place: calls at the beginning of a chunk, calls in every block, and what is kept."""
+    """A stage with its arguments in place: calls at the beginning of a chunk, calls in every block, spikes, what is kept."""
 
     once: Calls
     each: Calls
+    bits: Array
     kept: tuple[Array, ...]
 
 
@@ -52,6 +53,7 @@ class Worker:
         self.held: dict[str, Array] = {}  # bits or values of the layers in this block, [n, T or 1, ...]
         self.ready: dict[str, _Ready] = {}
         self.sizes: tuple[Any, ...] = ()
+        self.clock = np.zeros(1, np.int64)
 
     def room(self, name: str, what: str, shape: tuple[int, ...], dtype: Any) -> Array:
         """An array of this worker; it holds what it held."""
@@ -69,7 +71,8 @@ class Worker:
         ends = sorted({*range(steps, case.steps, steps), *marks})
         for start, stop in zip([0, *ends[:-1]], ends, strict=True):
             self.ts = slice(start, stop)
-            if self.sizes != (sizes := (self.n, stop - start, out.record == "full")):
+            self.clock[0] = start
+            if self.sizes != (sizes := (self.n, stop - start, out.record == "full", case.steps)):
                 self.sizes = sizes
                 self.ready.clear()
             self.held[INPUT] = self.stimulus()
@@ -84,14 +87,11 @@ class Worker:
                 self.first(v, 0, stage.frame, out.v_end[stage.name][rows])
         del self.case, self.out
 
-    def state(self, stage: Stage) -> tuple[Array, Array, Array, Array]:
+    def state(self, stage: Stage) -> tuple[Array, ...]:
         """Potentials, synaptic currents, last spikes and room for inputs, before the first step."""
         name, n, units, dtype = stage.name, self.n, stage.frame.units, stage.bias.dtype
         if stage.cuba is not None:
-            kind = np.int32 if self.narrow(stage) else np.int64
-            u, v, wait = (self.room(name, part, (n, units), kind) for part in ("u", "v", "wait"))
-            u[:], v[:], wait[:] = 0, 0, 0
-            return u, v, wait, {}  # type: ignore[return-value]
+            return integers.state(partial(self.room, name), (n, units), self.narrow(stage))
         v, more = self.room(name, "v", (n, units), dtype), self.room(name, "more", (n * stage.currents * units,), dtype)
         last = self.room(name, "last", (n * units // 64,), np.uint64)
         v[:], more[:], last[:] = stage.v_init, 0, 0
@@ -110,9 +110,9 @@ class Worker:
         x = case.x[ts, rows]
         if case.encoding == "poisson":
             x = encode.poisson(case.x[rows], ts.start, ts.stop, case.seed, case.first_sample + rows.start)
-        flags = _frames(x, frame, self.room(INPUT, "flags", shape, np.uint8))
         bits = self.room(INPUT, "bits", (*shape[:2], shape[2] // 8), np.uint8)
-        bits[:] = np.packbits(flags, axis=-1, bitorder="little")
+        channels_first = *x.shape[:2], frame.shape[0], frame.pixels
+        fused_record.pack(plain(x), channels_first, bits.reshape(-1), frame.channels // 8, bits.shape[2])
         return bits
 
     def stage(self, stage: Stage, states: dict[str, Any]) -> None:
@@ -122,91 +122,63 @@ class Worker:
             ready = self.ready[stage.name] = self.prepared(stage, states.get(stage.name))
         for call in (*ready.once, *ready.each) if self.ts.start == 0 else ready.each:
             call()
-        if stage.cuba is not None:
-            self.cuba(stage, states[stage.name], ready.kept)
-        elif stage.neuron is not None:
-            self.record(stage, self.held[stage.name], ready.kept)
+        if stage.neuron is not None:
+            self.record(stage, ready.bits, ready.kept)
 
     def prepared(self, stage: Stage, state: Any) -> _Ready:
         """Put a stage's calls together; its sources are held."""
-        n, (_, steps, full), units, dtype = self.n, self.sizes, stage.frame.units, stage.bias.dtype
+        n, (_, steps, full, _), units, dtype = self.n, self.sizes, stage.frame.units, stage.bias.dtype
         kept = tuple(
             self.room(stage.name, f"kept {k}", (n, steps, units) if full else (0, 0, 0), dtype) for k in range(2)
         )
         if stage.cuba is not None:
-            return _Ready([], [], kept)
+            return self.cuba(stage, state, kept)
         base, strides, once, each = stage.bias, (0, 0), Calls(), Calls()
         for what, parts, length, calls in (("once", stage.constant, 1, once), ("each", stage.others, steps, each)):
             if parts or (stage.neuron is None and what == "once"):
                 more = self.room(stage.name, what, (n, length, units), dtype)
-                calls += [partial(_repeat, base, more), *self.accumulate(parts, more)]
+                calls += [partial(_repeat, base, more), *self.accumulate(parts, more, not stage.bias.any())]
                 base, strides = more, (units * length, units * (length > 1))
         if stage.neuron is None:
             self.held[stage.name] = base
-            return _Ready(once, each, kept)
+            return _Ready(once, each, NO_BITS, kept)
         bits = self.room(stage.name, "bits", (n, steps, units // 64), np.uint64)
-        self.held[stage.name] = bits.view(np.uint8)
+        sent = self.held[stage.name] = bits.view(np.uint8)
         flat = (base.reshape(-1), strides, stage.neuron, state, bits.reshape(-1), units, steps,
                 tuple(k.reshape(-1) for k in kept))  # fmt: skip
         if stage.last is None:
             each.append(partial(kernel.driven, *flat))
         else:
             source, weights, scale, sums, scratch = self.gear(stage.name, stage.last, units)
+            image = self.image(stage.name, stage.last, steps)
             skip = (
                 self.source(stage.skip or stage.last),
                 _factor(stage),
                 self.room(stage.name, "skip", (units,), base.dtype),
             )
-            each.append(partial(kernel.spiking, source, weights, scale, sums, skip, *flat, scratch))
-        return _Ready(once, each, kept)
+            each.append(partial(kernel.spiking, source, weights, image, scale, sums, skip, *flat, scratch))
+        return _Ready(once, each, sent, kept)
 
-    def cuba(self, stage: Stage, state: Any, kept: tuple[Array, ...]) -> None:
-        """`stage` for integer neurons: what arrives late, and what is handed on late, are delayed as bits."""
-        act, last, steps = stage.cuba, stage.last, self.ts.stop - self.ts.start
+    def cuba(self, stage: Stage, state: Any, kept: tuple[Array, ...]) -> _Ready:
+        """`prepared` for integer neurons: what arrives late, and what is handed on late, are delayed as bits."""
+        act, last, steps, room = stage.cuba, stage.last, self.sizes[1], partial(self.room, stage.name)
         assert act is not None
         assert last is not None
-        arriving = _delayed(act.delay, self.held[last.view.source], steps, state[3])
+        arriving, line = integers.late(room, "arriving", self.held[last.view.source], act.delay)
         source, weights, _, sums, scratch = self.gear(stage.name, last, stage.frame.units, arriving)
-        bits = self.room(stage.name, "bits", (self.n, steps, stage.frame.units // 64), np.uint64)
-        numbers, flat = fused_loihi.settings(act), bits.reshape(-1)
-        if self.narrow(stage):
-            units = tuple(np.minimum(u, 2**31 - 1).astype(np.int32) for u in stage.units or ())
-            failed = fused_loihi.spiking_in_32_bits(source, weights, sums, numbers, units, state[:2], flat, steps,
-                                                    self.ts.start, scratch[0])  # fmt: skip
-        else:
-            room = scratch[0], np.empty(64, np.int64), np.zeros(128, np.int64)
-            keep = tuple(k.reshape(-1) for k in kept)
-            failed = fused_loihi.spiking(source, weights, sums, numbers, stage.units, state[:3], flat, steps,
-                                         self.ts.start, keep, room)  # fmt: skip
-        if failed:
-            what = f"{'uv'[failed % 2]} leaves 24 bits in step {failed // 2 - 1}"
-            raise Unsupported("Cuba", what, "scale weights, bias or input down")
-        self.record(stage, bits.view(np.uint8), kept)
-        sent = bits.view(np.uint8)
-        late = _handed_on(act, stage.frame, sent, steps, state[3])
-        self.held[stage.name] = sent if late is sent else self.room(stage.name, "late", sent.shape, np.uint8)
-        self.held[stage.name][:] = late  # the next layers' calls know this array
+        bits = room("bits", (self.n, steps, stage.frame.units // 64), np.uint64)
+        image = self.image(stage.name, last, steps)
+        call = integers.call(stage, state, source, weights, image, sums, scratch[0], bits, steps, kept, self.clock,
+                             self.case.steps)  # fmt: skip
+        self.held[stage.name], once, each = integers.handed_on(room, act, stage.frame, bits.view(np.uint8))
+        return _Ready([*line[:1], *once], [*line[1:], call, *each], bits.view(np.uint8), kept)
 
     def narrow(self, stage: Stage) -> bool:
-        """Whether 32 bits hold whatever the states of integer neurons can come to in the run, and the short kernel them."""
-        act = stage.cuba
-        if (
-            act is None
-            or stage.units is None
-            or self.out.record == "full"
-            or act.refractory > 1
-            or act.overflow == "wrap"
-        ):
-            return False
-        current = stage.reach * 2.0 ** (6 + max(act.weight_exponent, 0))
-        bias = float(np.abs(stage.units[2]).max())
-        steps = self.case.steps if act.overflow == "none" else 1  # else both begin a step within 24 bits
-        held = 0 if act.overflow == "none" else 2.0**23
-        u = held + steps * current
-        return held + steps * (u + bias) < 2**31
+        """Whether the states of integer neurons have 32 bits."""
+        return integers.narrow(stage, self.case.steps, self.out.record)
 
-    def accumulate(self, parts: tuple[Part, ...], base: Array) -> Calls:
-        """Calls that add branches to base [n, T, units]."""
+    def accumulate(self, parts: tuple[Part, ...], base: Array, zeros: bool) -> Calls:
+        """Calls that add branches to base [n, T, units], which holds zeros or not."""
         frames, units, flat = base.shape[0] * base.shape[1], base.shape[2], base.reshape(-1)
         calls: Calls = []
         for part in parts:
@@ -222,20 +194,38 @@ class Worker:
                 _, _, values, size, *_ = source
                 fours = frames // 4 + 4
                 room = np.empty((fours + 1) * kernel.GROUP, np.uint16), np.empty(fours, np.int64)
-                calls.append(
-                    partial(kernel.accumulate_matrix, values, size, pieces, weight, flat, frames, units, *room)
-                )
+                slow = partial(kernel.accumulate_matrix, values, size, pieces, weight, flat, frames, units, *room)
+                fast = self.bytes(part, values, flat, frames, units) if zeros and len(parts) == 1 else None
+                calls.append(slow if fast is None else partial(_first_that_can, fast, slow))
             else:
                 calls.append(partial(kernel.accumulate, source, weights, scale, sums, flat, frames, units, scratch))
         return calls
+
+    def bytes(self, part: Part, values: Array, base: Array, frames: int, units: int) -> Callable[[], bool] | None:
+        """`accumulate_bytes` with its arguments in place; None where the weights are no bytes."""
+        if (i := part.image) is None:
+            return None
+        starts = np.pad(np.arange(frames) * i.size, (0, 2 * max(PIXELS))).astype(np.int32)
+        counts = self.room("", "bytes", (frames * i.size,), np.uint8)
+        sums = self.room("", "sums of bytes", ((frames + max(PIXELS)) * units,), np.int32)
+        image = starts, i.offsets, i.pieces, i.weight
+        scales = np.ldexp(i.scale, -np.arange(fused_dense.POWERS)).astype(base.dtype)
+        return partial(fused_dense.accumulate_bytes, values, i.size, image, counts, sums, scales, base, frames, units)
 
     def gear(self, name: str, part: Part, units: int, arriving: Array | None = None) -> tuple[Any, ...]:
         """What the kernels need of synapses: source, weights, unit of the sums, room for the sums (zeros), and scratch."""
         laid = part.synapses
         assert laid is not None
-        sums = self.room(f"{name} {laid.sums} {units}", "sums", (units + laid.channels,), laid.sums)
+        sums = self.room(f"{name} {laid.sums} {units}", "sums", (units + max(PIXELS) * laid.channels,), laid.sums)
         weights = laid.pieces, laid.ranges, laid.targets, laid.weight
         return self.source(part, arriving), weights, laid.scale, sums, _scratch(part, laid.sums)
+
+    def image(self, name: str, part: Part, steps: int) -> tuple[Any, ...]:
+        """A branch's image as `kernels.fused_layer.spiking` takes it."""
+        i, laid = part.image or NO_IMAGE, part.synapses
+        assert laid is not None
+        counts = self.room(name, "image", (steps * i.size + LINE if part.image else 0,), np.uint8)
+        return counts, i.size, i.least, i.span, i.places, (laid.channels, i.starts, i.offsets, i.pieces, i.weight)
 
     def source(self, part: Part, arriving: Array | None = None) -> tuple[Any, ...]:
         """A branch's source as `kernels.fused_layer.spiking` takes it, or what arrives of it."""
@@ -260,7 +250,8 @@ class Worker:
         width, shape = frame.channels // 8, (self.n, frame.shape[0], frame.pixels)
         offsets = np.arange(bits.shape[1], dtype=np.int32)
         scratch = self.room(name, "counts", (frame.units,), np.uint8)
-        fused_record.count(bits.reshape(-1), offsets, width, out.counts[name][self.rows].reshape(-1), shape, scratch)
+        total = out.counts[name][self.rows].reshape(-1)
+        fused_record.count(bits.reshape(-1), offsets, width, total, shape, scratch, self.ts.start > 0)
         if name in out.spikes:
             spikes = out.spikes[name].reshape(*out.spikes[name].shape[:2], frame.shape[0], -1)
             fused_record.unpack(
@@ -304,6 +295,11 @@ def give_back(worker: Worker) -> None:
     _idle.append(worker)
 
 
+def _first_that_can(fast: Callable[[], bool], slow: Callable[[], object]) -> None:
+    if not fast():
+        slow()
+
+
 def _repeat(pattern: Array, frames: Array) -> None:
     """Write a pattern of a frame, or one of [n, 1, units], to frames [n, T, units]."""
     if pattern.ndim == 1:
@@ -312,26 +308,11 @@ def _repeat(pattern: Array, frames: Array) -> None:
         frames[:] = pattern
 
 
-def _handed_on(act: Cuba, frame: Frame, bits: Array, steps: int, state: State) -> Array:
-    """Bits [n, T, bytes] that reach the next layers: those of each channel as late as its axon delay."""
-    delays = np.broadcast_to(np.asarray(act.axon_delay), frame.shape[:1])
-    if not delays.any():
-        return bits
-    late = np.zeros_like(bits)
-    for d in np.unique(delays):
-        mask = np.packbits(frame.of(delays == d, 0, np.uint8), bitorder="little")
-        late |= _delayed(int(d), bits & mask, steps, state, f"axon {d}")
-    return late
-
-
-def _delayed(delay: int, bits: Array, steps: int, state: State, name: str = "line") -> Array:
-    """`kernels.loihi.delayed` for bits [n, T, bytes]."""
-    return np.ascontiguousarray(delayed(delay, bits.swapaxes(0, 1), steps, state, name).swapaxes(0, 1))
-
-
 def _factor(stage: Stage) -> Array:
-    """Of the stage's skip; empty where it has none."""
-    return np.zeros(0, stage.bias.dtype) if stage.skip is None or stage.skip.factor is None else stage.skip.factor
+    """Of the stage's skip, repeated to whole words; empty where it has none."""
+    if stage.skip is None or stage.skip.factor is None:
+        return np.zeros(0, stage.bias.dtype)
+    return np.tile(stage.skip.factor, math.lcm(64, len(stage.skip.factor)) // len(stage.skip.factor))
 
 
 def _scratch(part: Part, dtype: Any) -> tuple[Array, Array, Array, Array]:
