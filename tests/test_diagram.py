@@ -251,6 +251,7 @@ def test_every_form_is_written(tmp_path):
         (lambda m, p: write(torch.jit.trace(conv(), torch.rand(1, 2, 3, 3)), p / "d.txt"), Unsupported, "takes no hooks"),
     ],
 )  # fmt: skip
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch.jit, which users have all the same
 def test_what_cannot_be_drawn_is_refused_in_one_line(tmp_path, refused, error, words):
     with pytest.raises(error, match=words) as e:
         refused(Detector(described("digits")), tmp_path)

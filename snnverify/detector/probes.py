@@ -29,7 +29,7 @@ def watched(model: nn.Module, x: Array) -> list[Seen]:
     def hook(m: nn.Module, args: Any, y: Any) -> None:
         if m in paths:  # a slice of a Sequential is a module of the moment
             kinds = frozenset(c.__name__ for c in type(m).__mro__)
-            found.append(Seen(paths[m], kinds, _array(args[0]), _array(y)))
+            found.append(Seen(paths[m], kinds, _array(args[0] if args else None), _array(y)))
 
     handle = register_module_forward_hook(hook)
     try:
@@ -49,7 +49,7 @@ def perturbed(model: nn.Module, x: Array, path: str = "") -> dict[str, Array]:
             if name == path:
                 y = y + torch.as_tensor(np.random.default_rng(0).uniform(size=tuple(y.shape)), dtype=y.dtype)
             if isinstance(y, torch.Tensor):
-                found[name] = np.array(y)
+                found[name] = y.numpy().copy()
             return y
 
         return kept
@@ -65,4 +65,4 @@ def perturbed(model: nn.Module, x: Array, path: str = "") -> dict[str, Array]:
 
 
 def _array(x: Any) -> Array | None:
-    return np.array(x) if isinstance(x, torch.Tensor) else None
+    return x.numpy().copy() if isinstance(x, torch.Tensor) else None
