@@ -58,6 +58,7 @@ ROOMS = {
     "fidelity": ("model", "parity"),
     "energy": ("energy",),
     "diagram": ("detector",),
+    "checkpoint": ("detector",),
 }
 MARK = {"pass": ".", "fail": "x", "error": "E", "unsupported": "."}
 
