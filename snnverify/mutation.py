@@ -62,6 +62,7 @@ ROOMS = {
     "energy": ("energy",),
     "detector": ("detector",),
     "diagram": ("detector",),
+    "checkpoint": ("detector",),
 }
 KILLERS = PACKAGE / "mutants" / "killers.json"
 

@@ -187,7 +187,7 @@ def test_a_net_that_is_rebuilt_wrongly_is_noticed(tmp_path, monkeypatch):
         (swapped, r"model\.1\.residual_function\.0: attr"),
     ):
         monkeypatch.setattr(checkpoint, "build", wrong)
-        with pytest.raises(Unsupported, match=words):
+        with pytest.raises(DataError, match=words):
             open_net(tmp_path / "a.pt")
 
 

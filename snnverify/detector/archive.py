@@ -80,7 +80,9 @@ class Archive:
         if len(size) != len(stride) or any(type(n) is not int or not 0 <= n < 2**48 for n in numbers):
             raise DataError(f"{self.path}: a tensor of size {list(size)[:8]} and stride {list(stride)[:8]}")
         elements = math.prod(size)
-        last = offset + sum((n - 1) * s for n, s in zip(size, stride, strict=True)) + 1 if elements else offset
+        if not elements:
+            return torch.empty(size, dtype=self._storage(storage).dtype)
+        last = offset + sum((n - 1) * s for n, s in zip(size, stride, strict=True)) + 1
         # a stride of 0 repeats values without end; no parameter is stored so
         if last > storage.elements or elements > storage.elements:
             raise DataError(

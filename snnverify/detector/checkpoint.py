@@ -201,9 +201,7 @@ def _proven(found: Description, net: nn.Module) -> None:
     """Hold the rebuilt net against what the file says: anything else than equality is our error, and is told."""
     parted = differences(found, describe(net))
     if parted:
-        raise Unsupported(
-            "the net", f"rebuilt, it differs: {'; '.join(parted[:3])}", "please report this file's classes"
-        )
+        raise DataError(f"the net that was rebuilt differs from the file: {'; '.join(parted[:3])}; please report it")
 
 
 def _chosen(held: Any) -> tuple[str, Any]:

@@ -261,5 +261,6 @@ def _parted(a: Mapping[str, Any], b: Mapping[str, Any], path: str) -> list[str]:
 
 def octets(tensor: torch.Tensor) -> bytes:
     """The bytes of a tensor's values, in order."""
-    flat = tensor.detach().cpu().contiguous().reshape(-1)
+    # into a new array: of a single element any stride counts as contiguous, and as bytes it does not
+    flat = torch.empty(tensor.numel(), dtype=tensor.dtype).copy_(tensor.detach().reshape(-1))
     return flat.view(torch.uint8).numpy().tobytes() if flat.numel() else b""

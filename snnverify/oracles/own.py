@@ -15,6 +15,7 @@ def oracle() -> Oracle:
     from ..convert import convert, from_torch
     from ..convert.fold import fold, fold_batchnorm
     from ..convert.lif import rate
+    from ..detector import written
     from ..detector.draw import VIEWS, describe
     from ..exchange import from_nir, netx_bytes, netx_ignores, read_netx, to_nir
     from ..exchange.nir_table import nir_export, nir_run
@@ -64,6 +65,8 @@ def oracle() -> Oracle:
             "audit": lambda table: audit(parse_claims(table, "drawn")),
             "place": place,
             "remove_dead": remove_dead,
+            "read_tensors": written.by_reader,
+            "open_checkpoint": written.opened,
             "diagram": describe,
             # a PNG is painted of the SVG's marks, and takes ten times as long
             "diagram_views": lambda d: {form: draw(d) for form, draw in VIEWS.items() if form != ".png"},
