@@ -55,6 +55,7 @@ ROOMS = {
     "gate": ("statistics",),
     "mapping": ("mapping",),
     "audit": ("audit",),
+    "detector data": ("detector",),
     "fidelity": ("model", "parity"),
     "energy": ("energy",),
     "diagram": ("detector",),
