@@ -80,9 +80,8 @@ def said(study: Study) -> list[str]:
 def kinds_of(study: Study) -> str:
     """Modules, and units converted of each kind."""
     each = ", ".join(f"{k} {n}" for k, n in study.kinds.items() if k != "modules")
-    return f"{study.kinds['modules']} modules, {len(study.converted)} of {len(study.layers)} activations converted" + (
-        f" ({each})" if each else ""
-    )
+    counts = f"{len(study.converted)} of {len(study.layers)} activations converted"
+    return f"{study.kinds['modules']} modules, {counts}{f' ({each})' if each else ''}"
 
 
 def render_study(study: Study) -> str:
