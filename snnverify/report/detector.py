@@ -111,7 +111,8 @@ def study_record(study: Study) -> Record:
         })  # fmt: skip
     layers = [{k: _finite(v) for k, v in vars(v).items()} for v in study.layers]
     return {
-        "samples": study.samples, "kinds": dict(study.kinds), "train": study.train, "constants": study.constants, "converted": list(study.converted),
+        "samples": study.samples, "kinds": dict(study.kinds), "train": study.train, "constants": study.constants,
+        "converted": list(study.converted),
         "arms": arms, "layers": layers, "swept": [{"threshold": t, "score": s} for t, s in study.swept.items()],
         "unswept": _finite(study.unswept),
         "notes": list(study.notes), "provenance": dict(study.facts),
