@@ -72,7 +72,8 @@ def overlaps(a: Array, b: Array) -> Array:
     inside = np.prod(np.clip(corner[1] - corner[0], 0, None), -1)
     area = [np.prod(v[:, 2:] - v[:, :2], -1) for v in (a, b)]
     union = area[0][:, None] + area[1][None] - inside
-    return np.divide(inside, union, out=np.zeros_like(inside), where=union > 0)
+    shares: Array = np.divide(inside, union, out=np.zeros_like(inside), where=union > 0)
+    return shares
 
 
 def suppress(boxes: Array, scores: Array, overlap: float = OVERLAP) -> Array:

@@ -166,7 +166,7 @@ def figure(study: Study) -> Figure:
 
 
 def _cosines(axes: Any, layers: Sequence[Alike], names: Sequence[str]) -> None:
-    at = np.arange(len(layers))
+    at = range(len(layers))
     for label, colour, chosen in (("converted", SNN, True), ("as it was", FAINT, False)):
         rows = [i for i in at if (layers[i].name in names) == chosen]
         if rows:
