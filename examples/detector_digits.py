@@ -1,11 +1,11 @@
 """A benign and a ruinous conversion: digits classifiers with SiLU in their head alone, and everywhere, made binary.
 
-Run, for the tables of docs/binarize-fidelity.md (10 trainings, ten minutes on one core)::
+Run, for tables of docs/binarize-fidelity.md (10 trainings, ten minutes on one core)::
 
-    python examples/detector_digits.py --seeds 5 --markdown docs/binarize-fidelity.md
+    python examples/detector_digits.py --seeds 5 --markdown FILE
 
 Both nets of `snnverify/detector/models` are trained on scikit-learn's 8x8 digits, 590 images; the other 1,207 judge. Every
-repair is fitted on training images alone. ``--out FOLDER`` keeps weights, data and the page of each net.
+repair is fitted on training images alone. ``--out FOLDER`` keeps the page of each net's first seed.
 """
 
 import argparse

@@ -1,6 +1,6 @@
 """The same for boxes: a small ResNet-10 detector on coloured rectangles, with SiLU in its head alone, and everywhere.
 
-Run, for the tables of docs/binarize-fidelity.md (half an hour on one core)::
+Run, for tables of docs/binarize-fidelity.md (half an hour on one core)::
 
     python examples/detector_rectangles.py --seeds 3 --markdown FILE
 

@@ -58,6 +58,7 @@ ROOMS = {
     "gate": ("statistics", "gate"),
     "mapping": ("mapping",),
     "audit": ("audit",),
+    "detector data": ("detector",),
     "fidelity": ("model", "parity"),
     "energy": ("energy",),
     "detector": ("detector",),

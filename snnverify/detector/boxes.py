@@ -29,13 +29,13 @@ from ..errors import DataError
 CONFIDENCE, OVERLAP, MOST = 0.001, 0.6, 100  # least score, IoU that suppresses, boxes kept of an image
 
 
-def decode(raw: Sequence[torch.Tensor], anchors: torch.Tensor, size: int) -> torch.Tensor:
+def decode(raw: Sequence[torch.Tensor | Array], anchors: torch.Tensor | Array, size: int) -> torch.Tensor:
     """Boxes and scores of every anchor in every cell.
 
     Parameters
     ----------
-    raw : tensors [B, na, H_i, W_i, 5 + nc]
-    anchors : tensor [scales, na, 2]
+    raw : tensors or arrays [B, na, H_i, W_i, 5 + nc]
+    anchors : tensor or array [scales, na, 2]
         Widths and heights in pixels.
     size : int
         Side of the square image; strides are ``size / H_i``.
@@ -46,7 +46,8 @@ def decode(raw: Sequence[torch.Tensor], anchors: torch.Tensor, size: int) -> tor
         x1, y1, x2, y2 in pixels, then the score of every class.
     """
     parts = []
-    for t, priors in zip(raw, anchors, strict=True):
+    for given, priors in zip(raw, torch.as_tensor(anchors), strict=True):
+        t = torch.as_tensor(given)
         rows, columns = t.shape[2:4]
         p = t.sigmoid()
         cell = torch.stack(torch.meshgrid(torch.arange(columns), torch.arange(rows), indexing="xy"), -1).to(t)
@@ -71,7 +72,8 @@ def overlaps(a: Array, b: Array) -> Array:
     inside = np.prod(np.clip(corner[1] - corner[0], 0, None), -1)
     area = [np.prod(v[:, 2:] - v[:, :2], -1) for v in (a, b)]
     union = area[0][:, None] + area[1][None] - inside
-    return np.divide(inside, union, out=np.zeros_like(inside), where=union > 0)
+    shares: Array = np.divide(inside, union, out=np.zeros_like(inside), where=union > 0)
+    return shares
 
 
 def suppress(boxes: Array, scores: Array, overlap: float = OVERLAP) -> Array:

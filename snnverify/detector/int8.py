@@ -20,9 +20,10 @@ import torch
 from torch import nn
 
 from ..content import Array, Content
-from ..errors import NetworkError
+from ..errors import NetworkError, Unsupported
 from ..quantise import Grid, Quantised, rounded, scale_of
 from ..zoo.activations import Range, static_int8
+from .binarize import activations
 from .blocks import BasicBlock_2, Conv_1, batch_norm_2d
 
 GRID = Grid("int8", per_channel=True)
@@ -83,11 +84,18 @@ def to_int8(module: nn.Module, calibration: Iterator[npt.ArrayLike]) -> tuple[nn
 
     Raises
     ------
+    Unsupported
+        A net that still emits SiLU: its outputs would be on no grid.
     DataError
         No calibration image, or values that are not finite.
     NetworkError
         Weights that are not finite.
     """
+    left = [name for name, unit in activations(module).items() if unit.now == "silu"]
+    if left:
+        raise Unsupported(
+            left[0], "it still emits SiLU, which has no grid here", "convert the net first: snnverify binarize"
+        )
     on_grid = folded(module).float()
     weights, biases = {}, {}
     for name, m in on_grid.named_modules():

@@ -51,7 +51,7 @@ def letterbox(pixels: Array, size: int) -> Array:
     array, float32 [C, size, size]
         ``pixels / 255``.
     """
-    top, left, h, w = placed(*pixels.shape[1:], size)
+    top, left, h, w = placed(pixels.shape[1], pixels.shape[2], size)
     square = np.full((len(pixels), size, size), GREY, np.uint8)
     for plane, target in zip(pixels, square, strict=True):
         scaled = (

@@ -137,7 +137,7 @@ def tuned(module: nn.Module, samples: Samples, epochs: int = 5, lr: float = 1e-3
     for epoch in range(1, epochs + 1):
         order = rng.permutation(len(samples))
         order = order[: len(order) // batch * batch] if len(order) >= batch else order  # whole batches for batch norm
-        for x, y in batches(samples, order, batch):
+        for x, y in batches(samples, order.tolist(), batch):
             optimiser.zero_grad()
             output = found(torch.as_tensor(np.ascontiguousarray(x)).to(device, parameters[0].dtype))
             loss_of(output, y, found, samples.size).backward()  # type: ignore[no-untyped-call]

@@ -107,7 +107,7 @@ class Boxes:
             pixels = read_image(path, self.channels)
             images.append(letterbox(pixels, self.size))
             labels = read_labels(label_path(path), self.split.names)
-            boxes.append(boxes_in_square(labels, *pixels.shape[1:], self.size))
+            boxes.append(boxes_in_square(labels, pixels.shape[1], pixels.shape[2], self.size))
         return np.stack(images), boxes
 
     def shared(self, other: Any) -> int:

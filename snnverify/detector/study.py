@@ -187,7 +187,8 @@ def study(
         what = f"static INT8 of the converted net: {len(grids.weights)} weights, {len(grids.ranges)} calibrated outputs"
         add("static INT8", what, net, None)
     return Study(
-        str(samples), "" if train is None else str(train), tuple(arms), tuple(layers), tuple(names), swept, unswept, _kinds(before, names),
+        str(samples), "" if train is None else str(train), tuple(arms), tuple(layers), tuple(names), swept,
+        unswept, _kinds(before, names),
         "unknown" if constants is None else f"T = {constants.steps}, threshold {constants.threshold:g}, "
         f"decay {constants.decay:g}",
         _notes(samples, train, names), {**_facts(samples, train, plan), **about},

@@ -79,9 +79,8 @@ def said(study: Study) -> list[str]:
 def kinds_of(study: Study) -> str:
     """Modules, and units converted of each kind."""
     each = ", ".join(f"{k} {n}" for k, n in study.kinds.items() if k != "modules")
-    return f"{study.kinds['modules']} modules, {len(study.converted)} of {len(study.layers)} activations converted" + (
-        f" ({each})" if each else ""
-    )
+    counts = f"{len(study.converted)} of {len(study.layers)} activations converted"
+    return f"{study.kinds['modules']} modules, {counts}{f' ({each})' if each else ''}"
 
 
 def render_study(study: Study) -> str:
@@ -111,7 +110,8 @@ def study_record(study: Study) -> Record:
         })  # fmt: skip
     layers = [{k: _finite(v) for k, v in vars(v).items()} for v in study.layers]
     return {
-        "samples": study.samples, "kinds": dict(study.kinds), "train": study.train, "constants": study.constants, "converted": list(study.converted),
+        "samples": study.samples, "kinds": dict(study.kinds), "train": study.train, "constants": study.constants,
+        "converted": list(study.converted),
         "arms": arms, "layers": layers, "swept": [{"threshold": t, "score": s} for t, s in study.swept.items()],
         "unswept": _finite(study.unswept),
         "notes": list(study.notes), "provenance": dict(study.facts),
@@ -158,7 +158,7 @@ def figure(study: Study) -> Figure:
 
 
 def _cosines(axes: Any, layers: Sequence[Alike], names: Sequence[str]) -> None:
-    at = np.arange(len(layers))
+    at = range(len(layers))
     for label, colour, chosen in (("converted", SNN, True), ("as it was", FAINT, False)):
         rows = [i for i in at if (layers[i].name in names) == chosen]
         if rows:
