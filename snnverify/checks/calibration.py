@@ -181,7 +181,7 @@ def requests(draw: st.DrawFn, /) -> Request:
 
 @check("converter", requests())
 def target_rate(r: Request, subject: Oracle) -> Iterator[Measure]:
-    """The rates that are reported are those of the exact reference; a layer outside its range has a cause, and one inside has the threshold nearest to the 99.9 percentile: a 64th of an octave nearer is outside [definition; monotone by calibration.count_falls]."""
+    """The rates that are reported are those of the exact reference; a layer outside its range has a cause, and one inside has the threshold nearest to the 99.9 percentile: a 64th of an octave nearer is outside; where a range falls between two thresholds, the higher one is taken, so no rate is over it [definition; monotone by calibration.count_falls]."""
     d, T = r.given, 8
     options: dict[str, Any] = {"form": "balance", "readout": "count", "rate_steps": T}
     with warnings.catch_warnings():
@@ -199,6 +199,7 @@ def target_rate(r: Request, subject: Oracle) -> Iterator[Measure]:
         )
         yield Measure("saturated off", abs(row.saturated - (counts >= T).mean()), 2.0**-40, where=row.layer)
         inside = r.low <= average <= r.high
+        yield Measure("over the range", float(average > r.high), where=row.layer)
         means = counts.reshape(len(d.x), -1).mean(1) / T
         enough = len(d.x) > 1 and means.std(ddof=1) / np.sqrt(len(d.x)) <= (r.high - r.low) / 2
         yield Measure("cause missing or invented", float(bool(row.causes) == (inside and enough)), where=row.layer)
