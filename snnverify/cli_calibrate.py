@@ -31,8 +31,8 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 def register(add: Add) -> None:
     """Add the command."""
-    p = add(_calibrate, "calibrate", "Thresholds, the rates that come of them, what a leak costs, remedies: exit 0 range kept or "
-            "none asked for, 1 missed, 3 undecided.")  # fmt: skip
+    p = add(_calibrate, "calibrate", "Thresholds, the rates that come of them, what a leak costs, remedies: exit 0 range "
+            "kept or none asked for, 1 missed, 3 undecided.")  # fmt: skip
     p.add_argument("model", nargs="?", help="module:callable, path.py:callable or an embedded model (digits_mlp)")
     p.add_argument("--weights", help="safetensors, or a state dict")
     p.add_argument("--data", help="labelled samples that accuracy and rates are measured on")

@@ -47,7 +47,9 @@ def register(add: Add) -> None:
     p.add_argument("--samples", type=int, default=200, help="of the data in that run (200)")
     p.add_argument("--netx", type=Path, metavar="FILE", help="write the network as NetX, too; one model")
     p.add_argument("--nir", type=Path, metavar="FILE", help="write it as NIR, too; one model")
-    p.add_argument("--json", type=Path, metavar="FILE", help="write the report as JSON, with versions, seed and digests")
+    p.add_argument(
+        "--json", type=Path, metavar="FILE", help="write the report as JSON, with versions, seed and digests"
+    )
     p.add_argument("--markdown", type=Path, metavar="FILE", help="write the report as Markdown, too")
 
 

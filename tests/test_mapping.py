@@ -119,7 +119,9 @@ def test_what_is_written_spikes_as_the_model_that_was_mapped(tmp_path, monkeypat
     assert want.spikes["1"].sum() > 10
     read = from_nir("a.nir", semantics=PRESETS["snnverify"])
     assert np.array_equal(simulate(read, x, 12, encoding="spikes", record="spikes").spikes["1"], want.spikes["1"])
-    late = simulate(read_netx("a.net"), x, 12, encoding="spikes", record="spikes").spikes["1"]  # a chip's layer lags by 1
+    late = simulate(read_netx("a.net"), x, 12, encoding="spikes", record="spikes").spikes[
+        "1"
+    ]  # a chip's layer lags by 1
     assert not late[0].any()
     assert np.array_equal(late[1:], want.spikes["1"][:-1])
 

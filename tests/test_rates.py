@@ -144,7 +144,9 @@ def test_a_range_kept_by_one_sample_alone_is_undecided():
     row = LayerRates("1", False, 1.0, 0.1, 0.2, 0.3, 0.0, 0, 4, float("inf"))
     doubted, missed = replace(row, causes=("under-determined",)), replace(row, average=0.3, causes=("dead ReLU",))
 
-    def outcome(*rates, target=Target(0.05, 0.2), elsewhere=()):
+    asked = Target(0.05, 0.2)
+
+    def outcome(*rates, target=asked, elsewhere=()):
         return Calibrated(rates, elsewhere, (), (), (), 0, {}, target).outcome
 
     assert [outcome(row), outcome(doubted), outcome(doubted, missed)] == ["kept", "undecided", "missed"]

@@ -96,7 +96,8 @@ def test_features_are_the_cosine_transform_of_log_mel_energies():
     # Samples are rounded (1), their mean is a sum of 200 (200), and it is taken off (1):
     sample = 2 * U * np.abs(raw) + 200 * U * np.abs(raw).mean()
     # ... 0.97 and its product (2), the difference (1), window and its product (3):
-    emphasised = sample + 0.97 * np.concatenate([sample[:1], sample[:-1]]) + 3 * U * (np.abs(centred) + 0.97 * np.abs(before))
+    earlier = np.concatenate([sample[:1], sample[:-1]])
+    emphasised = sample + 0.97 * earlier + 3 * U * (np.abs(centred) + 0.97 * np.abs(before))
     framed = window * emphasised + 3 * U * np.abs(frame)
     # A transform of 2^t points with t stages errs by t (mu + 4 sqrt(2) U) of the 2-norm, with roots of unity wrong by mu = U
     # (theorem 24.2); 8 stages and 2 for unpacking a real one. In 2-norms the transform itself multiplies by 16 = sqrt(256):

@@ -157,7 +157,8 @@ def test_each_arm_tells_its_epochs():
     told = []
     (task,) = stations.tasks(merge({"model": "digits_mlp"}, read_config()), None)
     task = replace(task, train_x=task.train_x[:40], train_y=task.train_y[:40])
-    stations.visit(task, [Grid("int4")], 2, range(2), merge({}, read_config()), qat.Recipe(epochs=3), lambda *t: told.append(t))
+    settings, recipe = merge({}, read_config()), qat.Recipe(epochs=3)
+    stations.visit(task, [Grid("int4")], 2, range(2), settings, recipe, lambda *t: told.append(t))
     arms = {stage: [(done, total) for s, done, total in told if s == stage] for stage, _, _ in told}
     assert list(arms) == [f"digits_mlp: {arm}" for arm in (
         "training on, no grid", "fine-tuning scales, int4", "fine-tuning weights, int4")]  # fmt: skip

@@ -171,12 +171,12 @@ class Request(Content):
 
 @st.composite
 def requests(draw: st.DrawFn, /) -> Request:
-    """Ranges that some layers can give; half of the sets repeat one sample, whose average nothing leaves in doubt."""
+    """Ranges that some layers can give, the narrowest often between two thresholds; half of the sets repeat one sample, whose average nothing leaves in doubt."""
     d = draw(conversions(2))
     if draw(st.booleans()):
         d = replace(d, x=np.repeat(d.x[:1], 3, 0))
     low = draw(st.sampled_from([0.03125, 0.125, 0.25]))
-    return Request(d, low, low + draw(st.sampled_from([0.0625, 0.125, 0.25])))
+    return Request(d, low, low + draw(st.sampled_from([0.0078125, 0.0625, 0.125, 0.25])))
 
 
 @check("converter", requests())

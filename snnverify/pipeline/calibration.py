@@ -109,6 +109,12 @@ def calibration(settings: Settings, longer: int, progress: Progress | None = Non
         facts["input range"] = f"{low.min():g} to {high.max():g}, digest {converted.inputs.digest}"
     curve = tuple(lif.table(float(settings.leak), cast(lif.Reset, settings.reset))) if costs else ()
     return Calibrated(
-        converted.rates, unlike(converted.rates, elsewhere, target), costs, curve, tuple(remedies), right, facts,
+        converted.rates,
+        unlike(converted.rates, elsewhere, target),
+        costs,
+        curve,
+        tuple(remedies),
+        right,
+        facts,
         target if settings.mode == "rate" or settings.target_rate is not None else None,
     )

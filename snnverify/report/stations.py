@@ -107,8 +107,8 @@ def _over_seeds(found: Comparison) -> list[str]:
     """Mean and spread of the native nets, where there are several."""
     if len(found.natives) < 2:
         return []
-    told = [f"{name}, %: {100 * np.mean(v):.2f}, sd {_spread(v)}" for name, v in (
-        ("accuracy", [side.accuracy for side in found.natives]), ("rate", [side.rate for side in found.natives]))]  # fmt: skip
+    each = {"accuracy": [v.accuracy for v in found.natives], "rate": [v.rate for v in found.natives]}
+    told = [f"{name}, %: {100 * np.mean(v):.2f}, sd {_spread(v)}" for name, v in each.items()]
     return [f"native, {len(found.natives)} seeds: {'; '.join(told)}"]
 
 
