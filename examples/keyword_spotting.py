@@ -114,7 +114,7 @@ def stations(out: Path, o: argparse.Namespace) -> dict[str, Any]:
             print(f"{name} ...", flush=True)
             with contextlib.redirect_stdout(report):
                 print(f"\n$ snnverify {' '.join(command)}\n", flush=True)
-                if (code := snnverify(command)) not in (0, 1):  # 1: a limit that is broken, a rate out of its range
+                if (code := snnverify(command)) not in (0, 1, 3):  # a broken limit, a rate out of range or in doubt
                     sys.exit(code)
     return {
         name: json.loads((out / f"{name}.json").read_text()) for name in ("calibrate", "stations", "energy", "native")

@@ -37,9 +37,19 @@ def register(add: Add) -> None:
     p.add_argument("--data", help="as of report; finds the neurons that stay silent")
     p.add_argument("--calibration", help="as of report")
     p.add_argument("-T", "--timesteps", nargs=1, type=int, metavar="T", help="time steps of that run")
+    p.add_argument("--mode", help="of the threshold calibration (99.9%%)")
+    p.add_argument("--v-init", help="half, zero, or a fraction of the threshold (half)")
+    p.add_argument("--reset", choices=("subtract", "value"), help="soft or hard reset (subtract)")
+    p.add_argument("--encoding", choices=("constant", "poisson"), help="of the input (constant)")
+    p.add_argument("--maxpool", choices=("refuse", "gate"), help="max pooling: an error, or a gate (refuse)")
+    p.add_argument("--pool-neurons", action="store_true", default=None, help="a neuron after each average pooling")
+    p.add_argument("--seed", type=int, help="of everything random (0)")
     p.add_argument("--samples", type=int, default=200, help="of the data in that run (200)")
     p.add_argument("--netx", type=Path, metavar="FILE", help="write the network as NetX, too; one model")
     p.add_argument("--nir", type=Path, metavar="FILE", help="write it as NIR, too; one model")
+    p.add_argument(
+        "--json", type=Path, metavar="FILE", help="write the report as JSON, with versions, seed and digests"
+    )
     p.add_argument("--markdown", type=Path, metavar="FILE", help="write the report as Markdown, too")
 
 
@@ -63,24 +73,31 @@ def _dumped(tree: object) -> str:
 
 
 def _map(*, target: str, targets: Path | None, precision: str, samples: int, netx: Path | None, nir: Path | None,
-         markdown: Path | None, command: str, **options: Any) -> int:  # fmt: skip
+         json: Path | None, markdown: Path | None, command: str, **options: Any) -> int:  # fmt: skip
     from .config import merge, read_config
     from .hardware import targets as known
+    from .pipeline import provenance
     from .pipeline.mapped import mapped
-    from .report.hardware import markdown_map, render_map
+    from .report.hardware import map_record, markdown_map, render_map
 
     if samples < 1:
         raise ConfigError(f"--samples = {samples}: at least 1")
     if (netx or nir) and options["model"] is None:
         raise ConfigError("model: --netx and --nir write one network; name the model")
     chip = known.target(target, targets)
-    found = list(mapped(merge(options, read_config()), chip, precision, samples))
+    settings = merge(options, read_config())
+    found = list(mapped(settings, chip, precision, samples))
+    about = provenance(settings, 0.0, False)
+    about.pop("seconds")
     files = {path: content for m in found for path, content in _artefacts(m.network, netx, nir)}
+    if json:
+        files[json] = _dumped(map_record(found, chip, precision, about)).encode()
     if markdown:
         files[markdown] = "\n".join(markdown_map(m, chip, precision) for m in found).encode()
     for path, content in files.items():
         write_atomic(path, content)
     print("\n\n".join(render_map(m, chip, precision) for m in found))
+    print("\n" + "\n".join(f"{k}: {about[k]}" for k in ("command", "seed", "snnverify", "python", "numpy", "torch")))
     return 1 if any(m.placement.violations or m.removal.changed for m in found) else 0
 
 
@@ -90,7 +107,7 @@ def _artefacts(network: Any, netx: Path | None, nir: Path | None) -> Iterator[tu
     from .loihi import lava_blocks
 
     if netx:
-        yield netx, netx_bytes(lava_blocks(network))
+        yield netx, netx_bytes(lava_blocks(network, ties="keep", delay=1))  # fires as it did, a step later
     if nir:
         graph, losses = to_nir(network, dt=1e-4)
         print("\n".join(f"NIR does not say: {loss}" for loss in losses), file=sys.stderr)

@@ -46,6 +46,7 @@ def register(add: Add) -> None:
 
     p = add(_native, "native", "Train the same architecture as a spiking net, and hold the conversion against it.")
     _common(p, grid=False)
+    p.add_argument("--seeds", type=int, default=1, help="native trainings, from --seed on (1)")
     p.add_argument("--epochs", type=int, default=60, help="passes over the training samples (60)")
     p.add_argument("--lr", type=float, default=1e-2, help="learning rate (0.01)")
     p.add_argument("--activity", type=float, default=1.0, help="what a mean rate of 1 costs in the loss (1.0)")
@@ -153,7 +154,8 @@ def _native(**options: Any) -> int:
     records, alike = [], True
     for task in tasks(settings, options["train"]):
         with Progress() as progress:
-            found = against_native(task, options["timesteps"], settings.seed, settings, recipe, progress)
+            seeds = range(settings.seed, settings.seed + options["seeds"])
+            found = against_native(task, options["timesteps"], seeds, settings, recipe, progress)
         print(render_native(task, found, options["timesteps"]))
         records.append(native_record(task, found))
         alike = alike and found.differ == 0

@@ -1,13 +1,20 @@
 """The mapping: numbers by hand, targets of users, refusals by name, and what the command writes."""
 
+import json
+
 import numpy as np
 import pytest
 
+from snnverify import reference
 from snnverify.cli import main
+from snnverify.convert import convert
 from snnverify.errors import ConfigError, DataError
+from snnverify.exchange import PRESETS, from_nir, read_netx
 from snnverify.hardware.mapping import place
 from snnverify.hardware.targets import Limit, Target, target
 from snnverify.network import Branch, Conv, Dense, Flatten, Layer, Network, Neuron
+from snnverify.simulate import simulate
+from snnverify.trace import Case
 
 MINE = """
 [mine]
@@ -76,3 +83,53 @@ def test_what_a_format_cannot_say_leaves_no_file(tmp_path, capsys):
     assert not list(tmp_path.iterdir())
     assert main(common) == 0
     assert nir.stat().st_size
+
+
+CHAIN = """
+import numpy as np, torch
+from torch import nn
+
+def build():
+    rng = np.random.default_rng(3)
+    net = nn.Sequential(nn.Linear(4, 6, bias=False), nn.ReLU(), nn.Linear(6, 3, bias=False))
+    with torch.no_grad():
+        net[0].weight[:] = torch.tensor(rng.integers(-16, 17, (6, 4)) / 32)
+        net[0].weight[0, 0] = 0.5
+        net[2].weight[:] = torch.tensor(rng.integers(-16, 17, (3, 6)) / 32)
+    return net
+"""
+
+
+def test_what_is_written_spikes_as_the_model_that_was_mapped(tmp_path, monkeypatch, isolated, capsys):
+    """Weights lie on lava's grid of 1 / 32, and the calibration sample makes the threshold 1: nothing may round."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "chain.py").write_text(CHAIN)
+    rng, sample = np.random.default_rng(0), np.array([[2, 0, 0, 0]], np.float32)
+    np.savez("data.npz", x=rng.integers(0, 2, (20, 4)).astype(np.float32), y=rng.integers(0, 3, 20))
+    np.savez("one.npz", x=sample, y=np.array([0]))
+    options = ["--mode", "max", "--v-init", "zero", "--reset", "value", "--seed", "7", "-T", "6"]
+    written = ["--netx", "a.net", "--nir", "a.nir", "--json", "a.json"]
+    model = ["map", "chain.py:build", "--data", "data.npz", "--calibration", "one.npz", "--target", "many-core"]
+    assert main([*model, *options, *written]) == 0
+    names = {}
+    exec(CHAIN, names)
+    meant = convert(names["build"]().eval(), sample, mode="max", v_init="zero", reset="value").snn
+    x = (rng.random((12, 5, 4)) < 0.5).astype(float)
+    want = reference.run(Case(meant, x, 12, "spikes"))
+    assert want.spikes["1"].sum() > 10
+    read = from_nir("a.nir", semantics=PRESETS["snnverify"])
+    assert np.array_equal(simulate(read, x, 12, encoding="spikes", record="spikes").spikes["1"], want.spikes["1"])
+    late = simulate(read_netx("a.net"), x, 12, encoding="spikes", record="spikes").spikes[
+        "1"
+    ]  # a chip's layer lags by 1
+    assert not late[0].any()
+    assert np.array_equal(late[1:], want.spikes["1"][:-1])
+
+    told = json.loads((tmp_path / "a.json").read_text())
+    assert told["provenance"]["seed"] == "7"
+    assert {"snnverify", "numpy", "torch", "command"} <= set(told["provenance"])
+    (mapped,) = told["models"]
+    assert mapped["network digest"] == meant.digest
+    assert f"(data {mapped['data digest'][:16]})" in capsys.readouterr().out
+    assert [(v["layer"], v["units"], v["stored"]) for v in mapped["layers"]] == [("1", 6, 24), ("2", 3, 18)]
+    assert (mapped["cores"], mapped["fits"], mapped["T"]) == (2, True, 6)

@@ -1,6 +1,7 @@
 """Rates that are asked for: each likely cause of a miss is planted, and named for what it is."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,9 +10,11 @@ from torch import nn
 
 from snnverify import convert
 from snnverify.cli import main
+from snnverify.cli_calibrate import EXIT
 from snnverify.convert import ConversionWarning
-from snnverify.convert.rates import Setting, Target, measure_rates, unlike
+from snnverify.convert.rates import LayerRates, Setting, Target, measure_rates, unlike
 from snnverify.errors import ConfigError, Unsupported
+from snnverify.pipeline.calibration import Calibrated
 
 RNG = np.random.default_rng(0)
 X = RNG.uniform(0, 1, (64, 4)).astype(np.float32)
@@ -125,6 +128,31 @@ def test_the_command_tells_rates_leak_and_remedies(tmp_path, capsys):
     ]  # fmt: skip
     assert told["facts"]["seed"] == "0"
     assert "what the leak costs" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("arguments", "code"), [
+    (["--target-rate", "0.001", "0.9"], 0),  # every rate that is not 0 or 1
+    (["--target-rate", "0.95", "0.99"], 1),  # ReLU units of which some are silent on each image
+    (["--mode", "max"], 0),  # no range was asked for
+])  # fmt: skip
+def test_the_exit_code_is_about_the_range_alone(arguments, code, capsys):
+    assert main(["calibrate", "digits_mlp", "-T", "4", "--longer", "5", *arguments]) == code
+    assert ("warning:" in capsys.readouterr().out) == (code == 1)
+
+
+def test_a_range_kept_by_one_sample_alone_is_undecided():
+    row = LayerRates("1", False, 1.0, 0.1, 0.2, 0.3, 0.0, 0, 4, float("inf"))
+    doubted, missed = replace(row, causes=("under-determined",)), replace(row, average=0.3, causes=("dead ReLU",))
+
+    asked = Target(0.05, 0.2)
+
+    def outcome(*rates, target=asked, elsewhere=()):
+        return Calibrated(rates, elsewhere, (), (), (), 0, {}, target).outcome
+
+    assert [outcome(row), outcome(doubted), outcome(doubted, missed)] == ["kept", "undecided", "missed"]
+    assert outcome(row, elsewhere=(missed,)) == "missed"
+    assert outcome(missed, target=None) == "kept"
+    assert EXIT == {"kept": 0, "missed": 1, "undecided": 3}
 
 
 @pytest.mark.parametrize(

@@ -63,24 +63,61 @@ def test_speech_commands_by_lists_or_by_the_speaker(tmp_path):
     assert listed == ["no validation", "yes test"]
 
 
+U = 2.0**-24  # unit roundoff of float32, in which kaldi-native-fbank computes
+SPREAD = RATE / 256  # Hz between two points of the spectrum
+
+
+def mel(hertz):
+    return 1127 * np.log1p(hertz / 700)
+
+
 def test_features_are_the_cosine_transform_of_log_mel_energies():
-    """Kaldi's definition, written out once more: pre-emphasis, Povey window, power spectrum, mel triangles, lifter 22."""
-    signal = tone(700).astype(float) / 2**15
+    """Kaldi's definition, written out once more: pre-emphasis, Povey window, power spectrum, mel triangles, lifter 22.
+
+    Noise, because the error of a spectrum is relative to its greatest values, and small ones between them would lose theirs.
+    """
+    signal = np.random.default_rng(5).normal(0, 0.1, RATE)
     got = sound.mfcc(signal, RATE)[:, 20]
-    frame = np.concatenate([np.zeros(100), signal])[20 * 80 : 20 * 80 + 200]
-    frame = frame - frame.mean()
-    frame = frame - 0.97 * np.concatenate([frame[:1], frame[:-1]])
-    frame = frame * (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(200) / 199)) ** 0.85
-    power = np.abs(np.fft.rfft(frame, 256)) ** 2
-    mel = lambda hertz: 1127 * np.log1p(hertz / 700)  # noqa: E731
+    raw = np.concatenate([np.zeros(100), signal])[20 * 80 : 20 * 80 + 200]
+    centred = raw - raw.mean()
+    before = np.concatenate([centred[:1], centred[:-1]])
+    window = (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(200) / 199)) ** 0.85
+    frame = (centred - 0.97 * before) * window
+    spectrum = np.abs(np.fft.rfft(frame, 256))[:128]
     edges = np.linspace(mel(20), mel(RATE / 2), 42)
-    bins = mel(np.arange(128) * RATE / 256)
-    up = (bins - edges[:-2, None]) / (edges[1:-1] - edges[:-2])[:, None]
-    down = (edges[2:, None] - bins) / (edges[2:] - edges[1:-1])[:, None]
-    energies = np.clip(np.minimum(up, down), 0, None) @ power[:128]
-    cepstra = dct(np.log(energies), norm="ortho") * (1 + 11 * np.sin(np.pi * np.arange(40) / 22))
-    # float32 throughout: 256-point transform and 40 logarithms, whose relative errors a lifter of at most 12 enlarges
-    assert np.abs(got - cepstra).max() < 2.0**-24 * 256 * 12 * np.abs(np.log(energies)).max()
+    bins, width = mel(np.arange(128) * SPREAD), edges[1] - edges[0]
+    up, down = (bins - edges[:-2, None]) / width, (edges[2:, None] - bins) / width
+    weights = np.clip(np.minimum(up, down), 0, None)
+    energies = weights @ spectrum**2
+    lifter = 1 + 11 * np.sin(np.pi * np.arange(40) / 22)
+    cepstra = dct(np.log(energies), norm="ortho") * lifter
+
+    # What float32 may make of that; n U bounds n roundings in a row (Higham, Accuracy and Stability, 2002, section 3.1).
+    # Samples are rounded (1), their mean is a sum of 200 (200), and it is taken off (1):
+    sample = 2 * U * np.abs(raw) + 200 * U * np.abs(raw).mean()
+    # ... 0.97 and its product (2), the difference (1), window and its product (3):
+    earlier = np.concatenate([sample[:1], sample[:-1]])
+    emphasised = sample + 0.97 * earlier + 3 * U * (np.abs(centred) + 0.97 * np.abs(before))
+    framed = window * emphasised + 3 * U * np.abs(frame)
+    # A transform of 2^t points with t stages errs by t (mu + 4 sqrt(2) U) of the 2-norm, with roots of unity wrong by mu = U
+    # (theorem 24.2); 8 stages and 2 for unpacking a real one. In 2-norms the transform itself multiplies by 16 = sqrt(256):
+    line = 16 * (np.linalg.norm(framed) + 10 * (1 + 4 * 2**0.5) * U * np.linalg.norm(frame))
+    power = 2 * spectrum * line + line**2 + 3 * U * (spectrum + line) ** 2  # two squares, a sum
+    # Mel numbers are at most mel(4000): quotient, sum, logarithm, product (4 U); edges are sums of a start and steps (8 U).
+    # A weight is a quotient of two differences, of which the divisor is at least a width:
+    weight = (4 + 3 * 8) * U * mel(RATE / 2) / width + 2 * U
+    near = np.minimum(up, down) > -weight  # points that the rounded triangle may hold
+    energy = weights @ power + weight * near @ (spectrum**2 + power) + 128 * U * weights @ (spectrum**2 + power)
+    logarithm = -np.log1p(-energy / energies) + U * (np.abs(np.log(energies)) + 1)
+    # A sum of 40 products with rounded cosines (42), then the lifter and its product (3):
+    cosines = np.abs(dct(np.eye(40), norm="ortho", axis=0))
+    limit = lifter * (cosines @ (logarithm + 42 * U * np.abs(np.log(energies)))) + 3 * U * np.abs(cepstra)
+    assert np.all(np.abs(got - cepstra) <= np.abs(limit))
+    # and the limit tells another definition from this one:
+    for other in (np.hamming(200), np.hanning(200)):
+        again = weights @ np.abs(np.fft.rfft((centred - 0.97 * before) * other, 256)[:128]) ** 2
+        assert np.any(np.abs(dct(np.log(again), norm="ortho") * lifter - cepstra) > np.abs(limit))
+    assert np.any(np.abs(cepstra / lifter - cepstra) > np.abs(limit))
 
 
 def test_a_clip_is_one_second(digits):

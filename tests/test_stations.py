@@ -1,18 +1,21 @@
 """Commands quantize, stations and native, as a user types them; native training and its equality with the simulator."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from snnverify import content, zoo
 from snnverify.activation import Neuron
+from snnverify.config import merge, read_config
 from snnverify.convert import convert
 from snnverify.errors import ConfigError, Unsupported
 from snnverify.network import Branch, Conv, Dense, Flatten, Layer, Network, Pool
 from snnverify.pipeline import stations
-from snnverify.quantise import QuantisedNetwork
+from snnverify.quantise import Grid, QuantisedNetwork
 from snnverify.simulate import simulate
+from snnverify.zoo import qat
 from snnverify.zoo.native import Recipe, spikes_of, spiking_twin, train_native
 
 
@@ -137,6 +140,29 @@ def test_native(cli, tmp_path):
     (model,) = json.loads((tmp_path / "n.json").read_text())["models"]
     assert [s["name"] for s in model["sides"]] == ["converted", "native"]
     assert model["spikes that differ"] == 0
+
+
+def test_native_over_seeds(cli, tmp_path):
+    done = cli("native", "digits_mlp", "-T", 2, "--epochs", 1, "--seeds", 2, "--seed", 3, "--out", tmp_path / "n.json")
+    assert done.code == 0, done.err
+    (model,) = json.loads((tmp_path / "n.json").read_text())["models"]
+    assert [s["name"] for s in model["sides"]] == ["converted", "native, seed 3", "native, seed 4"]
+    a, b = (100 * s["accuracy"] for s in model["sides"][1:])
+    assert f"native, 2 seeds: accuracy, %: {(a + b) / 2:.2f}, sd {abs(a - b) / 2**0.5:.2f}" in done.out
+    assert model["spikes compared"] == 2 * 2 * 256 * (128 + 64)  # nets, steps, samples, units
+    assert "native, seed 4 (1)" in done.err
+
+
+def test_each_arm_tells_its_epochs():
+    told = []
+    (task,) = stations.tasks(merge({"model": "digits_mlp"}, read_config()), None)
+    task = replace(task, train_x=task.train_x[:40], train_y=task.train_y[:40])
+    settings, recipe = merge({}, read_config()), qat.Recipe(epochs=3)
+    stations.visit(task, [Grid("int4")], 2, range(2), settings, recipe, lambda *t: told.append(t))
+    arms = {stage: [(done, total) for s, done, total in told if s == stage] for stage, _, _ in told}
+    assert list(arms) == [f"digits_mlp: {arm}" for arm in (
+        "training on, no grid", "fine-tuning scales, int4", "fine-tuning weights, int4")]  # fmt: skip
+    assert all(ticks == [(k, 6) for k in range(1, 7)] for ticks in arms.values())
 
 
 def test_a_model_of_the_users_own(project, cli):

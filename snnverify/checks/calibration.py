@@ -171,17 +171,17 @@ class Request(Content):
 
 @st.composite
 def requests(draw: st.DrawFn, /) -> Request:
-    """Ranges that some layers can give; half of the sets repeat one sample, whose average nothing leaves in doubt."""
+    """Ranges that some layers can give, the narrowest often between two thresholds; half of the sets repeat one sample, whose average nothing leaves in doubt."""
     d = draw(conversions(2))
     if draw(st.booleans()):
         d = replace(d, x=np.repeat(d.x[:1], 3, 0))
     low = draw(st.sampled_from([0.03125, 0.125, 0.25]))
-    return Request(d, low, low + draw(st.sampled_from([0.0625, 0.125, 0.25])))
+    return Request(d, low, low + draw(st.sampled_from([0.0078125, 0.0625, 0.125, 0.25])))
 
 
 @check("converter", requests())
 def target_rate(r: Request, subject: Oracle) -> Iterator[Measure]:
-    """The rates that are reported are those of the exact reference; a layer outside its range has a cause, and one inside has the threshold nearest to the 99.9 percentile: a 64th of an octave nearer is outside [definition; monotone by calibration.count_falls]."""
+    """The rates that are reported are those of the exact reference; a layer outside its range has a cause, and one inside has the threshold nearest to the 99.9 percentile: a 64th of an octave nearer is outside; where a range falls between two thresholds, the higher one is taken, so no rate is over it [definition; monotone by calibration.count_falls]."""
     d, T = r.given, 8
     options: dict[str, Any] = {"form": "balance", "readout": "count", "rate_steps": T}
     with warnings.catch_warnings():
@@ -199,6 +199,7 @@ def target_rate(r: Request, subject: Oracle) -> Iterator[Measure]:
         )
         yield Measure("saturated off", abs(row.saturated - (counts >= T).mean()), 2.0**-40, where=row.layer)
         inside = r.low <= average <= r.high
+        yield Measure("over the range", float(average > r.high), where=row.layer)
         means = counts.reshape(len(d.x), -1).mean(1) / T
         enough = len(d.x) > 1 and means.std(ddof=1) / np.sqrt(len(d.x)) <= (r.high - r.low) / 2
         yield Measure("cause missing or invented", float(bool(row.causes) == (inside and enough)), where=row.layer)

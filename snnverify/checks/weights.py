@@ -14,7 +14,7 @@ from hypothesis.extra import numpy as hnp
 from .. import reference
 from ..content import Array, Content
 from ..findings import Measure
-from ..network import Conv, Dense, Op
+from ..network import Branch, Conv, Dense, Layer, Network, Op, Relu
 from ..oracles import Oracle
 from ..quantise import Grid, quantise_weight
 from ..strategies import Conversion, convnets, dyadic
@@ -243,6 +243,29 @@ def network(drawn: tuple[Conversion, str, bool], subject: Oracle) -> Iterator[Me
             yield Measure("moved, in steps", float((np.abs(b.op.weight - a.op.weight) / np.where(each == 0, 1, each)).max())
                           if precision != "binary" else 0.0, 0.5 + SLACK, where=was.name)  # fmt: skip
             yield Measure("another bias", differences(np.asarray(a.op.bias), b.op.bias), where=was.name)
+
+
+MLPS: Any = st.tuples(
+    dyadic((4, 3), -16, 16), dyadic((3, 4), -16, 16), dyadic((8, 3), -16, 16), st.sampled_from(sorted(MOST))
+)
+
+
+@check("operators", MLPS)
+def trained(drawn: tuple[Array, Array, Array, str], subject: Oracle) -> Iterator[Measure]:
+    """Where scales are trained as powers of two, they are still that when training ends, weights are scale x integer of a level, and biases are what they were [definition of the grid; training starts from float32]."""
+    first, last, x, precision = drawn
+    hidden = Layer("hidden", (Branch(Dense(first, np.full(4, 0.5))),), Relu())
+    ann = Network((3,), (hidden, Layer("out", (Branch(Dense(last, np.zeros(3)), "hidden"),))))
+    found = subject.operator("grid_trained")(ann, x, np.arange(8) % 3, precision, True)
+    for was, now in zip(ann.layers, found.network.layers, strict=True):
+        a, b, w = was.branches[0].op, now.branches[0].op, found.weights[f"{was.name}.0"]
+        assert isinstance(a, Dense)
+        assert isinstance(b, Dense)
+        scale = np.asarray(w.scale, float)
+        yield Measure("no power of two", float(np.any(np.frexp(scale)[0] != 0.5)), where=was.name)
+        yield Measure("weights differ", differences(w.integers * scale.reshape(-1, 1), b.weight), where=was.name)
+        yield Measure("beyond the levels", float(np.abs(w.integers).max() > MOST[precision]), where=was.name)
+        yield Measure("another bias", differences(np.asarray(a.bias), np.asarray(b.bias)), where=was.name)
 
 
 @check("operators", dyadics(("int8",), beyond=3))

@@ -96,10 +96,10 @@ def _apply(rule: Rule, number: Number, claims: Claims) -> Judged:
         return Judged("unverifiable", "", f"missing: {', '.join(missing)}")
     arguments = {argument: claims.numbers[name] for argument, name in rule.of.items()}
     readings = range(max(len(n.readings) for n in (number, *arguments.values())))
-    told: dict[str, None] = {}  # in order, each once: most units have one reading
+    told: dict[str, None] = {}  # in order, each reading once: most units have one
     kept = False
     for r in readings:
-        held = []
+        held, entries = [], []
         for i, wanted in enumerate(_reading(number, r)):
             try:
                 value = relation(_arguments(relation, arguments, r, i))
@@ -107,7 +107,8 @@ def _apply(rule: Rule, number: Number, claims: Claims) -> Judged:
                 why = "a divisor can be 0" if isinstance(e, ZeroDivisionError) else "lists of different lengths"
                 return Judged("unverifiable", "", f"missing: numbers that {rule.relation} can be computed of ({why})")
             held.append(wanted.may(rule.compare, value))
-            told[SIGNS[rule.compare] + shown(value, number.unit, r)] = None
+            entries.append(SIGNS[rule.compare] + shown(value, number.unit, r))
+        told[" / ".join(entries if len(set(entries)) > 1 else entries[:1])] = None
         kept = kept or all(held)
     bare = relation.formula in relation.takes  # one number against another: told by its name in the file
     names = [f"{rule.of[a] if bare else a} = {f'{n.text} {n.unit}'.strip()}" for a, n in arguments.items()]

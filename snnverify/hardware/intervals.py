@@ -61,6 +61,10 @@ class Interval:
         """Least integers that are not below a member."""
         return Interval(Fraction(ceil(self.lo)), Fraction(ceil(self.hi)))
 
+    def floor(self) -> Interval:
+        """Greatest integers that are not above a member."""
+        return Interval(Fraction(floor(self.lo)), Fraction(floor(self.hi)))
+
     def may(self, comparison: str, other: Interval) -> bool:
         """Whether some member stands to some member of `other` as said: ``=``, ``<=`` or ``>=``."""
         below, above = self.lo <= other.hi, self.hi >= other.lo

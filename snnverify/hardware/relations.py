@@ -31,7 +31,7 @@ def _products(items: Sequence[Interval]) -> Sequence[Interval]:
 
 
 FUNCTIONS: Mapping[str, Callable[..., Any]] = {
-    "total": _total, "products": _products, "ceiling": Interval.ceiling,
+    "total": _total, "products": _products, "ceiling": Interval.ceiling, "floor": Interval.floor,
     "dot": lambda a, b: _total([x * y for x, y in zip(a, b, strict=True)]),
     "size": lambda a: exactly(len(a)), "rest": lambda a: a[1:], "hidden": lambda a: a[1:-1],
     "first": lambda a, n: a[: int(n.lo)],

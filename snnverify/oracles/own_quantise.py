@@ -15,6 +15,7 @@ def operators() -> dict[str, Callable[..., Any]]:
     - ``grid_weight(w, scale [C], precision)``: integers and values, [C, K], one scale a channel;
     - ``grid_gradient(w, scale [C], precision)``: gradient of the sum of all values in w [C, K] and in scale [C];
     - ``grid_network(network, precision, per_channel, power_of_two)``: a `QuantisedNetwork`;
+    - ``grid_trained(network, x, y, precision, power_of_two)``: the same after two passes that train scales alone;
     - ``activation_grid(low, high)``: scale and zero point; ``activation_values(x, scale, zero)``;
     - ``surrogate_spikes(network, x, steps)``: of every spiking layer, torch's forward pass on ``spiking_twin(network)``;
     - ``surrogate_gradient(v, slope)``: derivative of a spike, v above the threshold.
@@ -24,6 +25,7 @@ def operators() -> dict[str, Callable[..., Any]]:
         "grid_weight": _weight,
         "grid_gradient": _gradient,
         "grid_network": _network,
+        "grid_trained": _trained,
         "activation_grid": _activation_grid,
         "activation_values": _activation_values,
         "surrogate_gradient": _spike_gradient,
@@ -73,6 +75,14 @@ def _network(network: Any, precision: str, per_channel: bool, power_of_two: bool
     from ..quantise import Grid, quantise
 
     return quantise(network, Grid(precision, per_channel, power_of_two))
+
+
+def _trained(network: Any, x: Array, y: Array, precision: str, power_of_two: bool) -> Any:
+    from ..quantise import Grid
+    from ..zoo.qat import Recipe, fine_tune_quantised
+
+    recipe = Recipe(epochs=2, batch=4, lr_scales=0.1)  # so that no logarithm of a scale stays whole
+    return fine_tune_quantised(network, x, y, Grid(precision, True, power_of_two), train="scales", recipe=recipe)  # type: ignore[arg-type]
 
 
 def _activation_grid(low: float, high: float) -> tuple[float, int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
@@ -35,6 +35,8 @@ class Calibrated:
     remedies : tuple of Remedy
     ann_right : int
         Samples that the trained model classifies rightly.
+    target : Target or None
+        The range that was asked for: by mode "rate", or by name. Rates outside it are then a failure, else a warning.
     facts : mapping of str to str
         Model, conversion, data, versions, seed and command.
     """
@@ -46,6 +48,15 @@ class Calibrated:
     remedies: tuple[Remedy, ...]
     ann_right: int
     facts: Mapping[str, str]
+    target: Target | None = None
+
+    @property
+    def outcome(self) -> Literal["kept", "missed", "undecided"]:
+        """Whether every layer keeps the range that was asked for; undecided where a layer does, on too little evidence."""
+        warned = [r for r in (*self.rates, *self.elsewhere) if r.causes]
+        if self.target is None or not warned:
+            return "kept"
+        return "undecided" if all(self.target.holds(r.average) for r in warned) else "missed"
 
 
 def calibration(settings: Settings, longer: int, progress: Progress | None = None) -> Calibrated:
@@ -98,5 +109,12 @@ def calibration(settings: Settings, longer: int, progress: Progress | None = Non
         facts["input range"] = f"{low.min():g} to {high.max():g}, digest {converted.inputs.digest}"
     curve = tuple(lif.table(float(settings.leak), cast(lif.Reset, settings.reset))) if costs else ()
     return Calibrated(
-        converted.rates, unlike(converted.rates, elsewhere, target), costs, curve, tuple(remedies), right, facts
+        converted.rates,
+        unlike(converted.rates, elsewhere, target),
+        costs,
+        curve,
+        tuple(remedies),
+        right,
+        facts,
+        target if settings.mode == "rate" or settings.target_rate is not None else None,
     )

@@ -101,10 +101,10 @@ class Side:
 
 @dataclass(frozen=True)
 class Comparison:
-    """The conversion, the natively trained net, and how many of the latter's spikes differ between torch and us."""
+    """The conversion, the natively trained nets, and how many of their spikes differ between torch and us."""
 
     converted: Side
-    native: Side
+    natives: tuple[Side, ...]
     differ: int
     compared: int
 
@@ -166,13 +166,12 @@ def visit(
     ann = outputs(subject.module, subject.x, torch.float32, None).argmax(1)
     recipe = replace(recipe, moved=task.moved)
     whole = _converted(subject.module, task, settings)
-    trainings = len(seeds) * (1 + 2 * len(grids))
-    done = [0]
 
-    def told(name: str) -> None:
-        done[0] += 1
-        if progress is not None:
-            progress(f"{subject.name}: {name}", done[0], trainings)
+    def told(arm: str, i: int) -> Callable[[int, int], None] | None:
+        """Tell each epoch of the i-th seed of an arm, a stage of its own."""
+        if progress is None:
+            return None
+        return lambda done, epochs: progress(f"{subject.name}: {arm}", i * epochs + done, len(seeds) * epochs)
 
     def station(name: str, grid: Grid | None, kind: str, classes: Sequence[Array]) -> Station:
         pairs = tuple(from_predictions(y, ann, c) for c in classes)
@@ -186,9 +185,11 @@ def visit(
         static, _ = static_int8(subject.module, subject.calibration, kinds=(torch.nn.ReLU,))
         rows.append(station(ACTIVATIONS, None, "ANN", [outputs(static, subject.x, torch.float32, None).argmax(1)]))
     control = []
-    for seed in seeds:
-        control.append(spiking(qat.fine_tune_float(whole.ann, task.train_x, task.train_y, recipe=recipe, seed=seed)))
-        told("fine-tuning")
+    for i, seed in enumerate(seeds):
+        more = qat.fine_tune_float(
+            whole.ann, task.train_x, task.train_y, recipe=recipe, seed=seed, progress=told("training on, no grid", i)
+        )
+        control.append(spiking(more))
     rows.append(station("trained on", None, "SNN", control))
     for grid in grids:
         rows.append(station("post-training", grid, "ANN", [_analog(quantise(whole.ann, grid).network, subject.x)]))
@@ -196,11 +197,12 @@ def visit(
         rows.append(station("post-training", grid, "SNN", [_classes(rounded, subject.x, steps)]))
         for train in ("scales", "weights"):
             tuned = []
-            for seed in seeds:
-                found = qat.fine_tune_quantised(whole.ann, task.train_x, task.train_y, grid, train=train, recipe=recipe,
-                                                seed=seed)  # fmt: skip
+            for i, seed in enumerate(seeds):
+                found = qat.fine_tune_quantised(
+                    whole.ann, task.train_x, task.train_y, grid, train=train, recipe=recipe, seed=seed,
+                    progress=told(f"fine-tuning {train}, {grid.precision}", i),
+                )  # fmt: skip
                 tuned.append(spiking(found.network))
-                told("fine-tuning")
             rows.append(station(f"fine-tuned {train}", grid, "SNN", tuned))
     return rows
 
@@ -226,29 +228,33 @@ def quantised(
 
 
 def against_native(
-    task: Task, steps: int, seed: int, settings: Settings, recipe: native.Recipe, progress: Progress | None = None
-) -> Comparison:
-    """Train natively, and compare with the conversion.
+    task: Task, steps: int, seeds: Sequence[int], settings: Settings, recipe: native.Recipe,
+    progress: Progress | None = None,
+) -> Comparison:  # fmt: skip
+    """Train natively, once for each seed, and compare with the conversion.
 
-    Both are simulated by our simulator on the evaluation samples; the equality is counted on up to `TILE` of them.
+    All are simulated by our simulator on the evaluation samples; the equality is counted on up to `TILE` of them.
     """
     subject = task.subject
     started = time.perf_counter()
     whole = _converted(subject.module, task, settings)
     converting = time.perf_counter() - started
-    tick = None if progress is None else lambda done, todo: progress(f"{subject.name}: native training", done, todo)
-    started = time.perf_counter()
-    net = native.train_native(whole.ann, task.train_x, task.train_y, steps, seed=seed, progress=tick,
-                              recipe=replace(recipe, moved=task.moved))  # fmt: skip
-    training = time.perf_counter() - started
     ann = outputs(subject.module, subject.x, torch.float32, None).argmax(1)
-    sides = [_side(name, snn, subject, ann, steps, seconds)
-             for name, snn, seconds in (("converted", whole.snn, converting), ("native", net, training))]  # fmt: skip
-    few = subject.x[:TILE]
-    torchs, _ = native.spikes_of(net, few, steps)
-    ours = simulate(net, few, steps, record="spikes", dtype="float64").spikes
-    differ = sum(int(np.sum(s != ours[name])) for name, s in torchs.items())
-    return Comparison(sides[0], sides[1], differ, sum(s.size for s in torchs.values()))
+    natives, differ, compared, few = [], 0, 0, subject.x[:TILE]
+    for seed in seeds:
+        name = "native" if len(seeds) == 1 else f"native, seed {seed}"
+        stage = f"{subject.name}: {name}"
+        tick = None if progress is None else lambda done, todo, stage=stage: progress(stage, done, todo)
+        started = time.perf_counter()
+        net = native.train_native(whole.ann, task.train_x, task.train_y, steps, seed=seed, progress=tick,
+                                  recipe=replace(recipe, moved=task.moved))  # fmt: skip
+        natives.append(_side(name, net, subject, ann, steps, time.perf_counter() - started))
+        torchs, _ = native.spikes_of(net, few, steps)
+        ours = simulate(net, few, steps, record="spikes", dtype="float64").spikes
+        differ += sum(int(np.sum(s != ours[layer])) for layer, s in torchs.items())
+        compared += sum(s.size for s in torchs.values())
+    converted = _side("converted", whole.snn, subject, ann, steps, converting)
+    return Comparison(converted, tuple(natives), differ, compared)
 
 
 def _side(name: str, snn: Network, subject: Subject, ann: Array, steps: int, seconds: float) -> Side:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import textwrap
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
 
 from ..hardware.audit import Finding, tally
 from ..hardware.claims import Claims
@@ -65,6 +67,29 @@ def markdown_map(m: Mapped, target: Target, precision: str) -> str:
     said = [f"- {escape(line)}" for line in (*_silence(m), *_broken(m))]
     return "\n".join([f"## {escape(m.model)} on {escape(target.title)}, weights {precision}", "", *layers, "", *limits, "",
                       *said]) + "\n"  # fmt: skip
+
+
+def map_record(
+    found: Sequence[Mapped], target: Target, precision: str, provenance: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Give the same of all models as what JSON can hold: numbers as numbers, and what is needed to get them again."""
+    models = [
+        {
+            "model": m.model, "data digest": m.data_digest, "network digest": m.network.digest, "samples": m.samples,
+            "T": m.steps, "fits": not m.placement.violations, "cores": len(m.placement.cores),
+            "least cores": m.placement.least_cores, "weight bits": m.placement.bits,
+            "layers": [asdict(n) | {"cores": sum(c.layer == n.layer for c in m.placement.cores)}
+                       for n in m.placement.needs],
+            "violations": [asdict(v) for v in m.placement.violations],
+            "silent": dict(m.removal.silent), "removed": dict(m.removal.removed),
+            "kept because": dict(m.removal.kept_because), "spikes that changed": m.removal.changed,
+            "read-out changed by": float(m.removal.readout_error), "cores without silent": len(m.smaller.cores),
+        }
+        for m in found
+    ]  # fmt: skip
+    limits = {name: asdict(limit) for name, limit in target.limits.items()}
+    chip = {"name": target.name, "title": target.title, "limits": limits}
+    return {"provenance": dict(provenance), "target": chip, "precision": precision, "models": models}
 
 
 def _layers(m: Mapped) -> tuple[list[list[str]], Sequence[str]]:

@@ -74,9 +74,9 @@ def render_quantised(task: Task, converted: ConvertedNetwork, found: QuantisedNe
 
 
 def render_native(task: Task, found: Comparison, steps: int) -> str:
-    """Two lines, converted and native, and whether torch and our simulator agree about the latter."""
+    """A line for the conversion and for each native net, their spread, and whether torch and our simulator agree."""
     lines = []
-    for side in (found.converted, found.native):
+    for side in (found.converted, *found.natives):
         p = side.paired
         lines.append([side.name, f"{100 * side.accuracy:.2f}", f"{float(100 * p.drop):.2f}", f"{p.b} / {p.c}",
                       f"{100 * exact_upper(p):.2f}", f"{100 * side.rate:.2f}", f"{side.spikes:.1f}",
@@ -97,9 +97,19 @@ def render_native(task: Task, found: Comparison, steps: int) -> str:
         f"{len(task.subject.x)} samples, T = {steps}; drop and bound (upper 95 %, paired) against the ANN, in points;",
         "rate: spikes per unit and step; spikes and synaptic operations (what they pass) per sample; MACs: connections from",
         "analog values (input, averages), per step; seconds: of conversion (the ANN's training not counted), of training.",
+        *_over_seeds(found),
         f"torch and snnverify on the native net: {found.differ} of {found.compared:,} spikes differ",
     ]
     return "\n".join([task.subject.name, render_rows(lines, head), *said, *_shared(task), ""])
+
+
+def _over_seeds(found: Comparison) -> list[str]:
+    """Mean and spread of the native nets, where there are several."""
+    if len(found.natives) < 2:
+        return []
+    each = {"accuracy": [v.accuracy for v in found.natives], "rate": [v.rate for v in found.natives]}
+    told = [f"{name}, %: {100 * np.mean(v):.2f}, sd {_spread(v)}" for name, v in each.items()]
+    return [f"native, {len(found.natives)} seeds: {'; '.join(told)}"]
 
 
 def native_record(task: Task, found: Comparison) -> dict[str, Any]:
@@ -113,7 +123,7 @@ def native_record(task: Task, found: Comparison) -> dict[str, Any]:
     return {
         "model": task.subject.name, "facts": dict(task.subject.facts), "training samples": len(task.train_x),
         "training samples among them": task.shared,
-        "sides": [numbers(found.converted), numbers(found.native)], "spikes that differ": found.differ,
+        "sides": [numbers(side) for side in (found.converted, *found.natives)], "spikes that differ": found.differ,
         "spikes compared": found.compared,
     }  # fmt: skip
 
