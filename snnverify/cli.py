@@ -19,6 +19,7 @@ from . import (
     cli_analyze,
     cli_calibrate,
     cli_energy,
+    cli_explain,
     cli_hardware,
     cli_lava,
     cli_oracles,
@@ -86,6 +87,7 @@ def _parser() -> _Parser:
     report.add_argument("--pool-neurons", action="store_true", default=None, help="a neuron after each average pooling")
     cli_calibrate.options(report)
     report.add_argument("--modes", action="store_true", default=None, help="accuracy over T of six modes side by side")
+    report.add_argument("--waterfall", action=argparse.BooleanOptionalAction, help="split the drop over its causes (yes)")
     report.add_argument("--max-drop", help="greatest accuracy drop let through, percentage points (1.0)")
     report.add_argument("--max-disagreement", help="greatest share classified differently, percent (5.0)")
     report.add_argument("--seed", type=int, help="of everything random (0)")
@@ -116,6 +118,7 @@ def _parser() -> _Parser:
     cli_quantise.register(add)
     cli_energy.register(add)
     cli_hardware.register(add)
+    cli_explain.register(add)
 
     mutants = add(_mutants, "mutants", "Break the package in many ways and tell which checks notice.")
     mutants.add_argument("patterns", nargs="*", help="names of mutants; all by default")

@@ -17,7 +17,7 @@ import torch
 
 from ..checks import select
 from ..config import Settings
-from ..convert import ConvertedNetwork, convert
+from ..convert import ConvertedNetwork
 from ..convert.curves import Curve, side_by_side
 from ..data import check_labels
 from ..errors import DataError
@@ -30,7 +30,10 @@ from ..shards import HERE, Shards
 from ..simulate import warm_up
 from ..stats import points
 from ..trace import Encoding
+from .conversion import OPTIONS as OPTIONS
+from .conversion import conversion as _convert
 from .models import Subject, embedded_names, outputs, subjects
+from .waterfall import Explained, explained
 
 __all__ = [
     "OF_CONSTANT_INPUT", "OF_SOFT_RESET", "Assessment", "Run", "assess", "assess_one", "embedded_names", "laws_of",
@@ -38,7 +41,6 @@ __all__ = [
 ]  # fmt: skip
 
 Progress = Callable[[str, int, int], None]  # stage, done, total
-OPTIONS = ("mode", "v_init", "reset", "maxpool", "pool_neurons", "per_channel", "unit_range")  # of `convert`
 QUICK = 256  # evaluation samples of a first look
 OF_SOFT_RESET = {"model.first_layer_rate", "model.layer_identity", "model.rate_error_explained"}
 OF_CONSTANT_INPUT = {"model.first_layer_rate"}
@@ -62,6 +64,8 @@ class Assessment:
         evaluation share.
     curves : tuple of Curve
         Other conversions of the same network on the same data.
+    explained : Explained or None
+        The waterfall at the largest T, where it was asked for.
     """
 
     model: ModelUnderTest
@@ -70,6 +74,7 @@ class Assessment:
     verdict: Verdict
     facts: Mapping[str, str]
     curves: tuple[Curve, ...] = ()
+    explained: Explained | None = None
 
 
 @dataclass(frozen=True)
@@ -130,7 +135,10 @@ def assess_one(
     required = laws_of(model.converted, settings.encoding)
     verdict = judge(paired, model.margin, findings, required)
     curves = _curves(subject, settings, model, progress, shards)
-    return Assessment(model, tuple(findings), required, verdict, facts, curves)
+    fallen = None
+    if settings.waterfall:
+        fallen = explained(subject, model.converted, settings, progress=progress, shards=shards)
+    return Assessment(model, tuple(findings), required, verdict, facts, curves, fallen)
 
 
 def _curves(
@@ -142,13 +150,6 @@ def _curves(
         first_sample=int(subject.numbers[0]), shards=shards,
         tick=lambda n: _ticker(f"{subject.name}: curves", n, progress),
     )  # fmt: skip
-
-
-def _convert(subject: Subject, settings: Settings, **other: Any) -> ConvertedNetwork:
-    rate = None if settings.target_rate is None else tuple(map(float, settings.target_rate))
-    options = {k: getattr(settings, k) for k in OPTIONS} | {"leak": float(settings.leak), "target_rate": rate} | other
-    return convert(subject.module, subject.calibration, input_shape=subject.x.shape[1:], rate_steps=settings.timesteps[-1],
-                   encoding=cast(Encoding, settings.encoding), seed=settings.seed, **options)  # fmt: skip
 
 
 def _ticker(stage: str, total: int, progress: Progress | None) -> Callable[[int], None]:
@@ -208,6 +209,7 @@ def _command(settings: Settings) -> str:
     options = ["--mode", settings.mode, "--v-init", str(settings.v_init), "--reset", settings.reset, "--encoding",
                settings.encoding, "--maxpool", settings.maxpool, "--max-drop", settings.max_drop, "--seed",
                str(settings.seed), *["--pool-neurons"] * settings.pool_neurons, *["--modes"] * settings.modes,
+               *["--no-waterfall"] * (not settings.waterfall),
                *(["--leak", settings.leak] if settings.leak != "1" else []),
                *(["--target-rate", *settings.target_rate] if settings.target_rate else []),
                *["--per-channel"] * settings.per_channel, *["--unit-range"] * settings.unit_range]  # fmt: skip

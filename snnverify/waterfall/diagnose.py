@@ -2,7 +2,7 @@
 
 A change is named where it costs right answers *significantly*: the exact paired test of `stats` rejects that it costs none,
 at 5 % for all tests together (Bonferroni). T levels and the arrival of spikes are one cause, too few steps: both vanish
-with T; it is named where one of them or both together are significant. Clipping is named by the layer in which it costs most.
+with T, and one may undo part of the other. They are judged together. Clipping is named by the layer in which it costs most.
 
 **What was folded wrongly** is told apart by the first sums that differ. Every layer of the folded network is given the
 values that the trained one has before it; so sums z' and z of a layer differ by what is wrong in this very layer. With
@@ -87,10 +87,8 @@ def causes(w: Waterfall, x: Array, first_sample: int = 0) -> tuple[tuple[Cause, 
     found: list[Cause] = []
     parts: dict[int, Split] = {}
     present = groups(w)
-    tests = sum(1 if first == last else last - first + 2 for first, last in present.values())
     for key, (first, last) in present.items():
-        steps = {(i - 1, i) for i in range(first, last + 1)} | {(first - 1, last)}
-        if not any(significant(w.paired(*pair), ALPHA / tests) for pair in steps):
+        if not significant(w.paired(first - 1, last), ALPHA / len(present)):
             continue
         for i in range(first, last + 1):
             if (part := split(w, i, x, first_sample)) is not None:

@@ -30,7 +30,7 @@ from .walk import values_of
 LEAST, MOST = 0.01, 0.30  # of the samples
 TRIES = 12
 STEPS = (32, 64)
-SIZES = {"nothing": 6, "single causes": 36, "pairs": 30, "triples": 20, "unknown": 24, "known and unknown": 12}
+SIZES = {"nothing": 6, "single causes": 30, "pairs": 15, "triples": 10, "unknown": 20, "known and unknown": 6}
 Draw = np.random.Generator
 
 
