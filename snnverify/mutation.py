@@ -57,6 +57,7 @@ ROOMS = {
     "audit": ("audit",),
     "fidelity": ("model", "parity"),
     "energy": ("energy",),
+    "waterfall": ("waterfall",),
 }
 MARK = {"pass": ".", "fail": "x", "error": "E", "unsupported": "."}
 

@@ -40,7 +40,7 @@ HOMES = {
 PORTABLE = {"__init__", "errors", "content", "objects", "activation", "network", "trace", "oracles", "loihi"}
 # The adapter of our own package reaches everything, inside its function and in this interpreter alone; that of netx writes
 # its files with `exchange`.
-LAZY = {"oracles/own.py", "oracles/own_energy.py", "oracles/own_loihi.py", "oracles/own_quantise.py",
+LAZY = {"oracles/own.py", "oracles/own_energy.py", "oracles/own_loihi.py", "oracles/own_quantise.py", "oracles/own_waterfall.py",
         "oracles/reference.py", "oracles/lava_netx_file.py"}  # fmt: skip
 WRITERS = ("exchange/hdf5.py", "exchange/netx_format.py", "exchange/netx_write.py")  # run in Lava's interpreter, too
 

@@ -45,6 +45,7 @@ ROOMS = (
     "audit",
     "statistics",
     "energy",
+    "waterfall",
     "model",
 )
 _CHECKS: dict[str, Check] = {}

@@ -28,6 +28,7 @@ def oracle() -> Oracle:
     from .own_energy import operators as energy
     from .own_loihi import operators as loihi
     from .own_quantise import operators as quantisation
+    from .own_waterfall import operators as waterfall
 
     return Oracle(
         "snnverify",
@@ -64,6 +65,7 @@ def oracle() -> Oracle:
             **loihi(),
             **quantisation(),
             **energy(),
+            **waterfall(),
         },
     )
 

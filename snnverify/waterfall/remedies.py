@@ -32,19 +32,15 @@ class Remedy:
         What was changed.
     right : int
         Right answers with it, of all samples.
-    classes : int array [N]
+    before, after : Paired
+        Against what it mends (a negative drop is a gain), and against the trained ANN.
     """
 
     cause: str
     words: str
     right: int
-    classes: Array
-
-    def gain(self, w: Waterfall) -> Paired:
-        """Paired table of the deployment as it was and with the remedy; its drop is negative where the remedy helps."""
-        from ..stats import Paired, from_predictions
-
-        return from_predictions(w.labels, w.classes[-1], self.classes)
+    before: Paired
+    after: Paired
 
 
 def options(cause: Cause, d: Deployment, remake: Remake) -> Iterator[tuple[str, Deployment]]:
