@@ -18,6 +18,7 @@ from .words import explain, overall
 MARKS = {"PASS": "✓", "FAIL": "✕", "INCONCLUSIVE": "?", "NO EVIDENCE": "–"}
 _VIEWS = (
     "accuracy",
+    "waterfall",
     "layers",
     "requirements",
     "checks",
