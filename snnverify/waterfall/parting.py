@@ -54,7 +54,7 @@ class UnitParting(Content):
 
     @property
     def error(self) -> float:
-        """r - t."""
+        """R - t."""
         return self.rate - self.target
 
 

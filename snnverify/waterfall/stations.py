@@ -26,7 +26,7 @@ from typing import cast
 
 import numpy as np
 
-from ..activation import Clip, ClipFloor, Neuron, Relu
+from ..activation import Clip, ClipFloor, Neuron
 from ..content import Array, Content
 from ..convert import ConvertedNetwork
 from ..convert.inputs import InputRange
@@ -220,7 +220,7 @@ def _said(d: Deployment) -> dict[str, str]:
     c = d.converted
     found = dict(WORDS) | {"quantised": f"{d.steps} levels", "spiking": f"spiking, T = {d.steps}"}
     found["clipped"] = f"clipped at threshold ({c.options.get('mode', '?')})"
-    unusual = [f"reset to value"] * (c.options.get("reset") == "value")
+    unusual = ["reset to value"] * (c.options.get("reset") == "value")
     unusual += [f"leak {c.options['leak']}"] * (c.options.get("leak", "1") != "1")
     found["neuron"] = ", ".join(unusual) or WORDS["neuron"]
     found["encoded"] = f"{d.encoding} input"

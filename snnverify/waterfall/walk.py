@@ -10,7 +10,6 @@ from ..content import Array
 from ..kernels import blas
 from ..network import INPUT, Network, per_channel
 from ..simulate import activated, forward, simulate, summed
-
 from .stations import ANALOG, Chain, Station
 
 
