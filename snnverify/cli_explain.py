@@ -28,7 +28,9 @@ Made by `snnverify waterfall --score --seed {seed}`. What is planted, and when i
 
 def register(add: Add) -> None:
     """Add the commands."""
-    p = add(_waterfall, "waterfall", "Split the drop in accuracy over its causes, one change at a time, and try remedies.")
+    p = add(
+        _waterfall, "waterfall", "Split the drop in accuracy over its causes, one change at a time, and try remedies."
+    )
     _common(p)
     p.add_argument("--precision", choices=PRECISIONS, help="of the weights (float)")
     p.add_argument("--weights-per-channel", action="store_true", help="a scale of the weights for every output channel")
@@ -52,7 +54,9 @@ def _common(p: ArgumentParser) -> None:
     p.add_argument("--weights", help="safetensors, or a state dict that torch reads with weights_only")
     p.add_argument("--data", help=".npz with x and y, an MNIST-style IDX pair, or module:callable")
     p.add_argument("--calibration", help="as --data; without it a tenth of the data is held back for it")
-    p.add_argument("-T", "--timesteps", type=int, metavar="T", help="number of time steps (the largest of the settings: 64)")
+    p.add_argument(
+        "-T", "--timesteps", type=int, metavar="T", help="number of time steps (the largest of the settings: 64)"
+    )
     p.add_argument("--mode", help=cli_calibrate.MODE)
     p.add_argument("--v-init", help="half, zero, or a fraction of the threshold (half)")
     p.add_argument("--reset", choices=("subtract", "value"), help="soft or hard reset (subtract)")
@@ -106,7 +110,7 @@ def _waterfall(
 def _score(seed: int, markdown: Path | None) -> int:
     from .cli import Progress
     from .report.waterfall import score_table
-    from .waterfall.planted import score
+    from .waterfall.score import score
 
     with Progress() as progress:
         rows = score(seed, progress=progress)

@@ -327,6 +327,6 @@ def _per_channel(where: str, act: Content, shape: Shape) -> None:
 
 __all__ = [
     "INPUT", "Act", "Array", "Branch", "Clip", "ClipFloor", "Conv", "Cuba", "Dense", "Flatten", "Integer", "Layer",
-    "Network", "Neuron", "Op", "Pool", "Relu", "Scale", "Shape", "SigmaDelta", "frozen", "gated", "output_shape", "per_channel",
-    "whole",
+    "Network", "Neuron", "Op", "Pool", "Relu", "Scale", "Shape", "SigmaDelta", "frozen", "gated", "output_shape",
+    "per_channel", "whole",
 ]  # fmt: skip

@@ -20,6 +20,7 @@ from snnverify.waterfall import planted as plants
 from snnverify.waterfall.diagnose import faults, significant
 from snnverify.waterfall.fixed import fixed_point
 from snnverify.waterfall.parting import part
+from snnverify.waterfall.score import score
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +86,7 @@ def test_nothing_is_named_where_nothing_is_planted_and_the_unknown_is_unexplaine
 def test_the_score_on_a_few_planted_causes():
     """Of each kind a few: the page docs/scores-waterfall.md is of many more, by the same function."""
     sizes = {"nothing": 1, "single causes": 4, "pairs": 0, "triples": 0, "unknown": 2, "known and unknown": 0}
-    rows = {r.family: r for r in plants.score(5, sizes)}
+    rows = {r.family: r for r in score(5, sizes)}
     assert rows["nothing"].wrong == 0
     assert rows["single causes"].named >= 3
     assert rows["single causes"].wrong == 0
@@ -113,7 +114,7 @@ def test_unevenness_is_told_from_quantisation():
     made = convert(uneven(), x, mode="max", v_init="zero", form="balance")
     found = part(made, x, 64)
     layer = found.layers[1]
-    # unit 2 of a fires in every other step from step 2 on: b sees +1, -1, +1, -1 ... and with threshold 1 fires in half of them
+    # the second unit of a fires in every other step: b sees +1, -1, +1, -1 ... and with threshold 1 fires in half of them
     assert layer.parted == 1
     assert layer.cause == "unevenness"
     assert layer.worst[0].rate == 0.5

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -70,7 +71,10 @@ def _expected(d: Fall, made: Any) -> dict[str, tuple[Array, dict[str, Array]]]:
     found = {}
     for key, network in ways.items():
         values = reference.forward(network, d.x)
-        found[key] = values[out].argmax(-1), {k: values[k] / per_channel(v, values[k].shape[1:]) for k, v in scales.items()}
+        found[key] = (
+            values[out].argmax(-1),
+            {k: values[k] / per_channel(v, values[k].shape[1:]) for k, v in scales.items()},
+        )
     trace = reference.run(Case(made.snn, d.x, d.steps))
     found["spiking"] = trace.readout[-1].argmax(-1), {k: trace.counts[k] / d.steps for k in scales}
     return found
@@ -119,7 +123,9 @@ def adds_up(drawn: tuple[Fall, dict[str, Any]], subject: Oracle) -> Iterator[Mea
         b = int(((w.classes[i - 1] == d.labels) & (w.classes[i] != d.labels)).sum())
         yield Measure("paired table off", float(abs(p.b - b) + abs(p.b - p.c - (right[i - 1] - right[i]))), where=key)
         yield Measure("loss off", float(abs(w.lost(i) - (right[i - 1] - right[i]))), where=key)
-        yield Measure("agreement off", float(abs(w.agreement(0, i) - int((w.classes[0] == w.classes[i]).sum()))), where=key)
+        yield Measure(
+            "agreement off", float(abs(w.agreement(0, i) - int((w.classes[0] == w.classes[i]).sum()))), where=key
+        )
         part = subject.operator("waterfall_split")(d.network, d.x, d.labels, d.steps, {}, given, key)
         if part is not None:
             yield Measure("layers do not add up", float(abs(sum(part.lost().values()) - w.lost(i))), where=key)
@@ -158,7 +164,9 @@ LEVELS = st.sampled_from([1, 2, 4, 8])
 QCFS = st.builds(ClipFloor, LEVELS, st.sampled_from([0.5, 1.0, 2.0]), st.just(0.5))
 
 
-@check("operators", st.tuples(falls(act=st.builds(ClipFloor, st.just(4), st.sampled_from([0.5, 1.0, 2.0]), st.just(0.5)))))
+@check(
+    "operators", st.tuples(falls(act=st.builds(ClipFloor, st.just(4), st.sampled_from([0.5, 1.0, 2.0]), st.just(0.5))))
+)
 def identities(drawn: tuple[Fall], subject: Oracle) -> Iterator[Measure]:
     """A change that changes nothing costs nothing: an ANN of 4 levels that is cut at its thresholds and put on 4 levels gives the same outputs, and no station stands for what is not deployed [definition]."""
     d = replace(drawn[0], steps=4)
@@ -177,7 +185,7 @@ def chains(draw: st.DrawFn, /) -> tuple[Network, Array, int, int]:
     layers = tuple(
         Layer(f"l{i}", (Branch(Dense(rng.normal(size=(m, n)) * 2.0 ** rng.integers(-2, 2), rng.normal(size=m)),
                                f"l{i - 1}" if i else INPUT),), Neuron(v_init=0.5) if i < 2 else None)
-        for i, (n, m) in enumerate(zip(sizes, sizes[1:], strict=False))
+        for i, (n, m) in enumerate(pairwise(sizes))
     )  # fmt: skip
     x = np.rint(rng.uniform(0, 1, (2, 3)) * 2**F) / 2**F
     return Network((3,), layers), x, F, draw(st.integers(1, 12))
@@ -265,7 +273,9 @@ def parts_of_errors(d: Fall, subject: Oracle) -> Iterator[Measure]:
         yield Measure("bound below the law", q - layer.bound, where=layer.layer)
         yield Measure("bound beyond law and rounding", layer.bound - q, 2.0**-10, where=layer.layer)
         over = np.abs(r - t) > layer.bound
-        yield Measure("parted units off", differences(over.reshape(len(d.x), -1).sum(1), layer.samples), where=layer.layer)
+        yield Measure(
+            "parted units off", differences(over.reshape(len(d.x), -1).sum(1), layer.samples), where=layer.layer
+        )
         for u in layer.worst:
             at = (u.sample, *u.unit)
             yield Measure("sum off", abs(sum(u.parts.values()) - float(r[at] - t[at])), TINY * max(1.0, float(t[at])),

@@ -11,7 +11,7 @@ from ..content import Array
 def operators() -> dict[str, Callable[..., Any]]:
     """Operators by name.
 
-    - ``waterfall(ann, x, labels, steps, options, deployment)``: `Waterfall` of the network's own conversion, calibrated on x;
+    - ``waterfall(ann, x, labels, steps, options, deployment)``: `Waterfall` of the network's conversion, calibrated on x;
       options are those of `convert`, deployment the further fields of `Deployment`, ``precision`` for the grid among them;
     - ``waterfall_split(ann, x, labels, steps, options, deployment, key)``: `Split` of the change to that station, or None;
     - ``fixed_point(network, places)``; ``word(network, places, steps, x_max)``;
@@ -38,7 +38,9 @@ def _waterfall(ann: Any, x: Array, labels: Array, steps: int, options: dict[str,
     return waterfall(ann, _deployment(ann, x, steps, options, given), x, labels)
 
 
-def _split(ann: Any, x: Array, labels: Array, steps: int, options: dict[str, Any], given: dict[str, Any], key: str) -> Any:
+def _split(
+    ann: Any, x: Array, labels: Array, steps: int, options: dict[str, Any], given: dict[str, Any], key: str
+) -> Any:
     from ..waterfall import split
 
     w = _waterfall(ann, x, labels, steps, options, given)

@@ -13,7 +13,7 @@ Dynamics = tuple[list[int], list[Fraction], list[Fraction]]  # spikes, v, v_peak
 
 
 def activate(act: Act, index: Index, x: Fraction) -> Fraction:
-    """Return the analog value: x, ``max(x, 0)``, that up to theta, or ``theta / L clip(floor(x L / theta + shift), 0, L)``."""
+    """Return the analog value: x, ``max(x, 0)``, that cut at theta, ``theta / L clip(floor(x L / theta + shift), 0, L)``."""
     if isinstance(act, Relu):
         return max(x, ZERO)
     if isinstance(act, Clip):

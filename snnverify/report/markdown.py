@@ -13,7 +13,8 @@ from .present import view
 from .words import explain, overall
 
 TITLES = {
-    "accuracy": "Accuracy over T", "waterfall": "Waterfall: what each change costs", "layers": "Layers", "requirements": "Gate", "checks": "Checks",
+    "accuracy": "Accuracy over T", "waterfall": "Waterfall: what each change costs",
+    "layers": "Layers", "requirements": "Gate", "checks": "Checks",
     "curves": "Side by side (accuracy, %)",
     "classes": "Classes", "calibration": "Calibration", "operations": "Operations", "provenance": "Provenance",
 }  # fmt: skip

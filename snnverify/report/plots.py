@@ -98,7 +98,7 @@ def gate(a: Assessment, frames: Mapping[str, pd.DataFrame]) -> Figure:
 
 
 def waterfall(a: Assessment, frames: Mapping[str, pd.DataFrame]) -> Figure | None:
-    """Accuracy falling from station to station: a bar for what each change costs or gains; None where it was not asked for."""
+    """Accuracy falling from station to station: a bar for what each change costs; None where there is none."""
     rows = _of(frames["waterfall"], a)
     if rows.empty:
         return None
@@ -107,8 +107,8 @@ def waterfall(a: Assessment, frames: Mapping[str, pd.DataFrame]) -> Figure | Non
     before = np.concatenate([level[:1], level[:-1]])
     colours = [ANN if i == 0 else SNN if level[i] < before[i] else PARTS["inherited"] for i in at]
     low = max(0.0, float(level.min()) - max(1.0, float(np.ptp(level))))
-    axes.barh(at, np.where(at == 0, level - low, np.abs(level - before)), left=np.where(at == 0, low, np.minimum(level, before)),
-              height=0.6, color=colours)  # fmt: skip
+    size, left = np.abs(level - before), np.minimum(level, before)
+    axes.barh(at, np.where(at == 0, level - low, size), left=np.where(at == 0, low, left), height=0.6, color=colours)
     axes.vlines(level, at - 0.3, np.minimum(at + 1.3, len(rows) - 0.7), color=INK, linewidth=1)
     for i, points_lost in enumerate(rows["lost_points"]):
         said = f"{level[i]:.2f} %" if i == 0 else f"{-points_lost:+.2f}".replace("-", "−")
@@ -215,7 +215,8 @@ def curves(a: Assessment, frames: Mapping[str, pd.DataFrame]) -> Figure | None:
 
 
 PLOTS: dict[str, Callable[[Assessment, Mapping[str, pd.DataFrame]], Figure | None]] = {
-    "accuracy": accuracy, "gate": gate, "waterfall": waterfall, "layers": layers, "curve": curve, "raster": raster, "curves": curves,
+    "accuracy": accuracy, "gate": gate, "waterfall": waterfall, "layers": layers, "curve": curve, "raster": raster,
+    "curves": curves,
 }  # fmt: skip
 
 

@@ -47,13 +47,15 @@ def tables(run: Run) -> dict[str, pd.DataFrame]:
         in percentage points; b, c: samples that only the ANN, only the SNN gets right; ties of the arg max), ``layers``
         (largest T; rates in spikes per step, errors in units of the threshold; what calibration found), ``classes``
         (largest T), ``checks`` (failing first), ``requirements`` of the gate, ``operations`` (exact counts over all
-        samples and steps, per sample, and per sample and step), ``waterfall`` (the drop, change by change), ``curves`` (other conversions of the network, side by
+        samples and steps, per sample, and per sample and step), ``waterfall`` (the drop, change by
+        change), ``curves`` (other conversions of the network, side by
         side: modes at every T, or what a gate and neurons after pooling cost; the report's own conversion is named
         "this report"), ``provenance`` (model is empty where a row holds for all).
     """
     rows = {
         "accuracy": _accuracy, "layers": _layers, "classes": _classes, "checks": _checks,
-        "requirements": _requirements, "operations": _operations, "waterfall": _waterfall, "curves": _curves, "provenance": _facts,
+        "requirements": _requirements, "operations": _operations, "waterfall": _waterfall, "curves": _curves,
+        "provenance": _facts,
     }  # fmt: skip
     found = {name: [row for a in run.assessments for row in make(a)] for name, make in rows.items()}
     found["checks"].sort(key=lambda row: ORDER.index(row["outcome"]))

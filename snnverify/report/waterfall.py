@@ -45,7 +45,8 @@ def station_rows(name: str, w: Waterfall) -> Iterator[dict[str, Any]]:
         yield {
             "model": name, "station": w.chain.words.get(key, key), "key": key, "n": n, "right": w.right(i),
             "percent": points(w.right(i), n), "lost_points": points(w.lost(i), n), "b": step.b, "c": step.c,
-            "upper_points": 100 * exact_upper(step) if i else 0.0, "agree_before_percent": points(w.agreement(max(i - 1, 0), i), n),
+            "upper_points": 100 * exact_upper(step) if i else 0.0,
+            "agree_before_percent": points(w.agreement(max(i - 1, 0), i), n),
             "agree_ann_percent": points(w.agreement(0, i), n), "drop_points": 100 * float(whole.drop),
             "drop_upper_points": 100 * exact_upper(whole) if i else 0.0,
             "moved": {k: float(v) for k, v in zip(w.chain.scales, w.moved[i], strict=True)},
@@ -91,15 +92,15 @@ def conclusion(e: Explained) -> list[str]:
     last, n = len(w.keys) - 1, len(w.labels)
     total = w.right(0) - w.right(last)
     upper = 100 * exact_upper(w.paired(0, last))
-    found = [f"All changes together cost {points(total, n):.2f} points on {n} samples, with 95 % confidence at most {upper:.2f}."]
+    found = [f"All changes together cost {points(total, n):.2f} points on {n} samples, with 95 % confidence at most "
+             f"{upper:.2f}."]  # fmt: skip
     found += [sentence(e, c) for c in e.causes]
     spans = [groups(w)[k] for c in e.causes for k, keys in GROUPS.items() if c.stations[0] in keys]
     rest = total - sum(w.right(a - 1) - w.right(b) for a, b in dict.fromkeys(spans))
     if not e.causes:
         most = max(range(len(w.keys)), key=w.lost)
-        found.append("No change costs right answers significantly" + (
-            f"; the most, {points(w.lost(most), n):.2f} points, goes with '{w.chain.words[w.keys[most]]}'." if w.lost(most) > 0
-            else "."))  # fmt: skip
+        size = f"; the most, {points(w.lost(most), n):.2f} points, goes with '{w.chain.words[w.keys[most]]}'"
+        found.append("No change costs right answers significantly" + size * (w.lost(most) > 0) + ".")
     elif rest:
         found.append(f"The other changes cost {points(rest, n):.2f} points, none of them significantly.")
     if e.width is not None:
@@ -118,9 +119,9 @@ def render_waterfall(e: Explained) -> str:
              *(f"{r['moved'][k]:.4f}" if i else "" for k in shown)] for i, r in enumerate(rows)]  # fmt: skip
     said = [
         f"{e.name}: {len(w.labels)} samples, T = {w.chain.steps}, seed {w.chain.seed}", render_rows(body, head),
-        "lost: points of this change alone; b / c: samples that only the station before, only this one gets right; bound: upper",
-        "95 % of the loss (exact, paired); as before, as ANN: % classified alike; layers: mean |difference| to the station before,",
-        "in thresholds" + (f" ({', '.join(layers)}; those between are in the JSON)." if shown != layers else "."),
+        "lost: points of this change alone; b / c: samples that only the station before, only this one gets right;",
+        "bound: upper 95 % of the loss (exact, paired); as before, as ANN: % classified alike; layers: mean |difference| to the",
+        "station before, in thresholds" + ("; those of more layers are in the JSON." if shown != layers else "."),
     ]  # fmt: skip
     for i, part in e.parts.items():
         cost = ", ".join(f"{k} {points(v, len(w.labels)):+.2f}" for k, v in part.lost().items())
@@ -175,8 +176,8 @@ def render_bisected(b: Bisected) -> str:
              str(turned.count(v.layer)), *(f"{v.parts[k] / max(v.parted, 1):.4f}" for k in v.parts), v.cause]
             for v in f.layers]  # fmt: skip
     said = [f"{b.name}: {b.why}, T = {f.steps}, {f.encoding} input", render_rows(body, head),
-            "bound: what T levels of the ANN's own activation may be off by, in thresholds; parted: units over it; first in,",
-            "class turns: samples; the parts are means over parted units and add up to the error, sign aside."]  # fmt: skip
+            "bound: what T levels of the ANN's own activation may be off by, in thresholds; parted: units over it;",
+            "first in, class turns: samples; the parts are means over parted units and add up to the error, sign aside."]  # fmt: skip
     said += conclusion_bisected(b)
     for v in f.layers:
         if v.parted and (v is f.first or turned.count(v.layer)):
@@ -247,5 +248,7 @@ def score_table(rows: Sequence[Any]) -> str:
     from tabulate import tabulate
 
     head = ["planted", "deployments", "causes", "named", "missed", "wrong", "right layer", "wholly right"]
-    body = [[r.family, r.subjects, r.planted, r.named, r.missed, r.wrong, f"{r.placed} / {r.places}", r.exact] for r in rows]
+    body = [
+        [r.family, r.subjects, r.planted, r.named, r.missed, r.wrong, f"{r.placed} / {r.places}", r.exact] for r in rows
+    ]
     return str(tabulate(body, head, tablefmt="github"))

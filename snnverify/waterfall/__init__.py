@@ -6,6 +6,6 @@ from .remedies import Remedy, tried
 from .stations import Chain, Deployment, Station, chain
 
 __all__ = [
-    "Cause", "Chain", "Deployment", "Remedy", "Split", "Station", "Waterfall", "causes", "chain", "measure", "split", "tried",
-    "waterfall",
+    "Cause", "Chain", "Deployment", "Remedy", "Split", "Station", "Waterfall", "causes", "chain", "measure", "split",
+    "tried", "waterfall",
 ]  # fmt: skip

@@ -108,7 +108,9 @@ def _of(w: Waterfall, key: str, first: int, last: int, parts: Mapping[int, Split
             yield Cause("unexplained", "", lost, stations)
         return
     by_layer = parts[first].lost() if first == last and first in parts else {}
-    where = max(by_layer, key=lambda k: by_layer[k]) if by_layer and key in ("clipping", "weights", "unexplained") else ""
+    where = (
+        max(by_layer, key=lambda k: by_layer[k]) if by_layer and key in ("clipping", "weights", "unexplained") else ""
+    )
     yield Cause(key, where, lost, stations)
 
 
@@ -125,7 +127,9 @@ def faults(w: Waterfall, x: Array) -> dict[str, str]:
     for k in dict.fromkeys([*w.chain.scales, folded.network.output.name]):
         limit = sum(2.0**-53 * (2 * depth(s.network, k) + 6) * float(r[k].max())
                     for s, r in zip((ann, folded), reach, strict=True))  # fmt: skip
-        kind = _kind(z[k], other[k], limit, _biases(folded.network, k), _normalised(ann.network, k, set(w.chain.scales)))
+        kind = _kind(
+            z[k], other[k], limit, _biases(folded.network, k), _normalised(ann.network, k, set(w.chain.scales))
+        )
         if kind:
             found[k] = kind
     return found

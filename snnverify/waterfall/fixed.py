@@ -50,17 +50,24 @@ def fixed_point(network: Network, places: int) -> Network:
 
 def _layer(layer: Layer, places: int) -> Layer:
     for b in layer.branches:
-        if isinstance(b.op, Pool) and b.op.kind == "average" and (math.prod(b.op.kernel) & (math.prod(b.op.kernel) - 1)
-                                                                   or (any(b.op.padding) and not b.op.count_include_pad)):  # fmt: skip
+        if isinstance(b.op, Pool) and b.op.kind == "average" and not _dyadic(b.op):
             raise Unsupported(layer.name, f"an average over {b.op.kernel} has no exact binary fraction",
                               "pool over a power of two, or leave fixed point out")  # fmt: skip
     branches = tuple(replace(b, op=_op(b.op, places)) for b in layer.branches)
     act = layer.act
     if isinstance(act, Neuron):
         if act.leak != 1 or act.syn_decay is not None:
-            raise Unsupported(layer.name, "a leak makes finer numbers in every step", "leave fixed point or the leak out")
-        act = replace(act, **{k: _like(v, places) for k in OF_NEURON if (v := getattr(act, k)) is not None})  # fmt: skip
+            raise Unsupported(
+                layer.name, "a leak makes finer numbers in every step", "leave fixed point or the leak out"
+            )
+        act = replace(act, **{k: _like(v, places) for k in OF_NEURON if (v := getattr(act, k)) is not None})
     return replace(layer, branches=branches, act=act)
+
+
+def _dyadic(op: Pool) -> bool:
+    """Tell whether an average divides by a power of two in every window."""
+    entries = math.prod(op.kernel)
+    return entries & (entries - 1) == 0 and (op.count_include_pad or not any(op.padding))
 
 
 def _op(op: Op, places: int) -> Op:

@@ -197,7 +197,9 @@ def _classes(of: Chain, network: Network, i: int, x: Array, first_sample: int) -
     from dataclasses import replace
 
     station = replace(of.stations[i], network=network)
-    parts = [values_of(of, station, x[start : start + TILE], first_sample + start)[0] for start in range(0, len(x), TILE)]
+    parts = [
+        values_of(of, station, x[start : start + TILE], first_sample + start)[0] for start in range(0, len(x), TILE)
+    ]
     return np.concatenate(parts)
 
 

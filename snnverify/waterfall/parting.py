@@ -158,7 +158,9 @@ def part(
     train = x
     if encoding == "poisson":
         order = np.arange(len(x)) if numbers is None else numbers
-        train = np.concatenate([encode.poisson(x[i : i + 1], 0, steps, seed, int(n)) for i, n in enumerate(order)], axis=1)
+        train = np.concatenate(
+            [encode.poisson(x[i : i + 1], 0, steps, seed, int(n)) for i, n in enumerate(order)], axis=1
+        )
     drawn: Encoding = "spikes" if encoding == "poisson" else encoding
     trace = simulate(snn, train, steps, encoding=drawn, dtype="float64")
     analog = forward(ann, x) | {INPUT: np.asarray(x, float)}

@@ -114,7 +114,9 @@ class Station(Content):
         """Return samples [N, *shape] in the user's units as the network takes them."""
         if self.inputs is not None:
             x = self.inputs.unit(np.asarray(x), clip=self.run == "poisson")
-        return x if self.places is None or self.run == "poisson" else np.rint(np.ldexp(x, self.places)) / 2.0**self.places
+        return (
+            x if self.places is None or self.run == "poisson" else np.rint(np.ldexp(x, self.places)) / 2.0**self.places
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,7 +162,9 @@ def chain(ann: Network, d: Deployment) -> Chain:
     """
     c = d.converted
     scales = {v.name: c.scales[v.name] for v in c.snn.layers if v.name in c.scales}
-    clipped = _acts(c.ann, {k: v.act if isinstance(v.act, ClipFloor) else Clip(scales[k]) for k, v in _named(c.ann, scales)})
+    clipped = _acts(
+        c.ann, {k: v.act if isinstance(v.act, ClipFloor) else Clip(scales[k]) for k, v in _named(c.ann, scales)}
+    )
     levels = {k: ClipFloor(d.steps, scales[k], _start(c.snn, k)) for k in scales}
     plain = _acts(c.snn, {k: _plain(c.snn, k) for k in scales})
     stations = [

@@ -13,7 +13,9 @@ from ..simulate import activated, forward, simulate, summed
 from .stations import ANALOG, Chain, Station
 
 
-def values_of(chain: Chain, station: Station, x: Array, first_sample: int = 0, threads: int | None = None) -> tuple[Array, dict[str, Array]]:
+def values_of(
+    chain: Chain, station: Station, x: Array, first_sample: int = 0, threads: int | None = None
+) -> tuple[Array, dict[str, Array]]:  # fmt: skip
     """Classes [N] of samples [N, *shape], and the value of every layer with a threshold, in thresholds, [N, *shape].
 
     The value of a neuron is its rate. Classes are the arg max of the output, ties to the lowest index.
