@@ -101,24 +101,24 @@ def test_a_loss_is_no_luck_only_where_the_exact_test_says_so():
 
 
 def uneven():
-    """Two units that take turns: one early, one late; the reader gets +1 from the first and -1 from the second."""
-    first = Layer("a", (Branch(Dense(np.array([[1.0], [0.5]]))),), Relu())
-    second = Layer("b", (Branch(Dense(np.array([[1.0, -2.0]]), np.array([0.0])), "a"),), Relu())
-    out = Layer("c", (Branch(Dense(np.array([[1.0], [0.5]])), "b"),))
-    return Network((1,), (first, second, out))
+    """Excitation in every other step, and an inhibition that undoes it late: once in 32 steps, of 16 at once."""
+    first = Layer("a", (Branch(Dense(np.array([[0.5], [1 / 32], [1.0]]))),), Relu())
+    second = Layer("b", (Branch(Dense(np.array([[1.0, -16.0, 0.0]])), "a"),), Relu())
+    return Network((1,), (first, second, Layer("c", (Branch(Dense(np.array([[1.0], [0.5]])), "b"),))))
 
 
 def test_unevenness_is_told_from_quantisation():
-    """The mean input of b is 0, as 1 - 2 (1/2); b fires whenever the first unit is ahead of the second."""
+    """The mean input of b is 1/2 - 16/32 = 0, but 15 spikes of it are out before step 32 takes all 16 back."""
     x = np.ones((1, 1))
-    made = convert(uneven(), x, mode="max", v_init="zero", form="balance")
-    found = part(made, x, 64)
-    layer = found.layers[1]
-    # the second unit of a fires in every other step: b sees +1, -1, +1, -1 ... and with threshold 1 fires in half of them
-    assert layer.parted == 1
-    assert layer.cause == "unevenness"
-    assert layer.worst[0].rate == 0.5
-    assert found.first.layer == "b"
+    found = part(convert(uneven(), x, mode="max", v_init="zero", form="balance"), x, 64)
+    layer = found.first
+    assert (layer.layer, layer.parted, layer.cause) == ("b", 1, "unevenness")
+    (unit,) = layer.worst
+    # +1 in steps 2, 4 ... 30 fires each time; step 32 leaves -15, which steps 34 ... 62 make up; step 64 leaves -15 again
+    assert (unit.rate, unit.left) == (15 / 64, -15.0)
+    assert unit.parts["quantisation"] == 1 / 64
+    assert unit.parts["unevenness"] == 14 / 64
+    assert found.layers[0].parted == 0
 
 
 def test_clipping_parts_in_the_layer_where_it_is_planted(cnn):

@@ -242,11 +242,11 @@ def faults_named(drawn: tuple[Network, Array, int, str, int], subject: Oracle) -
         offset = offset + rng.uniform(0.25, 1, 5)
     assert op.bias is not None
     first = Dense(factor[:, None] * op.weight, factor * op.bias + offset)
-    ops = [first, ann["r1"].branches[0].op, ann["out"].branches[0].op]
+    ops: list[Any] = [first, ann["r1"].branches[0].op, ann["out"].branches[0].op]
     if kind == "bias":
         ops[at] = replace(ops[at], bias=None)
     if kind == "unexplained":
-        ops[at] = replace(ops[at], weight=np.roll(ops[at].weight, 1, 1))  # type: ignore[union-attr]
+        ops[at] = replace(ops[at], weight=np.roll(ops[at].weight, 1, 1))
     names = ("r0", "r1", "out")
     layers = tuple(Layer(name, (Branch(o, source),), None if name == "out" else Relu())
                    for name, o, source in zip(names, ops, (INPUT, *names), strict=False))  # fmt: skip

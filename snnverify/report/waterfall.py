@@ -120,8 +120,8 @@ def render_waterfall(e: Explained) -> str:
     said = [
         f"{e.name}: {len(w.labels)} samples, T = {w.chain.steps}, seed {w.chain.seed}", render_rows(body, head),
         "lost: points of this change alone; b / c: samples that only the station before, only this one gets right;",
-        "bound: upper 95 % of the loss (exact, paired); as before, as ANN: % classified alike; layers: mean |difference| to the",
-        "station before, in thresholds" + ("; those of more layers are in the JSON." if shown != layers else "."),
+        "bound: upper 95 % of the loss (exact, paired); as before, as ANN: % classified alike; layers: mean |difference|",
+        "to the station before, in thresholds" + ("; those of more layers are in the JSON." if shown != layers else "."),
     ]  # fmt: skip
     for i, part in e.parts.items():
         cost = ", ".join(f"{k} {points(v, len(w.labels)):+.2f}" for k, v in part.lost().items())
@@ -177,7 +177,8 @@ def render_bisected(b: Bisected) -> str:
             for v in f.layers]  # fmt: skip
     said = [f"{b.name}: {b.why}, T = {f.steps}, {f.encoding} input", render_rows(body, head),
             "bound: what T levels of the ANN's own activation may be off by, in thresholds; parted: units over it;",
-            "first in, class turns: samples; the parts are means over parted units and add up to the error, sign aside."]  # fmt: skip
+            "first in, class turns: samples; the parts are means over parted units and add up to the error, but for signs.",
+    ]  # fmt: skip
     said += conclusion_bisected(b)
     for v in f.layers:
         if v.parted and (v is f.first or turned.count(v.layer)):

@@ -60,7 +60,7 @@ def _layer(layer: Layer, places: int) -> Layer:
             raise Unsupported(
                 layer.name, "a leak makes finer numbers in every step", "leave fixed point or the leak out"
             )
-        act = replace(act, **{k: _like(v, places) for k in OF_NEURON if (v := getattr(act, k)) is not None})
+        act = replace(act, **{k: _like(v, places) for k in OF_NEURON if (v := getattr(act, k)) is not None})  # type: ignore[arg-type]
     return replace(layer, branches=branches, act=act)
 
 
@@ -73,7 +73,7 @@ def _dyadic(op: Pool) -> bool:
 def _op(op: Op, places: int) -> Op:
     if not isinstance(op, (Dense, Convolution, Scale)):
         return op
-    return replace(op, **{k: _like(v, places) for k in OF_OP if (v := getattr(op, k, None)) is not None})
+    return replace(op, **{k: _like(v, places) for k in OF_OP if (v := getattr(op, k, None)) is not None})  # type: ignore[arg-type]
 
 
 def _like(value: Array | float, places: int) -> Array | float:
