@@ -29,7 +29,7 @@ def unpainted(monkeypatch):
 def test_folder_and_csv(report):
     assert sorted(p.name for p in report.iterdir()) == ["index.html", "plots", "report.json", "report.md", "tables"]
     assert {p.stem for p in (report / "tables").iterdir()} == {
-        "accuracy", "layers", "classes", "checks", "requirements", "operations", "curves", "provenance",
+        "accuracy", "layers", "classes", "checks", "requirements", "operations", "waterfall", "curves", "provenance",
     }  # fmt: skip
     with (report / "tables" / "accuracy.csv").open() as f:
         rows = list(csv.DictReader(f))

@@ -256,7 +256,18 @@ def faults_named(drawn: tuple[Network, Array, int, str, int], subject: Oracle) -
     yield Measure("another answer", float(found != expected), where=kind or "none", detail=f"{found}, not {expected}")
 
 
-@check("operators", falls())
+# +1 in every other step, -16 in every 32nd: a mean input of 0, and 15 spikes before the first inhibition.
+LATE = Fall(
+    Network((1,), (
+        Layer("a", (Branch(Dense(np.array([[0.5], [1 / 32], [2.0]]))),), Relu()),
+        Layer("b", (Branch(Dense(np.array([[1.0, -16.0, 0.0]])), "a"),), Relu()),
+        Layer("c", (Branch(Dense(np.array([[1.0], [0.5]])), "b"),)),
+    )),
+    np.ones((1, 1)), np.zeros(1, np.int64), 64, "zero",
+)  # fmt: skip
+
+
+@check("operators", falls() | st.just(LATE))
 def parts_of_errors(d: Fall, subject: Oracle) -> Iterator[Measure]:
     """A unit's r - t is the sum of clipping, inherited, quantisation and unevenness; clipping is what lies over the threshold, quantisation at most max(v, 1 - v) / T; a unit parts where |r - t| is over that, and units are counted as the reference does [identity; Bu et al. 2022]."""
     options = EXACT | {"v_init": d.start}
