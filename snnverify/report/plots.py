@@ -111,13 +111,13 @@ def waterfall(a: Assessment, frames: Mapping[str, pd.DataFrame]) -> Figure | Non
     axes.barh(at, np.where(at == 0, level - low, size), left=np.where(at == 0, low, left), height=0.6, color=colours)
     axes.vlines(level, at - 0.3, np.minimum(at + 1.3, len(rows) - 0.7), color=INK, linewidth=1)
     for i, points_lost in enumerate(rows["lost_points"]):
-        said = f"{level[i]:.2f} %" if i == 0 else f"{-points_lost:+.2f}".replace("-", "−")
+        said = f"{level[i]:.2f} %" if i == 0 else f"{0 - points_lost:+.2f}".replace("-", "−")
         axes.annotate(said, (max(level[i], before[i]), i), (5, 0), textcoords="offset points", va="center", fontsize=9)
     axes.set_yticks(at, [_short(name) for name in rows["station"]])
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.set_xlim(low, float(level.max()) + 0.25 * max(1.0, float(level.max()) - low))
     axes.grid(False, axis="y")
-    axes.set_xlabel("accuracy, %; each bar is what one change costs or gains")
+    axes.set_xlabel("accuracy, %; a bar for each change")
     return figure
 
 

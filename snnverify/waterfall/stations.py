@@ -223,7 +223,7 @@ def _said(d: Deployment) -> dict[str, str]:
     """What each station changes, for people."""
     c = d.converted
     found = dict(WORDS) | {"quantised": f"{d.steps} levels", "spiking": f"spiking, T = {d.steps}"}
-    found["clipped"] = f"clipped at threshold ({c.options.get('mode', '?')})"
+    found["clipped"] = f"clipped at {c.options.get('mode', 'threshold')}"
     unusual = ["reset to value"] * (c.options.get("reset") == "value")
     unusual += [f"leak {c.options['leak']}"] * (c.options.get("leak", "1") != "1")
     found["neuron"] = ", ".join(unusual) or WORDS["neuron"]
