@@ -10,7 +10,7 @@ from typing import Any
 __version__ = "0.1.0"
 
 _HOMES = {
-    "activation": ("ClipFloor", "Cuba", "Neuron", "Relu", "SigmaDelta"),
+    "activation": ("Clip", "ClipFloor", "Cuba", "Neuron", "Relu", "SigmaDelta"),
     "content": ("load", "save"),
     "convert": ("ConvertedNetwork", "QCFS", "analyze", "convert", "from_torch"),
     "errors": (

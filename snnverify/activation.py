@@ -17,6 +17,13 @@ class Relu(Content):
 
 
 @dataclass(frozen=True, eq=False)
+class Clip(Content):
+    """``y = min(max(x, 0), theta)``: what the rate of a neuron tends to over many steps; `theta` is () or (C,)."""
+
+    theta: Array | float = 1.0
+
+
+@dataclass(frozen=True, eq=False)
 class ClipFloor(Content):
     """QCFS: ``y = theta / L clip(floor(x L / theta + shift), 0, L)`` (Bu et al., ICLR 2022)."""
 
@@ -278,4 +285,4 @@ def _among(act: Content, name: str, legal: tuple[str, ...]) -> None:
 
 
 Integer = (Cuba, SigmaDelta)  # activations of integer arithmetic
-Act = Union[Relu, ClipFloor, Neuron, Cuba, SigmaDelta, None]  # noqa: UP007
+Act = Union[Relu, Clip, ClipFloor, Neuron, Cuba, SigmaDelta, None]  # noqa: UP007

@@ -23,6 +23,7 @@ from . import (
     cli_diagram,
     cli_diff,
     cli_energy,
+    cli_explain,
     cli_gate,
     cli_hardware,
     cli_lava,
@@ -91,6 +92,9 @@ def _parser() -> _Parser:
     report.add_argument("--pool-neurons", action="store_true", default=None, help="a neuron after each average pooling")
     cli_calibrate.options(report)
     report.add_argument("--modes", action="store_true", default=None, help="accuracy over T of six modes side by side")
+    report.add_argument(
+        "--waterfall", action=argparse.BooleanOptionalAction, help="split the drop over its causes (yes)"
+    )
     report.add_argument("--max-drop", help=f"{cli_gate.DROP} (1.0)")
     cli_gate.options(report)
     report.add_argument("--max-disagreement", help="greatest share classified differently, percent (5.0)")
@@ -122,6 +126,7 @@ def _parser() -> _Parser:
     cli_diff.register(add)
     cli_hardware.register(add)
     cli_diagram.register(add)
+    cli_explain.register(add)
 
     mutants = add(_mutants, "mutants", "Break the package in many ways and tell which checks notice.")
     mutants.add_argument("patterns", nargs="*", help="names of mutants; all by default")

@@ -57,6 +57,8 @@ class Settings:
         A threshold for each channel; inputs mapped to [0, 1].
     modes : bool
         Whether the report puts several modes side by side.
+    waterfall : bool
+        Whether the report splits the drop over its causes.
     max_drop : str
         Greatest accuracy drop allowed, as written (percentage points): no binary rounding touches it.
     max_disagreement : str
@@ -93,6 +95,7 @@ class Settings:
     per_channel: bool = False
     unit_range: bool = False
     modes: bool = False
+    waterfall: bool = True
     max_drop: str = "1.0"
     max_disagreement: str = "5.0"
     out: str = "reports"
@@ -318,6 +321,7 @@ _KEYS: dict[str, Callable[[Any], Any]] = {
     "per_channel": _switch,
     "unit_range": _switch,
     "modes": _switch,
+    "waterfall": _switch,
     "max_drop": _drop,
     "max_disagreement": _drop,
     "out": _text,

@@ -64,6 +64,7 @@ ROOMS = {
     "detector": ("detector",),
     "diagram": ("detector",),
     "checkpoint": ("detector",),
+    "waterfall": ("waterfall",),
 }
 KILLERS = PACKAGE / "mutants" / "killers.json"
 

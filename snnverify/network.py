@@ -16,7 +16,7 @@ from typing import Literal, Union
 
 import numpy as np
 
-from .activation import Act, ClipFloor, Cuba, Integer, Neuron, Relu, SigmaDelta
+from .activation import Act, Clip, ClipFloor, Cuba, Integer, Neuron, Relu, SigmaDelta
 from .content import Array, Content, frozen
 from .errors import NetworkError
 
@@ -326,7 +326,7 @@ def _per_channel(where: str, act: Content, shape: Shape) -> None:
 
 
 __all__ = [
-    "INPUT", "Act", "Array", "Branch", "ClipFloor", "Conv", "Cuba", "Dense", "Flatten", "Integer", "Layer", "Network",
-    "Neuron", "Op", "Pool", "Relu", "Scale", "Shape", "SigmaDelta", "frozen", "gated", "output_shape", "per_channel",
-    "whole",
+    "INPUT", "Act", "Array", "Branch", "Clip", "ClipFloor", "Conv", "Cuba", "Dense", "Flatten", "Integer", "Layer",
+    "Network", "Neuron", "Op", "Pool", "Relu", "Scale", "Shape", "SigmaDelta", "frozen", "gated", "output_shape",
+    "per_channel", "whole",
 ]  # fmt: skip

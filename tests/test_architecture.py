@@ -17,7 +17,7 @@ ORDER = (
     ("simulate", "reference", "oracles", "data", "gate"),
     ("convert", "config"),
     ("fidelity", "zoo", "strategies", "exchange", "detector"),
-    ("golden", "fingerprint", "diagnosis", "hardware"),
+    ("golden", "fingerprint", "diagnosis", "hardware", "waterfall"),
     ("checks",),
     ("run",),
     ("pipeline", "mutation", "lava_demo"),
@@ -43,8 +43,8 @@ HOMES = {
 PORTABLE = {"__init__", "errors", "content", "objects", "activation", "network", "trace", "oracles", "loihi"}
 # The adapter of our own package reaches everything, inside its function and in this interpreter alone; that of netx writes
 # its files with `exchange`.
-LAZY = {"oracles/own.py", "oracles/own_detector.py", "oracles/own_energy.py", "oracles/own_loihi.py",
-        "oracles/own_gate.py", "oracles/own_quantise.py", "oracles/reference.py", "oracles/lava_netx_file.py"}  # fmt: skip
+LAZY = {"oracles/own.py", "oracles/reference.py", "oracles/lava_netx_file.py",
+        *(f"oracles/{path.name}" for path in (PACKAGE / "oracles").glob("own_*.py"))}  # fmt: skip
 WRITERS = ("exchange/hdf5.py", "exchange/netx_format.py", "exchange/netx_write.py")  # run in Lava's interpreter, too
 
 

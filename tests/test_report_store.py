@@ -29,7 +29,8 @@ def unpainted(monkeypatch):
 def test_folder_and_csv(report):
     assert sorted(p.name for p in report.iterdir()) == ["index.html", "plots", "report.json", "report.md", "tables"]
     assert {p.stem for p in (report / "tables").iterdir()} == {
-        "accuracy", "errors", "layers", "classes", "checks", "requirements", "operations", "curves", "provenance",
+        "accuracy", "errors", "layers", "classes", "checks", "requirements", "operations", "waterfall", "energy", "curves",
+        "provenance",
     }  # fmt: skip
     with (report / "tables" / "accuracy.csv").open() as f:
         rows = list(csv.DictReader(f))

@@ -48,6 +48,7 @@ ROOMS = (
     "gate",
     "energy",
     "detector",
+    "waterfall",
     "model",
 )
 _CHECKS: dict[str, Check] = {}

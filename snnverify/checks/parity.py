@@ -10,7 +10,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from .. import reference
-from ..activation import ClipFloor, Neuron
+from ..activation import Clip, ClipFloor, Neuron
 from ..bounds import potential_error
 from ..findings import Measure
 from ..network import INPUT, Branch, Conv, Dense, Layer, Network, Pool, Scale
@@ -153,7 +153,10 @@ QCFS = st.builds(
 )
 
 
-@check("operators", conversions() | convnets() | conversions(act=QCFS))
+CLIP = st.builds(Clip, st.sampled_from([0.25, 0.5, 1.0, 2.0]))
+
+
+@check("operators", conversions() | convnets() | conversions(act=QCFS | CLIP))
 def analog(drawn: Conversion, subject: Oracle) -> Iterator[Measure]:
     """On dyadic weights the ANN's activations equal the reference bit for bit [DESIGN 4: limit 0]."""
     ours, exactly = subject.operator("forward")(drawn.network, drawn.x), reference.forward(drawn.network, drawn.x)

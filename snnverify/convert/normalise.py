@@ -14,7 +14,7 @@ from typing import Literal
 
 import numpy as np
 
-from ..activation import ClipFloor, Cuba, Neuron, Relu
+from ..activation import Clip, ClipFloor, Cuba, Neuron, Relu
 from ..content import Array
 from ..errors import ConfigError, Unsupported
 from ..network import INPUT, Branch, Conv, Dense, Flatten, Layer, Network, Op, Pool, Scale, Shape, per_channel
@@ -70,6 +70,8 @@ def spiking(
         act = layer.act
         if isinstance(act, (Neuron, Cuba)):
             raise Unsupported(layer.name, "it is a spiking neuron already", "convert the ANN")
+        if isinstance(act, Clip):
+            raise Unsupported(layer.name, "a clipped activation is a station on the way to a neuron", "convert the ANN")
         fires = isinstance(act, (Relu, ClipFloor)) or layer.name in thresholds
         theta = np.asarray(thresholds[layer.name], float) if fires else np.ones(())
         worth = theta if fires and form == "normalise" else np.ones(())

@@ -71,18 +71,25 @@ def tile(
         ties = ((outputs == outputs.max(-1, keepdims=True)).sum(-1) > 1).sum(-1) * (not regression)
         analog = forward(converted.ann, x) | {INPUT: np.asarray(x, float)}
         rates = {k: v / steps for k, v in trace.counts.items()}
-        spiking = [v.name for v in converted.snn.spiking]
-        worth = {k: per_channel(converted.units[k], converted.snn.shapes[k]) for k in spiking}
-        # the laws hold for the train that was drawn, not for the rates behind it
-        given = _mean_train(x, steps, seed, first_sample) if encoding == "poisson" else x
-        means = _means(converted.snn, given, rates)
-        wanted = _means(converted.snn, x, {k: np.maximum(analog[k], 0) / worth[k] for k in spiking}, emitted=True)
+        means, wanted = drives(converted, x, rates, analog, steps, encoding, seed, first_sample)
         layers = tuple(
-            layer_tile(converted, name, steps, rates[name], trace.v_end[name], means, wanted, analog)
-            for name in spiking
+            layer_tile(converted, v.name, steps, rates[v.name], trace.v_end[v.name], means, wanted, analog)
+            for v in converted.snn.spiking
         )
     said = outputs.astype(float) if regression else outputs.argmax(-1)
     return FidelityTile(said, tuple(ties.tolist()), layers, trace.events)
+
+
+def drives(
+    converted: ConvertedNetwork, x: Array, rates: Mapping[str, Array], analog: Mapping[str, Array], steps: int,
+    encoding: Encoding, seed: int, first_sample: int,
+) -> tuple[dict[str, Array], dict[str, Array]]:  # fmt: skip
+    """Mean value per step that every layer handed on, by its rate, and that it would on the ANN's activations."""
+    worth = {v.name: per_channel(converted.units[v.name], converted.snn.shapes[v.name]) for v in converted.snn.spiking}
+    # the laws hold for the train that was drawn, not for the rates behind it
+    given = _mean_train(x, steps, seed, first_sample) if encoding == "poisson" else x
+    due = {k: np.maximum(analog[k], 0) / unit for k, unit in worth.items()}
+    return _means(converted.snn, given, rates), _means(converted.snn, x, due, emitted=True)
 
 
 def added(tiles: Sequence[FidelityTile]) -> FidelityTile:

@@ -32,6 +32,7 @@ def oracle() -> Oracle:
     from .own_gate import operators as gate
     from .own_loihi import operators as loihi
     from .own_quantise import operators as quantisation
+    from .own_waterfall import operators as waterfall
 
     return Oracle(
         "snnverify",
@@ -75,6 +76,7 @@ def oracle() -> Oracle:
             **energy(),
             **gate(),
             **detector(),
+            **waterfall(),
         },
     )
 

@@ -18,7 +18,7 @@ import torch
 
 from ..checks import select
 from ..config import Settings
-from ..convert import ConvertedNetwork, convert
+from ..convert import ConvertedNetwork
 from ..convert.curves import Curve, side_by_side
 from ..data import check_labels
 from ..errors import DataError
@@ -32,8 +32,11 @@ from ..shards import HERE, Shards
 from ..simulate import warm_up
 from ..stats import points
 from ..trace import Encoding
+from .conversion import OPTIONS as OPTIONS
+from .conversion import conversion as _convert
 from .models import Subject, embedded_names, outputs, subjects
 from .release import asked_of, energies, evidence, further, last_release, named
+from .waterfall import Explained, explained
 
 __all__ = [
     "OF_CONSTANT_INPUT", "OF_SOFT_RESET", "Assessment", "Run", "assess", "assess_one", "embedded_names", "laws_of",
@@ -41,7 +44,6 @@ __all__ = [
 ]  # fmt: skip
 
 Progress = Callable[[str, int, int], None]  # stage, done, total
-OPTIONS = ("mode", "v_init", "reset", "maxpool", "pool_neurons", "per_channel", "unit_range")  # of `convert`
 QUICK = 256  # evaluation samples of a first look
 OF_SOFT_RESET = {"model.first_layer_rate", "model.layer_identity", "model.rate_error_explained"}
 OF_CONSTANT_INPUT = {"model.first_layer_rate"}
@@ -69,6 +71,8 @@ class Assessment:
         What the gate asked for, as it is written.
     energy : mapping of str to (float, float, str)
         As in `gate.Evidence`.
+    explained : Explained or None
+        The waterfall at the largest T, where it was asked for.
     """
 
     model: ModelUnderTest
@@ -79,6 +83,7 @@ class Assessment:
     curves: tuple[Curve, ...] = ()
     asked: Mapping[str, Any] = field(default_factory=dict)
     energy: Mapping[str, tuple[float, float, str]] = field(default_factory=dict)
+    explained: Explained | None = None
 
 
 @dataclass(frozen=True)
@@ -146,7 +151,10 @@ def assess_one(
     known = evidence(model, tuple(findings), energy, facts["data digest"])
     verdict = judged(known, asked, required, baseline)
     curves = _curves(subject, settings, model, progress, shards)
-    return Assessment(model, tuple(findings), required, verdict, facts, curves, raw, energy)
+    fallen = None
+    if settings.waterfall and not model.fidelity.regression:
+        fallen = explained(subject, model.converted, settings, progress=progress, shards=shards)
+    return Assessment(model, tuple(findings), required, verdict, facts, curves, raw, energy, fallen)
 
 
 def _curves(
@@ -160,13 +168,6 @@ def _curves(
         first_sample=int(subject.numbers[0]), shards=shards,
         tick=lambda n: _ticker(f"{subject.name}: curves", n, progress),
     )  # fmt: skip
-
-
-def _convert(subject: Subject, settings: Settings, **other: Any) -> ConvertedNetwork:
-    rate = None if settings.target_rate is None else tuple(map(float, settings.target_rate))
-    options = {k: getattr(settings, k) for k in OPTIONS} | {"leak": float(settings.leak), "target_rate": rate} | other
-    return convert(subject.module, subject.calibration, input_shape=subject.x.shape[1:], rate_steps=settings.timesteps[-1],
-                   encoding=cast(Encoding, settings.encoding), seed=settings.seed, **options)  # fmt: skip
 
 
 def _ticker(stage: str, total: int, progress: Progress | None) -> Callable[[int], None]:
@@ -229,6 +230,7 @@ def _command(settings: Settings) -> str:
     options = ["--mode", settings.mode, "--v-init", str(settings.v_init), "--reset", settings.reset, "--encoding",
                settings.encoding, "--maxpool", settings.maxpool, "--max-drop", settings.max_drop, "--seed",
                str(settings.seed), *["--pool-neurons"] * settings.pool_neurons, *["--modes"] * settings.modes,
+               *["--no-waterfall"] * (not settings.waterfall),
                *(["--leak", settings.leak] if settings.leak != "1" else []),
                *(["--target-rate", *settings.target_rate] if settings.target_rate else []),
                *["--per-channel"] * settings.per_channel, *["--unit-range"] * settings.unit_range]  # fmt: skip

@@ -6,16 +6,18 @@ import math
 from collections.abc import Sequence
 from fractions import Fraction
 
-from ..activation import Act, ClipFloor, Neuron, Relu
+from ..activation import Act, Clip, ClipFloor, Neuron, Relu
 from .operations import ONE, ZERO, Index, channel, exact
 
 Dynamics = tuple[list[int], list[Fraction], list[Fraction]]  # spikes, v, v_peak of one unit in each step
 
 
 def activate(act: Act, index: Index, x: Fraction) -> Fraction:
-    """Return the analog value: x, ``max(x, 0)``, or ``theta / L clip(floor(x L / theta + shift), 0, L)``."""
+    """Return the analog value: x, ``max(x, 0)``, that cut at theta, ``theta / L clip(floor(x L / theta + shift), 0, L)``."""
     if isinstance(act, Relu):
         return max(x, ZERO)
+    if isinstance(act, Clip):
+        return min(max(x, ZERO), channel(act.theta, index))
     if isinstance(act, ClipFloor):
         theta, levels = channel(act.theta, index), act.levels
         return theta / levels * min(max(math.floor(x * levels / theta + exact(act.shift)), 0), levels)

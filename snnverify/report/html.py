@@ -19,6 +19,7 @@ from .words import explain, overall
 _VIEWS = (
     "accuracy",
     "errors",
+    "waterfall",
     "layers",
     "requirements",
     "checks",

@@ -13,7 +13,8 @@ from .present import view
 from .words import explain, overall
 
 TITLES = {
-    "accuracy": "Accuracy over T", "errors": "Errors over T", "layers": "Layers", "requirements": "Gate", "checks": "Checks",
+    "accuracy": "Accuracy over T", "errors": "Errors over T", "waterfall": "Waterfall: what each change costs",
+    "layers": "Layers", "requirements": "Gate", "checks": "Checks",
     "curves": "Side by side (accuracy, %)",
     "classes": "Classes", "calibration": "Calibration", "operations": "Operations", "provenance": "Provenance",
 }  # fmt: skip
@@ -33,7 +34,7 @@ def render_markdown(run: Run, frames: dict[str, pd.DataFrame], pictures: Mapping
     for a in run.assessments:
         said = explain(a)
         parts += [f"## {escape(a.model.name)}: {a.verdict.outcome}"]
-        parts += [escape(s) for s in (said.meaning, said.cause, said.remedy) if s]
+        parts += [escape(s) for s in (said.meaning, said.cause, said.remedy, *said.waterfall) if s]
         for name, title in TITLES.items():
             parts += _section(f"### {title}", name, frames, a.model.name)
         parts += [f"![{escape(alt)}]({path})" for alt, path in pictures.get(a.model.name, {}).items()]

@@ -88,6 +88,30 @@ def gate(a: Assessment, frames: Mapping[str, pd.DataFrame]) -> Figure | None:
     return figure
 
 
+def waterfall(a: Assessment, frames: Mapping[str, pd.DataFrame]) -> Figure | None:
+    """Accuracy falling from station to station: a bar for what each change costs; None where there is none."""
+    rows = _of(frames["waterfall"], a)
+    if rows.empty:
+        return None
+    figure, axes = _axes(f"Waterfall, T = {a.model.fidelity.steps[-1]}", rows=len(rows))
+    at, level = np.arange(len(rows)), rows["percent"].to_numpy(float)
+    before = np.concatenate([level[:1], level[:-1]])
+    colours = [ANN if i == 0 else SNN if level[i] < before[i] else PARTS["inherited"] for i in at]
+    low = max(0.0, float(level.min()) - max(1.0, float(np.ptp(level))))
+    size, left = np.abs(level - before), np.minimum(level, before)
+    axes.barh(at, np.where(at == 0, level - low, size), left=np.where(at == 0, low, left), height=0.6, color=colours)
+    axes.vlines(level, at - 0.3, np.minimum(at + 1.3, len(rows) - 0.7), color=INK, linewidth=1)
+    for i, points_lost in enumerate(rows["lost_points"]):
+        said = f"{level[i]:.2f} %" if i == 0 else f"{0 - points_lost:+.2f}".replace("-", "−")
+        axes.annotate(said, (max(level[i], before[i]), i), (5, 0), textcoords="offset points", va="center", fontsize=9)
+    axes.set_yticks(at, [_short(name) for name in rows["station"]])
+    axes.set_ylim(len(rows) - 0.5, -0.5)
+    axes.set_xlim(low, float(level.max()) + 0.25 * max(1.0, float(level.max()) - low))
+    axes.grid(False, axis="y")
+    axes.set_xlabel("accuracy, %; a bar for each change")
+    return figure
+
+
 def layers(a: Assessment, frames: Mapping[str, pd.DataFrame]) -> Figure:
     """Mean error of every layer (marker) and the parts that it is made of (stacked bars)."""
     rows = _of(frames["layers"], a)
@@ -182,8 +206,8 @@ def curves(a: Assessment, frames: Mapping[str, pd.DataFrame]) -> Figure | None:
 
 
 PLOTS: dict[str, Callable[[Assessment, Mapping[str, pd.DataFrame]], Figure | None]] = {
-    "errors": errors, "accuracy": accuracy, "gate": gate, "layers": layers, "scatter": scatter, "trains": trains,
-    "curve": curve, "raster": raster, "curves": curves,
+    "errors": errors, "accuracy": accuracy, "gate": gate, "waterfall": waterfall, "layers": layers, "scatter": scatter,
+    "trains": trains, "curve": curve, "raster": raster, "curves": curves,
 }  # fmt: skip
 
 

@@ -145,6 +145,17 @@ VIEWS: dict[str, tuple[Column, ...]] = {
         _column("greatest SNN", "greatest_snn", ".4g", "error of a sample"),
         _column("distance", "distance", ".4g", "mean |SNN − ANN| of the outputs"),
     ),
+    "waterfall": (
+        _words("station", "station", "one change more than the row above"),
+        _column("right", "right", "d", "samples"),
+        _column("%", "percent", ".2f", "accuracy"),
+        _column("lost", "lost_points", ".2f", "points that this change alone costs; they add up to the drop"),
+        _column("bound", "upper_points", ".2f", "exact upper 95 % bound of that, paired with the row above"),
+        _column("only before", "b", "d", "samples that only the row above gets right"),
+        _column("only here", "c", "d", "samples that only this row gets right"),
+        _column("as before %", "agree_before_percent", ".1f", "samples classified as in the row above"),
+        _column("as ANN %", "agree_ann_percent", ".1f", "samples classified as by the trained ANN"),
+    ),
     "layers": (
         _words("layer", "layer"),
         _column("units", "units", "d"),

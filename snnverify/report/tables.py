@@ -15,6 +15,7 @@ from ..pipeline import Assessment, Run
 from ..stats import Paired, exact_upper, verdict, wilson
 from .regression import errors
 from .samples import energies
+from .waterfall import station_rows
 
 Row = dict[str, Any]
 ORDER = ("fail", "error", "unavailable", "unsupported", "xfail", "pass")  # checks that need a reader come first
@@ -33,6 +34,8 @@ _COLUMNS = {
     "operations": ("model", "layer", "spikes", "neuron_updates", "synaptic_operations", "spikes_per_sample",
                    "neuron_updates_per_sample", "synaptic_operations_per_sample", "spikes_per_step",
                    "neuron_updates_per_step", "synaptic_operations_per_step"),
+    "waterfall": ("model", "station", "key", "n", "right", "percent", "lost_points", "b", "c", "upper_points",
+                  "agree_before_percent", "agree_ann_percent", "drop_points", "drop_upper_points"),
     "curves": ("model", "compared", "name", "T", "n", "right", "percent", "low", "high"),
     "energy": ("model", "energy_model", "grade", "scope", "snn_low_nJ", "snn_high_nJ", "ann_low_nJ", "ann_high_nJ",
                "source"),
@@ -51,14 +54,15 @@ def tables(run: Run) -> dict[str, pd.DataFrame]:
         (of a regression, in the place of accuracies), ``layers``
         (largest T; rates in spikes per step, errors in units of the threshold; what calibration found), ``classes``
         (largest T), ``checks`` (failing first), ``requirements`` of the gate, ``operations`` (exact counts over all
-        samples and steps, per sample, and per sample and step), ``curves`` (other conversions of the network, side by
+        samples and steps, per sample, and per sample and step), ``waterfall`` (the drop, change by
+        change), ``curves`` (other conversions of the network, side by
         side: modes at every T, or what a gate and neurons after pooling cost; the report's own conversion is named
         "this report"), ``energy`` (nJ per inference by energy model, of the first samples), ``provenance`` (model is
         empty where a row holds for all).
     """
     rows = {
         "accuracy": _accuracy, "errors": errors, "layers": _layers, "classes": _classes, "checks": _checks,
-        "requirements": _requirements, "operations": _operations, "energy": energies, "curves": _curves,
+        "requirements": _requirements, "operations": _operations, "waterfall": _waterfall, "energy": energies, "curves": _curves,
         "provenance": _facts,
     }  # fmt: skip
     found = {name: [row for a in run.assessments for row in make(a)] for name, make in rows.items()}
@@ -151,6 +155,12 @@ def _operations(a: Assessment) -> Iterator[Row]:
             **{f"{k}_per_sample": v / samples for k, v in counts.items()},
             **{f"{k}_per_step": v / (samples * steps) for k, v in counts.items()},
         }  # fmt: skip
+
+
+def _waterfall(a: Assessment) -> Iterator[Row]:
+    if a.explained is not None:
+        for row in station_rows(a.model.name, a.explained.waterfall):
+            yield {k: row[k] for k in _COLUMNS["waterfall"]}
 
 
 def _curves(a: Assessment) -> Iterator[Row]:

@@ -17,12 +17,13 @@ from .words import explain, overall
 WIDTH = 120
 _TITLES = {
     "accuracy": "Accuracy over T (points; bound: upper 95 %)", "errors": "Errors over T",
+    "waterfall": "Waterfall: what each change costs (points)",
     "layers": "Layers (errors in units of the threshold)",
     "curves": "Side by side (accuracy, %)",
     "classes": "Classes", "checks": "Checks", "operations": "Operations (all samples and steps)",
 }  # fmt: skip
 _ASCII = str.maketrans({"\u2212": "-", "\u2013": "-", "\u202f": " "})  # a terminal or log may know no more
-_LONGEST = {"layer": 16, "check": 34, "where": 34, "class": 16}  # longest text under a heading
+_LONGEST = {"layer": 16, "check": 34, "where": 34, "class": 16, "station": 30}  # longest text under a heading
 
 
 def render_text(run: Run) -> str:
@@ -66,7 +67,7 @@ def _verdicts(run: Run) -> list[str]:
         said = explain(a)
         lines = [f"[{r.outcome}] {r.name}: {r.detail}" for r in a.verdict.requirements
                  if r.outcome != "PASS" or r.name in ("accuracy drop", "error increase")]  # fmt: skip
-        lines += [s for s in (said.meaning, said.cause, said.remedy) if s]
+        lines += [s for s in (said.meaning, said.cause, said.remedy, *said.waterfall) if s]
         lines += [f"{a.verdict.outcome}: {a.model.name}"]
         parts.append("\n".join(_wrapped(_plain(line)) for line in lines))
     if len(run.assessments) != 1:

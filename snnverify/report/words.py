@@ -14,6 +14,7 @@ from ..pipeline import Assessment, Run
 from ..stats import Paired, needed, verdict, wilson
 from . import regression
 from .tables import points, upper
+from .waterfall import conclusion
 
 WORST_FIRST = ("FAIL", "NO EVIDENCE", "INCONCLUSIVE", "PASS")
 PARTS = {
@@ -31,11 +32,12 @@ assert set(WORST_FIRST) == set(EXIT)
 
 @dataclass(frozen=True)
 class Explanation:
-    """What the verdict means, where the loss arises (empty where there is none), and what to do."""
+    """What the verdict means, where the loss arises (empty where there is none), what to do, and what each change costs."""
 
     meaning: str
     cause: str
     remedy: str
+    waterfall: tuple[str, ...] = ()
 
 
 def overall(run: Run) -> str:
@@ -53,7 +55,8 @@ def explain(a: Assessment) -> Explanation:
     p = a.model.fidelity.paired(steps)
     meaning = " ".join([_MEANINGS[a.verdict.outcome](a, p, steps), *_caveats(a, p)])
     cause, mend = _cause(a, steps)
-    return Explanation(meaning, cause, _REMEDIES[a.verdict.outcome](a, p, steps, mend))
+    fallen = () if a.explained is None else tuple(conclusion(a.explained))
+    return Explanation(meaning, cause, _REMEDIES[a.verdict.outcome](a, p, steps, mend), fallen)
 
 
 def _caveats(a: Assessment, p: Paired) -> list[str]:

@@ -12,18 +12,19 @@ from typing import Any, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
-from ..activation import ClipFloor, Relu
+from ..activation import Clip, ClipFloor, Relu
 from ..errors import ConfigError, Unsupported
 from ..network import Array, Network, Pool
 from ..trace import Case, Encoding, Record, Trace
 from . import folded
 from .folded import TILE, plan
-from .operations import apply, exactly, fan_out, forward, over_time, summed
+from .operations import activated, apply, exactly, fan_out, forward, over_time, summed
 from .recorder import Recorder
 
 __all__ = [
     "MEMORY",
     "TILE",
+    "activated",
     "apply",
     "exactly",
     "fan_out",
@@ -107,7 +108,7 @@ def run(
         raise ConfigError(f"readout_at = {marks}: steps of a run lie in 1 ... {steps}")
     for layer in network.layers:
         pooled = any(isinstance(b.op, Pool) and b.op.kind == "max" for b in layer.branches)
-        if pooled or isinstance(layer.act, (Relu, ClipFloor)):
+        if pooled or isinstance(layer.act, (Relu, Clip, ClipFloor)):
             what = "max pooling" if pooled else type(layer.act).__name__
             raise Unsupported(layer.name, f"{what} does not spike", "convert the network first")
     samples = case.x.shape[1 if case.encoding == "spikes" else 0]

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from ..activation import ClipFloor, Cuba, Relu
+from ..activation import Clip, ClipFloor, Cuba, Relu
 from ..bounds import fan_in
 from ..errors import DataError, NetworkError, Unsupported
 from ..kernels import synapse
@@ -43,7 +43,7 @@ def forward(network: Network, x: npt.ArrayLike, dtype: str = "float64") -> dict[
     Parameters
     ----------
     network : Network
-        Its activations are `Relu`, `ClipFloor` or None.
+        Its activations are `Relu`, `Clip`, `ClipFloor` or None.
     x : array [N, *input_shape]
     dtype : {"float32", "float64"}
 
@@ -55,18 +55,24 @@ def forward(network: Network, x: npt.ArrayLike, dtype: str = "float64") -> dict[
     if values[INPUT].shape[1:] != network.input_shape:
         raise NetworkError(f"x of shape {values[INPUT].shape}: [N, *shape] with shape {network.input_shape}")
     for layer in network.layers:
-        z = summed(layer, values)
-        if isinstance(layer.act, Relu):
-            z = np.maximum(z, 0)
-        elif isinstance(layer.act, ClipFloor):
-            theta = per_channel(layer.act.theta, z.shape[1:]).astype(dtype)
-            z = np.clip(np.floor(z * layer.act.levels / theta + layer.act.shift), 0, layer.act.levels)
-            z = z * theta / layer.act.levels
-        elif layer.act is not None:
-            raise Unsupported(layer.name, f"{type(layer.act).__name__} has no analog value", "use simulate")
-        values[layer.name] = z
+        values[layer.name] = activated(layer, summed(layer, values))
     del values[INPUT]
     return values
+
+
+def activated(layer: Layer, z: Array) -> Array:
+    """Analog value of a layer whose branches sum up to ``z`` [B, *shape]."""
+    if isinstance(layer.act, Relu):
+        return np.maximum(z, 0)
+    if isinstance(layer.act, Clip):
+        return np.clip(z, 0, per_channel(layer.act.theta, z.shape[1:]).astype(z.dtype))
+    if isinstance(layer.act, ClipFloor):
+        theta = per_channel(layer.act.theta, z.shape[1:]).astype(z.dtype)
+        z = np.clip(np.floor(z * layer.act.levels / theta + layer.act.shift), 0, layer.act.levels)
+        return z * theta / layer.act.levels
+    if layer.act is not None:
+        raise Unsupported(layer.name, f"{type(layer.act).__name__} has no analog value", "use simulate")
+    return z
 
 
 def summed(layer: Layer, values: Mapping[str, Array]) -> Array:
