@@ -53,6 +53,7 @@ ROOMS = {
     "import": ("importer",),
     "vectors": ("vectors",),
     "gate": ("statistics", "gate"),
+    "release": ("gate",),
     "mapping": ("mapping",),
     "audit": ("audit",),
     "fidelity": ("model", "parity"),

@@ -22,7 +22,7 @@ from .policy import CONFIDENCES
 
 SAMPLES = (100, 300, 1000, 2000)
 MARGINS = (Fraction(1, 200), Fraction(1, 100), Fraction(2, 100), Fraction(5, 100))
-MOST = 0.2  # greatest share of discordant samples that is looked at
+MOST = 0.1  # greatest share of discordant samples that is looked at
 RELEASES = 10_000
 FALSE_ALARM = 1e-6  # probability that simulated releases of a sound gate miss their limit
 LEFT_OUT = 1e-12  # probability of the tables that are not asked for; counted as passes

@@ -31,7 +31,7 @@ def text(rows: Sequence[Row], form: str = "simple") -> str:
     worst = max(rows, key=lambda r: r.false_pass / (1 - r.confidence))
     broken = [r for r in rows if not r.kept]
     lines = (
-        "false pass: greatest probability that a true drop of the margin passes, over discordances up to 20 %, enumerated.",
+        "false pass: greatest probability that a true drop of the margin passes, over discordances up to 10 %, enumerated.",
         f"simulated: share of {RELEASES:,} releases at that discordance that pass; binomial error alone takes it out of its "
         f"limits with probability {FALSE_ALARM:g}.",
         "power: probability that a conversion without a true drop passes, at that share of discordant samples.",
