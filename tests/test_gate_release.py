@@ -122,7 +122,9 @@ def test_rates(rates, outcome, said):
     assert (found.outcome, said in found.detail) == (outcome, True)
 
 
-@pytest.mark.parametrize(("synops", "outcome"), [(Fraction(100), "PASS"), (Fraction(201, 2), "FAIL"), (None, "NO EVIDENCE")])
+@pytest.mark.parametrize(
+    ("synops", "outcome"), [(Fraction(100), "PASS"), (Fraction(201, 2), "FAIL"), (None, "NO EVIDENCE")]
+)
 def test_operations(synops, outcome):
     assert one(evidence(synops=synops), "synaptic operations", max_synops=100).outcome == outcome
 
@@ -189,7 +191,12 @@ def test_the_bernstein_bound_by_hand():
     ("e", "raw", "outcome", "said"),
     [
         (regression(), {"max_error_increase": 0.05}, "PASS", "upper 95 % bound 0.04314"),
-        (regression(), {"max_error_increase": 0.04}, "INCONCLUSIVE", "about 432 samples"),  # 14 ln 40 / 0.12 + 1 = 431.4
+        (
+            regression(),
+            {"max_error_increase": 0.04},
+            "INCONCLUSIVE",
+            "about 432 samples",
+        ),  # 14 ln 40 / 0.12 + 1 = 431.4
         (regression(off=0.05), {"max_error_increase": 0.04}, "FAIL", "+0.05"),
         (regression(off=-0.05), {"max_error_increase": 0.0}, "PASS", "-0.05"),
         (regression(at=1.5), {"max_error_increase": 0.05}, "NO EVIDENCE", "over error_cap = 1"),

@@ -8,7 +8,7 @@ from fractions import Fraction
 import pandas as pd
 from tabulate import tabulate
 
-from ..gate.rates import FALSE_ALARM, RELEASES, Row, power_curves
+from ..gate.rates import FALSE_ALARM, RELEASES, SAMPLES, Row, power_curves
 from .plots import FAINT, INK, LINES, _axes, _legend, png, styled
 
 HEADINGS = ("confidence %", "n", "margin", "false pass %", "allowed %", "at discordance %", "simulated %", "kept",
@@ -50,13 +50,18 @@ def csv_of(rows: Sequence[Row]) -> str:
     return made
 
 
-def picture(margin: Fraction = Fraction(1, 100), discordance: float = 0.02, alpha: float = 0.05) -> bytes:
+def picture(
+    margin: Fraction = Fraction(1, 100),
+    discordance: float = 0.02,
+    alpha: float = 0.05,
+    samples: Sequence[int] = (*SAMPLES, 3000),
+) -> bytes:
     """Probability of a PASS over the true drop, a curve for each number of samples, as PNG."""
     with styled():
         figure, axes = _axes(
             f"Power of the gate: limit {float(100 * margin):g} points, {100 * discordance:g} % discordant"
         )
-        for (n, drops, passes), colour in zip(power_curves(margin, discordance, alpha), LINES, strict=False):
+        for (n, drops, passes), colour in zip(power_curves(margin, discordance, alpha, samples), LINES, strict=False):
             axes.plot(100 * drops, 100 * passes, color=colour, label=f"n = {n:,}")
         axes.axhline(100 * alpha, color=INK, linestyle="--", linewidth=1, label=f"{100 * alpha:g} %")
         axes.axvline(float(100 * margin), color=FAINT, linewidth=1)

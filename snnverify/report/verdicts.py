@@ -134,7 +134,9 @@ def as_parquet(judged: Judged, provenance: Mapping[str, Any]) -> bytes:
     try:
         from pyarrow import BufferOutputStream, Table, parquet
     except ImportError as e:
-        raise ConfigError("--parquet: pyarrow is not installed; pip install 'snnverify[parquet]', or write --csv") from e
+        raise ConfigError(
+            "--parquet: pyarrow is not installed; pip install 'snnverify[parquet]', or write --csv"
+        ) from e
     out = BufferOutputStream()
     parquet.write_table(Table.from_pandas(_frame(judged), preserve_index=False), out)
     made: bytes = out.getvalue().to_pybytes()
