@@ -90,7 +90,7 @@ def as_junit(judged: Judged, provenance: Mapping[str, Any]) -> bytes:
         "testsuites", name="snnverify gate", **_tally([r for _, v in judged for r in v.requirements])
     )
     for name, verdict in judged:
-        suite = ElementTree.SubElement(root, "testsuite", name=_legal(name), **_tally(verdict.requirements))
+        suite = ElementTree.SubElement(root, "testsuite", {"name": _legal(name), **_tally(verdict.requirements)})
         properties = ElementTree.SubElement(suite, "properties")
         for key, value in {"outcome": verdict.outcome, **provenance}.items():
             ElementTree.SubElement(properties, "property", name=_legal(str(key)), value=_legal(str(value)))
