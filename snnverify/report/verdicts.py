@@ -86,9 +86,8 @@ def schema() -> dict[str, Any]:
 
 def as_junit(judged: Judged, provenance: Mapping[str, Any]) -> bytes:
     """The verdict as JUnit XML: a suite for each model, a case for each requirement."""
-    root = ElementTree.Element(
-        "testsuites", name="snnverify gate", **_tally([r for _, v in judged for r in v.requirements])
-    )
+    every = [r for _, v in judged for r in v.requirements]
+    root = ElementTree.Element("testsuites", {"name": "snnverify gate", **_tally(every)})
     for name, verdict in judged:
         suite = ElementTree.SubElement(root, "testsuite", {"name": _legal(name), **_tally(verdict.requirements)})
         properties = ElementTree.SubElement(suite, "properties")
