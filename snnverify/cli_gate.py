@@ -65,7 +65,8 @@ def _gate(
     if error_rates:
         return _error_rates(report, plot, files["csv"])
     if report is None or plot is not None:
-        raise ConfigError("gate: which report? give its folder" if report is None else "--plot goes with --error-rates")
+        which = "gate: which report? give its folder; see `snnverify gate --help`"
+        raise ConfigError(which if report is None else "--plot goes with --error-rates")
     from .cli import _coloured, _verdicts
     from .config import merge, read_config
     from .report import judge_again

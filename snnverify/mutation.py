@@ -56,6 +56,7 @@ ROOMS = {
     "import": ("importer",),
     "vectors": ("vectors",),
     "gate": ("statistics", "gate"),
+    "release": ("gate",),
     "mapping": ("mapping",),
     "audit": ("audit",),
     "detector data": ("detector",),

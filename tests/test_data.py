@@ -274,7 +274,9 @@ def test_callable_returns_arrays_or_a_dataset(tmp_path):
         ("def f(): return 1 / 0", ["calling it failed", "ZeroDivisionError: division by zero"]),
         ("def f(path): return path", ["TypeError", "without arguments"]),
         ("def f(): return [[1], [2, 3]], [0, 1]", ["cannot be made arrays"]),
-        ("def f(): return np.ones((2, 2)), np.array([0.5, 1])", ["y is float64"]),
+        ("def f(): return np.ones((2, 2)), np.array([0.0, 1])", ["y is float64", "astype(int)", "y[:, None]"]),
+        ("def f(): return np.ones((2, 2)), np.array([0.5, np.nan])", ["NaN or infinite: 1", "y[1] = nan", "drop"]),
+        ("def f(): return np.ones((2, 2)), np.ones((2, 1, 1))", ["[N, outputs]"]),
         ("from snnverify.errors import DataError\ndef f(): raise DataError('fetch it first')", ["fetch it first"]),
     ],
 )

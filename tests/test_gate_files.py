@@ -309,6 +309,7 @@ def test_a_report_of_an_earlier_version_has_no_outcomes(folder, cli):
         (("gate", "r", "--error-rates"), "of no report"),
         (("gate", "r", "--plot", "p.png"), "goes with --error-rates"),
         (("gate", "r", "--set", "max_drp=1"), "did you mean 'max_drop'?"),
+        (("gate", "r", "--set", "max_energy.lohi='1 uJ'"), "did you mean 'loihi'?"),
         (("gate", "nowhere"), "no such report"),
         (("gate", "r", "--set", "require_checks=['model.figure']"), "did you mean 'model.figures'?"),
         (("baseline", "nowhere", "--out", "b.json"), "no such report"),

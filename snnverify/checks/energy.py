@@ -319,3 +319,16 @@ def ann(drawn: Sent, subject: Oracle) -> Iterator[Measure]:
     told, expected = subject.operator("count_ann")(drawn.op, x), by_hand(drawn.op, x[None], False)
     for name, number in told.items():
         yield Measure("MACs off", float(abs(number - expected[name])), where=name)
+
+
+@check("operators", exact_cases())
+def samples_and_prices_add_up(case: Case, subject: Oracle) -> Iterator[Measure]:
+    """What the samples pay adds up to what all pay, what has no price is told however rare, and a MAC of 8 bits costs what a table of 8 bits says, accumulator included [definition; Horowitz, ISSCC 2014]."""
+    for how in CONVENTIONS:
+        each, total = subject.operator("per_sample")(case, *how)
+        yield Measure("samples off", float(any(len(v) != len(case.x) for v in each.values())))
+        yield Measure("totals off", float({k: sum(v) for k, v in each.items()} != total))
+    told = subject.operator("unpriced")(total, {"synop": PRICES["synop"]})
+    yield Measure("unpriced off", float(told != {k: n for k, n in total.items() if n and k != "synop"}))
+    low, high = subject.operator("quantised_mac")({"mac": PRICES["mac"]}, Fraction(31, 10), 8)
+    yield Measure("MAC of 8 bits off, pJ", float(max(abs(low - PRICES["mac"][0]), abs(high - PRICES["mac"][1]))))

@@ -17,7 +17,9 @@ from .policy import Limit, Policy
 from .verdict import Evidence, Requirement
 
 # pure functions that cost milliseconds, asked again for the same table by classes, T and releases that are alike
-exact_upper, needed, verdict = (lru_cache(maxsize=4096)(f) for f in (_exact_upper, _needed, _verdict))
+exact_upper = lru_cache(maxsize=4096)(_exact_upper)
+needed = lru_cache(maxsize=4096)(_needed)
+verdict = lru_cache(maxsize=4096)(_verdict)
 OLD = "the report holds no {}; write it anew with `snnverify report`"
 
 
@@ -48,6 +50,7 @@ def drop(
     """Judge a paired drop; `before` is how many samples the first of the two gets right, which a relative limit needs."""
     alpha, said = asked.alpha, f"(n = {p.n}, only {who[0]} right {p.b}, only {who[1]} right {p.c})"
     level = f"upper {float(100 * asked.confidence):g} % bound"
+    outcome: str
     if not limit.relative:
         outcome, upper, share = verdict(p, limit.share, alpha), exact_upper(p, alpha), p.drop
         n = needed(p, limit.share, alpha) if outcome == "INCONCLUSIVE" else None

@@ -255,7 +255,7 @@ def _percent(value: Any) -> Fraction:
 
 def _energy(value: Any) -> Fraction:
     number, unit = _quantity(value, tuple(JOULES), f'an energy with its unit ({", ".join(JOULES)}), such as "2.5 uJ"')
-    return number * 10 ** JOULES[unit]
+    return number * Fraction(10) ** JOULES[unit]
 
 
 def _table(form: Callable[[Any], Any], name: Callable[[str], Any], what: str) -> Callable[[Any], dict[Any, Any]]:

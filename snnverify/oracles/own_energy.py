@@ -23,6 +23,9 @@ def operators() -> dict[str, Callable[..., Any]]:
         "counts": _counts,
         "energy": lambda counts, prices: _energy(counts, prices),
         "network_energy": _network_energy,
+        "per_sample": _per_sample,
+        "unpriced": _unpriced,
+        "quantised_mac": _quantised_mac,
         "static_synops": _static,
         "break_even": break_even,
         "equal_bits": equal_bits,
@@ -43,10 +46,37 @@ def _counts(case: Case) -> dict[str, dict[str, int]]:
 
 
 def _energy(counts: Mapping[str, Any], prices: Prices) -> tuple[Fraction, Fraction]:
-    from ..hardware.energy import Range, Table, estimate
+    from ..hardware.energy import estimate
 
-    table = Table("drawn", "", "derived", "", "", "0", {k: Range(*ends) for k, ends in prices.items()})
-    found = estimate(counts, table)
+    found = estimate(counts, _table(prices))
+    return found.low, found.high
+
+
+def _per_sample(case: Case, connections: Any, constant: Any) -> tuple[dict[str, list[int]], dict[str, int]]:
+    """Operations of each sample, and of all of them, by one convention."""
+    from ..hardware.counts import Convention, count
+
+    counts, convention = count(case), Convention(connections, constant)
+    return {k: v.tolist() for k, v in counts.per_sample(convention).items()}, counts.total(convention)
+
+
+def _table(prices: Prices, multiplier: Fraction | None = None) -> Any:
+    from ..hardware.energy import Range, Table
+
+    priced = {k: Range(*ends) for k, ends in prices.items()}
+    return Table("drawn", "", "derived", "", "", "0", priced, multiplier=multiplier)
+
+
+def _unpriced(counts: Mapping[str, Any], prices: Prices) -> dict[str, int]:
+    from ..hardware.energy import unpriced
+
+    return unpriced(counts, _table(prices))
+
+
+def _quantised_mac(prices: Prices, multiplier: Fraction, bits: int) -> tuple[Fraction, Fraction]:
+    from ..hardware.energy import quantised_mac
+
+    found = quantised_mac(_table(prices, multiplier), bits)
     return found.low, found.high
 
 

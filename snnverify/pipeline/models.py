@@ -16,7 +16,7 @@ from ..config import Settings
 from ..content import Array
 from ..convert.load import load_model
 from ..data import Dataset, check_shape, checked, load_data, shared_samples
-from ..errors import ConfigError, DataError
+from ..errors import ConfigError, DataError, Unsupported
 from ..objects import last_line, nearest
 
 HELD_BACK = 1000  # at most so many evaluation samples, a tenth of them, calibrate where no other set is given
@@ -178,6 +178,9 @@ def outputs(module: nn.Module, x: Array, dtype: torch.dtype, tick: Callable[[int
             except Exception as e:
                 raise DataError(f"data: the model cannot run on samples of shape {x.shape[1:]} ({last_line(e)}); "
                                 "bring x to the shape it takes") from e  # fmt: skip
+            if isinstance(y, torch.Tensor) and y.shape == (len(part),):  # whatever the shape of the samples
+                way = "a regression returns [N, outputs]: leave out the squeeze, or return y[:, None]"
+                raise Unsupported("model output", f"{tuple(y.shape)} for {len(part)} samples", way)
             if not isinstance(y, torch.Tensor) or y.ndim != 2 or len(y) != len(part):
                 shape = tuple(y.shape) if isinstance(y, torch.Tensor) else type(y).__name__
                 raise DataError(f"model output: {shape} for {len(part)} samples; a classifier returns [N, classes], "

@@ -8,7 +8,7 @@ from fractions import Fraction
 import pandas as pd
 from tabulate import tabulate
 
-from ..gate.rates import FALSE_ALARM, RELEASES, Row, power_curves
+from ..gate.rates import FALSE_ALARM, RELEASES, SAMPLES, Row, power_curves
 from .looks import FAINT, INK, LINES, legend, styled
 from .plots import _axes, png
 
@@ -32,7 +32,7 @@ def text(rows: Sequence[Row], form: str = "simple") -> str:
     worst = max(rows, key=lambda r: r.false_pass / (1 - r.confidence))
     broken = [r for r in rows if not r.kept]
     lines = (
-        "false pass: greatest probability that a true drop of the margin passes, over discordances up to 20 %, enumerated.",
+        "false pass: greatest probability that a true drop of the margin passes, over discordances up to 10 %, enumerated.",
         f"simulated: share of {RELEASES:,} releases at that discordance that pass; binomial error alone takes it out of its "
         f"limits with probability {FALSE_ALARM:g}.",
         "power: probability that a conversion without a true drop passes, at that share of discordant samples.",
@@ -51,13 +51,18 @@ def csv_of(rows: Sequence[Row]) -> str:
     return made
 
 
-def picture(margin: Fraction = Fraction(1, 100), discordance: float = 0.02, alpha: float = 0.05) -> bytes:
+def picture(
+    margin: Fraction = Fraction(1, 100),
+    discordance: float = 0.02,
+    alpha: float = 0.05,
+    samples: Sequence[int] = (*SAMPLES, 3000),
+) -> bytes:
     """Probability of a PASS over the true drop, a curve for each number of samples, as PNG."""
     with styled():
         figure, axes = _axes(
             f"Power of the gate: limit {float(100 * margin):g} points, {100 * discordance:g} % discordant"
         )
-        for (n, drops, passes), colour in zip(power_curves(margin, discordance, alpha), LINES, strict=False):
+        for (n, drops, passes), colour in zip(power_curves(margin, discordance, alpha, samples), LINES, strict=False):
             axes.plot(100 * drops, 100 * passes, color=colour, label=f"n = {n:,}")
         axes.axhline(100 * alpha, color=INK, linestyle="--", linewidth=1, label=f"{100 * alpha:g} %")
         axes.axvline(float(100 * margin), color=FAINT, linewidth=1)

@@ -16,6 +16,7 @@ from typing import Any
 from ..errors import ConfigError, EvidenceError
 from ..gate import Limit, Verdict, policy, release
 from ..gate.policy import drop_of
+from ..hardware.energy import tables as tables_of_energy
 from ..pipeline import Run
 from ..pipeline.release import last_release, named
 from .html import render_html
@@ -194,6 +195,9 @@ def judge_again(
     for s in load(path):
         wanted = policy({**s.asked, **over}, f"{path}: policy:")
         wanted = replace(wanted, max_drop=limit or wanted.max_drop or Limit(s.margin))
+        unpriced = [name for name in wanted.max_energy if name not in s.evidence.energy]
+        if unpriced:  # a name that nobody knows is a slip of the pen, not a lack of evidence
+            tables_of_energy(unpriced, wanted.energy_table)
         required = tuple(dict.fromkeys((*s.required, *(c.name for c in named(wanted)))))
         found.append((s.model, release(s.evidence, wanted, required, last_release(wanted.baseline))))
     return found

@@ -86,11 +86,10 @@ def schema() -> dict[str, Any]:
 
 def as_junit(judged: Judged, provenance: Mapping[str, Any]) -> bytes:
     """The verdict as JUnit XML: a suite for each model, a case for each requirement."""
-    root = ElementTree.Element(
-        "testsuites", name="snnverify gate", **_tally([r for _, v in judged for r in v.requirements])
-    )
+    every = [r for _, v in judged for r in v.requirements]
+    root = ElementTree.Element("testsuites", {"name": "snnverify gate", **_tally(every)})
     for name, verdict in judged:
-        suite = ElementTree.SubElement(root, "testsuite", name=_legal(name), **_tally(verdict.requirements))
+        suite = ElementTree.SubElement(root, "testsuite", {"name": _legal(name), **_tally(verdict.requirements)})
         properties = ElementTree.SubElement(suite, "properties")
         for key, value in {"outcome": verdict.outcome, **provenance}.items():
             ElementTree.SubElement(properties, "property", name=_legal(str(key)), value=_legal(str(value)))

@@ -11,7 +11,7 @@ from ..convert.curves import Curve
 from ..fidelity import LayerFidelity
 from ..gate import EXIT
 from ..pipeline import Assessment, Run
-from ..stats import Paired, needed, verdict, wilson
+from ..stats import Paired, verdict, wilson
 from . import regression
 from .tables import points, upper
 from .waterfall import conclusion
@@ -114,7 +114,8 @@ def _passed(a: Assessment, p: Paired, steps: int) -> str:
 
 def _failed(a: Assessment, p: Paired, steps: int) -> str:
     broken = _blocking(a, "FAIL")
-    checks = f"{len(broken)} check{'s' * (len(broken) > 1)} fail{'s' * (len(broken) == 1)}: {', '.join(broken)}."
+    kind = "check" if all(name in {f.check for f in a.findings} for name in broken) else "requirement"
+    checks = f"{len(broken)} {kind}{'s' * (len(broken) > 1)} fail{'s' * (len(broken) == 1)}: {', '.join(broken)}."
     if verdict(p, a.model.margin) == "FAIL":
         lost = f"At T = {steps} the SNN {_change(p)} on {p.n} samples ({_limit(a)})."
         return f"{lost} Besides, {checks}" if broken else lost
@@ -122,10 +123,17 @@ def _failed(a: Assessment, p: Paired, steps: int) -> str:
 
 
 def _undecided(a: Assessment, p: Paired, steps: int) -> str:
+    others = [r for r in a.verdict.requirements if r.outcome == "INCONCLUSIVE" and r.name != "accuracy drop"]
+    if others and not _accuracy_undecided(a):
+        return f"The data cannot decide {', '.join(r.name for r in others)}; the accuracy drop at T = {steps} is kept."
     return (
         f"The data cannot decide: at T = {steps} the SNN {_change(p)} on {p.n} samples, but the loss may be as large as "
         f"{points(upper(p)):.2f} points (upper 95 % bound; {_limit(a)})."
     )
+
+
+def _accuracy_undecided(a: Assessment) -> bool:
+    return any(r.outcome == "INCONCLUSIVE" and r.name == "accuracy drop" for r in a.verdict.requirements)
 
 
 def _unproven(a: Assessment, p: Paired, steps: int) -> str:
@@ -203,7 +211,11 @@ def _repair(a: Assessment, p: Paired, steps: int, mend: str) -> str:
 
 
 def _decide(a: Assessment, p: Paired, steps: int, mend: str) -> str:
-    n = needed(p, a.model.margin)
+    asked = [r for r in a.verdict.requirements if r.outcome == "INCONCLUSIVE"]
+    if not _accuracy_undecided(a):
+        ways = {r.name: f"about {r.needed} samples would" if r.needed else "no number of samples would" for r in asked}
+        return f"What would decide it: {'; '.join(f'{name}: {way}' for name, way in ways.items())}."
+    n = next((r.needed for r in asked if r.name == "accuracy drop"), None)
     if n is None:
         return f"No number of samples would decide it at these rates: {mend or 'change the conversion'}, or allow more."
     return f"Evaluate about {n} samples (now {p.n})" + (f", or make the loss smaller: {mend}." if mend else ".")
