@@ -29,7 +29,7 @@ from .walk import values_of
 LEAST, MOST = 0.01, 0.30  # of the samples
 TRIES = 12
 STEPS = (32, 64)
-SIZES = {"nothing": 6, "single causes": 30, "pairs": 15, "triples": 10, "unknown": 20, "known and unknown": 6}
+SIZES = {"nothing": 3, "single causes": 12, "pairs": 8, "triples": 4, "unknown": 8, "known and unknown": 3}
 Draw = np.random.Generator
 
 
