@@ -103,7 +103,9 @@ def _reset(kept: list[float], loads: list[float], decay: float, threshold: float
     models: dict[str, Callable[[float], float]] = {
         "zero": lambda v: 0.0, "subtract": lambda v: decay * (v - threshold), "none": lambda v: decay * v,
     }  # fmt: skip
-    room = 16 * u * (1 + max(loads))  # decay, its product, two sums, and both ends of two boundaries: each of one rounding
+    room = (
+        16 * u * (1 + max(loads))
+    )  # decay, its product, two sums, and both ends of two boundaries: each of one rounding
     for name, model in models.items():
         if all(abs(k - model(v)) <= room for k, v in zip(kept, loads, strict=True)):
             return name

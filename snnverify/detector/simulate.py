@@ -76,7 +76,9 @@ def simulate(
 class _Arrays:
     """Operations on arrays ``[T, B, C, H, W]``."""
 
-    def __init__(self, tree: Node, tensors: Mapping[str, Array], dtype: Any, forced: Mapping[str, Array] | None) -> None:
+    def __init__(
+        self, tree: Node, tensors: Mapping[str, Array], dtype: Any, forced: Mapping[str, Array] | None
+    ) -> None:
         self.steps = tree["attributes"]["constants"]["steps"]
         self.tensors, self.dtype, self.forced = tensors, dtype, forced or {}
         self.found = Simulated()
