@@ -20,6 +20,7 @@ from . import (
     cli_calibrate,
     cli_detector,
     cli_detector_fidelity,
+    cli_detector_verify,
     cli_diagram,
     cli_diff,
     cli_energy,
@@ -122,6 +123,7 @@ def _parser() -> _Parser:
     cli_energy.register(add)
     cli_detector.register(add)
     cli_detector_fidelity.register(add)
+    cli_detector_verify.register(add)
     cli_gate.register(add)
     cli_diff.register(add)
     cli_hardware.register(add)

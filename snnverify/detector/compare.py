@@ -1,218 +1,222 @@
-"""A net before and after its conversion: what changed, and what the converted one does."""
+"""A conversion to binary spikes held against what it claims: laws on a net before and after it, each with its source.
+
+Nothing here asks the conversion what it converted: units are found anew, from names of classes and the protocol.
+"""
 
 from __future__ import annotations
 
+import copy
+import io
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
 from ..content import Array
-from .binarize import Unit, activations
-from .blocks import Constants, mem_update
-from .rebuild import octets
-from .simulate import membrane, silu_membrane
+from ..errors import Unsupported
+from ..findings import Measure
+from .readiness import Recorded, recorded
+from .rebuild import describe
+from .walk import Node, leaves
 
-PLAIN = (int, float, str, bool, tuple, list, type(None), Constants)
-Class = Literal["binary", "integer", "analog"]
-
-
-@dataclass(frozen=True)
-class Activity:
-    """What one unit emitted: values other than 0 and 1, mean, places that never and that always fired, all places."""
-
-    other: int
-    rate: float
-    dead: int
-    saturated: int
-    places: int
+# Module bookkeeping of torch, and children and tensors, which are compared by themselves.
+_MACHINERY = {"_parameters", "_buffers", "_modules", "_non_persistent_buffers_set", "_is_full_backward_hook"}
 
 
-def tensors(before: nn.Module, after: nn.Module) -> list[str]:
-    """Names of parameters and buffers that differ in a byte, in dtype or shape, or that only one net has."""
-    one, two = before.state_dict(), after.state_dict()
-    return [n for n in sorted({*one, *two}) if n not in one or n not in two or not _same(one[n], two[n])]
-
-
-def _same(a: torch.Tensor, b: torch.Tensor) -> bool:
-    return a.dtype == b.dtype and a.shape == b.shape and octets(a) == octets(b)
-
-
-def structure(before: nn.Module, after: nn.Module) -> list[str]:
-    """Paths at which the nets differ in class, children or a plain attribute, where no conversion explains it.
-
-    Expected is that each unit that emitted SiLU emits spikes, in place of an ``nn.SiLU`` as a `mem_update`; no more.
-    """
-    one, two = (dict(m.named_modules(remove_duplicate=False)) for m in (before, after))
-    was, now = activations(before), activations(after)
-    off = set(was.keys() ^ now.keys()) | {path for path, unit in now.items() if unit.now != "binary"}
-    below = tuple(f"{path}." for path, unit in was.items() if isinstance(unit.module, nn.SiLU))
-    for path in one.keys() | two.keys():
-        if below and path.startswith(below):  # what a new activation is made of
-            continue
-        if path not in one or path not in two:
-            off.add(path)
-        elif path in was and path in now:
-            if not _converted(was[path], now[path]):
-                off.add(path)
-        elif type(one[path]) is not type(two[path]) or _plain(one[path]) != _plain(two[path]):
-            off.add(path)
-    return sorted(off)
-
-
-def _converted(was: Unit, now: Unit) -> bool:
-    """Whether a unit is the one that was there, but for what it emits."""
-    if isinstance(was.module, nn.SiLU):
-        return type(now.module) is mem_update
-    one, two = _plain(was.module), _plain(now.module)
-    return type(was.module) is type(now.module) and {**one, "act": False} == two
-
-
-def _plain(module: nn.Module) -> dict[str, Any]:
-    """Attributes that configure a module."""
-    return {k: v for k, v in vars(module).items() if not k.startswith("_") and isinstance(v, PLAIN) and k != "training"}
-
-
-def recorded(net: nn.Module, image: torch.Tensor) -> tuple[dict[str, Array], dict[str, Array]]:
-    """Input of every convolution, and output of every unit, by path, in one forward pass."""
-    taken: dict[str, Array] = {}
-    given: dict[str, Array] = {}
-
-    def keep(store: dict[str, Array], path: str, which: int) -> Any:
-        def hook(module: nn.Module, inputs: Any, output: Any) -> None:
-            store[path] = np.array((inputs[0], output)[which].detach().cpu())
-
-        return hook
-
-    handles = [
-        m.register_forward_hook(keep(taken, path, 0)) for path, m in net.named_modules() if isinstance(m, nn.Conv2d)
-    ]
-    handles += [u.module.register_forward_hook(keep(given, path, 1)) for path, u in activations(net).items()]
-    try:
-        with torch.no_grad():
-            net(image)
-    finally:
-        for handle in handles:
-            handle.remove()
-    return taken, given
-
-
-def activity(outputs: Mapping[str, Array]) -> dict[str, Activity]:
-    """What every unit emitted; a place is one of [B, C, H, W]."""
-    found = {}
-    for path, y in outputs.items():
-        other = int(((y != 0) & (y != 1)).sum())
-        fired = (y != 0).sum(0)
-        found[path] = Activity(
-            other, float(y.mean()), int((fired == 0).sum()), int((fired == len(y)).sum()), fired.size
-        )
-    return found
-
-
-def classed(inputs: Mapping[str, Array], image: Array) -> dict[str, tuple[Class, bool]]:
-    """Class of what every convolution takes, and whether that was to be expected: analog values only of the image itself."""
-    found: dict[str, tuple[Class, bool]] = {}
-    for path, x in inputs.items():
-        kind: Class = "binary" if ((x == 0) | (x == 1)).all() else "integer" if (x == np.rint(x)).all() else "analog"
-        found[path] = kind, kind != "analog" or (x.shape[1:] == image.shape and bool((x == image).all()))
-    return found
-
-
-def probes(c: Constants, dtype: Any = np.float32) -> Array:
-    """Input trains [T, n] that tell threshold, decay, comparison and reset of an activation from others.
-
-    Threshold and its neighbours in the first step; a potential that its decay takes to the threshold and to either side of
-    it; a spike and then what only a reset keeps silent; and 500 trains at random.
-    """
-    theta, T = dtype(c.threshold), c.steps
-    rng = np.random.default_rng(0)
-    up, down = np.nextafter(theta, dtype(np.inf)), np.nextafter(theta, dtype(-np.inf))
-    first = [np.array([v, *[0] * (T - 1)], dtype) for v in (theta, up, down, 0, -theta)]
-    decayed = dtype(theta / 2) * dtype(c.decay)
-    for v in (
-        theta - decayed,
-        np.nextafter(theta - decayed, dtype(np.inf)),
-        np.nextafter(theta - decayed, dtype(-np.inf)),
-    ):
-        first.append(np.array([theta / 2, v, *[0] * (T - 2)], dtype)[:T])
-    first += [np.array([2 * theta, theta, *[0] * (T - 2)], dtype)[:T], np.array([8 * theta, *[0] * (T - 1)], dtype)]
-    random = rng.uniform(-0.5, 2.5, (500, T)) * theta
-    return np.concatenate([np.stack(first), random]).T.astype(dtype)
-
-
-def executed(module: nn.Module, c: Constants) -> int:
-    """Spikes, of all that the probes ask for, in which a running unit is not the recurrence with these constants."""
-    x = probes(c)
-    with torch.no_grad():
-        y = module(torch.from_numpy(x)).numpy()
-    return int((y != membrane(x, c.threshold, c.decay)).sum())
-
-
-def recurrence(module: nn.Module, c: Constants) -> Literal["in place", "not in place"]:
-    """Which of the two SiLU recurrences a running unit is: the one that its outputs are nearer to."""
-    x = probes(c).astype(np.float32)
-    with torch.no_grad():
-        y = module(torch.from_numpy(x.copy())).numpy()
-    inplace, plain = (float(np.abs(silu_membrane(x, c.decay, way) - y).max()) for way in (True, False))
-    return "in place" if inplace < plain else "not in place"
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """One law on one pair: its name, how many places break it, and where."""
-
-    law: str
-    broken: int
-    where: str
-
-
-def judged(
-    before: nn.Module, after: nn.Module, image: torch.Tensor, said: Mapping[str, Any] | None = None
-) -> Iterator[Outcome]:
-    """Every law on a pair of nets.
+@dataclass
+class Pair:
+    """A net before and after its conversion, and what they are judged by.
 
     Parameters
     ----------
-    before, after : nn.Module
+    before, after : torch.nn.Module
         In eval mode.
-    image : tensor [B, C, H, W]
+    x : array [B, C, H, W]
+        Images.
     said : mapping, optional
-        The manifest of the conversion.
+        What the conversion recorded (its manifest); without it, the constants of the units themselves.
+    real : bool
+        The images are data: dead and saturated layers count, which on dummy images say little.
+    ready : bool
+        Every synapse but those of the image must get whole numbers.
     """
-    yield _outcome("every tensor is byte- and dtype-equal", tensors(before, after))
-    yield _outcome("nothing but activations differs", structure(before, after))
-    taken, given = recorded(after, image)
-    spiking = activity(given)
-    yield _outcome("every converted unit emits 0 and 1 alone", [p for p, a in spiking.items() if a.other])
-    inputs = classed(taken, np.array(image))
-    yield _outcome(
-        "no convolution but that of the image takes analog values", [p for p, (_, held) in inputs.items() if not held]
+
+    before: nn.Module
+    after: nn.Module
+    x: Array
+    said: Mapping[str, Any] | None = None
+    real: bool = True
+    ready: bool = False
+    notes: list[str] = field(default_factory=list)
+
+    @cached_property
+    def tree(self) -> Node:
+        """Description of the net after."""
+        return describe(self.after).tree
+
+    @cached_property
+    def ran(self) -> Recorded:
+        """A run of the net after: what its units and leaves gave."""
+        paths = [*units(self.after)]
+        with suppress(Unsupported):  # a module of the user's own
+            paths += [p for p in leaves(self.tree) if p not in paths]
+        modules = dict(self.after.named_modules(remove_duplicate=False))
+        return recorded(self.after, self.x, {p: modules[p] for p in paths})
+
+
+def units(net: nn.Module) -> dict[str, nn.Module]:
+    """Every activation that a conversion is about, by path: `mem_update`, a SiLU as ``act`` of a convolution, a user's own."""
+    found: dict[str, nn.Module] = {}
+    for path, m in net.named_modules(remove_duplicate=False):
+        parent, _, name = path.rpartition(".")
+        inside = any(path.startswith(f"{u}.") for u in found)
+        owner = _names(net.get_submodule(parent)) if path else set()
+        silu = isinstance(m, nn.SiLU) and name == "act" and bool(owner & {"Conv", "Conv_A"})
+        if not inside and (emits_silu(m) is not None or silu):
+            found[path] = m
+    return found
+
+
+def emits_silu(m: nn.Module) -> bool | None:
+    """Whether a unit emits SiLU and not spikes; None where a module is no unit."""
+    if isinstance(m, nn.SiLU):
+        return True
+    act, constants = vars(m).get("act"), vars(m).get("constants")
+    declares = isinstance(act, bool) and all(hasattr(constants, k) for k in ("steps", "threshold", "decay"))
+    return bool(act) if declares or "mem_update" in _names(m) else None
+
+
+def _names(m: nn.Module) -> set[str]:
+    return {c.__name__ for c in type(m).__mro__}
+
+
+def tensors(pair: Pair) -> Iterator[Measure]:
+    """No parameter or buffer changes in name, dtype, shape or one byte [definition of the conversion]."""
+    old, new = (_tensors(n) for n in (pair.before, pair.after))
+    apart = sorted(old.keys() ^ new.keys())
+    yield Measure("tensors in one of both alone", float(len(apart)), detail=", ".join(apart[:5]))
+    for what, told in (
+        ("another kind (parameter, buffer, persistent)", lambda e: e[0]), ("another dtype", lambda e: e[1].dtype),
+        ("another shape", lambda e: e[1].shape), ("other bytes", lambda e: _octets(e[1])),
+    ):  # fmt: skip
+        differ = [n for n in old.keys() & new.keys() if told(old[n]) != told(new[n])]
+        yield Measure(f"tensors of {what}", float(len(differ)), where=f"{len(old)} tensors", detail=first_of(differ))
+
+
+def _tensors(net: nn.Module) -> dict[str, tuple[str, torch.Tensor]]:
+    persistent = set(net.state_dict(keep_vars=True))
+    found: dict[str, tuple[str, torch.Tensor]] = {}
+    for n, p in net.named_parameters(remove_duplicate=False):
+        found[n] = (f"parameter, gradient {p.requires_grad}", p)
+    for n, b in net.named_buffers(remove_duplicate=False):
+        found[n] = (f"buffer, kept {n in persistent}", b)
+    return found
+
+
+def _octets(t: torch.Tensor) -> bytes:
+    return t.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes() if t.numel() else b""
+
+
+def first_of(names: list[str]) -> str:
+    """A few of them, for a detail."""
+    return ", ".join(sorted(names)[:5])
+
+
+def structure(pair: Pair) -> Iterator[Measure]:
+    """Every unit that emitted SiLU emits spikes, and no other module, class, attribute, order or sharing differs [definition of the conversion]."""
+    found = units(pair.before)
+    turned = {p for p, m in found.items() if emits_silu(m)}
+    modules = [dict(n.named_modules(remove_duplicate=False)) for n in (pair.before, pair.after)]
+    still = [p for p in turned if p not in modules[1] or emits_silu(modules[1][p]) is not False]
+    yield Measure("units that still emit SiLU", float(len(still)), where=f"{len(turned)} units", detail=first_of(still))
+    # an nn.SiLU becomes a module of its own, with what belongs to it
+    replaced = {p for p in turned if isinstance(found[p], nn.SiLU)}
+    inside = {q for q in modules[1] if any(q.startswith(f"{p}.") for p in replaced)}
+    for what, both in (
+        ("modules in one of both alone, or in another order", [[p for p in m if p not in inside] for m in modules]),
+        (
+            "modules shared otherwise",
+            [_sharing({p: m for p, m in each.items() if p not in inside}) for each in modules],
+        ),
+    ):
+        differ = sorted(str(p) for p in {*map(str, both[0])} ^ {*map(str, both[1])})
+        yield Measure(what, float(both[0] != both[1]), detail=first_of(differ))
+    wrong: list[str] = []
+    for path in modules[0].keys() & modules[1].keys() - replaced:
+        a, b = (_attributes(m[path]) for m in modules)
+        allowed = {"act"} if path in turned else set()
+        wrong += [f"{path}.{k}: {a.get(k)} and {b.get(k)}" for k in a.keys() | b.keys() if k not in allowed and a.get(k) != b.get(k)]  # fmt: skip
+    yield Measure("modules with another class or attribute", float(len(wrong)), where=f"{len(modules[0])} modules",
+                  detail="; ".join(sorted(wrong)[:3]))  # fmt: skip
+    strange = [p for p in replaced if p in modules[1] and not _replaced(modules[0][p], modules[1][p])]
+    yield Measure("SiLU modules replaced by another thing than an activation of their kind", float(len(strange)),
+                  detail=first_of(strange))  # fmt: skip
+
+
+def _sharing(modules: Mapping[str, nn.Module]) -> list[list[str]]:
+    by: dict[int, list[str]] = {}
+    for path, m in modules.items():
+        by.setdefault(id(m), []).append(path)
+    return [paths for paths in by.values() if len(paths) > 1]
+
+
+def _attributes(m: nn.Module) -> dict[str, Any]:
+    kept = {k: _plain(v) for k, v in vars(m).items() if k not in _MACHINERY}
+    return {**kept, "class": f"{type(m).__module__}.{type(m).__qualname__}", "children": [*m._modules]}
+
+
+def _plain(value: Any) -> Any:
+    """What can be compared: numbers, texts, and collections of them; of all else the class and the text."""
+    if isinstance(value, (bool, int, float, str, bytes, type(None), torch.dtype, torch.device)):
+        return value
+    if isinstance(value, torch.Tensor):
+        return (value.dtype, value.shape, _octets(value))
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [_plain(v) for v in (value if isinstance(value, (list, tuple)) else sorted(value, key=str))]
+    if hasattr(value, "__dict__") and not callable(value):
+        return (type(value).__qualname__, {k: _plain(v) for k, v in vars(value).items()})
+    return getattr(value, "__qualname__", type(value).__qualname__)
+
+
+def _replaced(before: nn.Module, after: nn.Module) -> bool:
+    return (
+        "mem_update" in _names(after)
+        and before.training == after.training
+        and not any(True for _ in after.parameters())
     )
-    units = {path: u for path, u in activations(after).items() if u.now == "binary"}
-    yield _outcome("units run on their constants", [p for p, u in units.items() if executed(u.module, _constants(u))])
-    if said is not None:
-        told = {path: (u.get("threshold"), u.get("decay")) for path, u in said["units"].items()}
-        held = {path: (_constants(u).threshold, _constants(u).decay) for path, u in units.items()}
-        yield _outcome(
-            "the manifest says the constants", sorted(p for p in told.keys() | held if told.get(p) != held.get(p))
-        )
-    again = type(after)(after.yaml) if hasattr(after, "yaml") else None
-    if again is not None:
-        missing, unexpected = again.load_state_dict(after.state_dict(), strict=False)
-        yield _outcome("the state dict loads into a new net", [*missing, *unexpected])
-    yield _outcome("some unit fires in every layer", [p for p, a in spiking.items() if a.dead == a.places])
-    yield _outcome(
-        "no layer fires everywhere in every step", [p for p, a in spiking.items() if a.saturated == a.places]
+
+
+def round_trip(pair: Pair) -> Iterator[Measure]:
+    """The state dict, saved, read with weights_only and loaded into the same structure, gives every bit of the output again [definition]."""
+    state = pair.after.state_dict()
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    buffer.seek(0)
+    read = torch.load(buffer, weights_only=True)
+    other = copy.deepcopy(pair.after)
+    with torch.no_grad():  # nothing of the values may come from the copy
+        for t in other.state_dict().values():
+            t.zero_()
+    found = other.load_state_dict(read, strict=False)
+    missing = [*found.missing_keys, *found.unexpected_keys]
+    yield Measure(
+        "tensors missing or left over", float(len(missing)), where=f"{len(state)} tensors", detail=first_of(missing)
     )
+    again = other.state_dict()
+    differ = [n for n in state if _octets(state[n]) != _octets(again[n]) or state[n].dtype != again[n].dtype]
+    yield Measure("tensors that differ", float(len(differ)), detail=first_of(differ))
+    ys, zs = (outputs(recorded(n, pair.x, {}).output) for n in (pair.after, other))
+    wrong = sum(int((y.view(np.uint8) != z.view(np.uint8)).any()) for y, z in zip(ys, zs, strict=True))
+    yield Measure("outputs that differ", float(wrong), where=f"{len(ys)} outputs")
 
 
-def _constants(unit: Unit) -> Constants:
-    held: Any = unit.module
-    return held.constants  # type: ignore[no-any-return]
-
-
-def _outcome(law: str, where: list[str]) -> Outcome:
-    return Outcome(law, len(where), ", ".join(where[:5]) + ("" if len(where) <= 5 else f" and {len(where) - 5} more"))
+def outputs(y: Any) -> list[Array]:
+    """Every output of a net."""
+    return [np.ascontiguousarray(v.detach().cpu().numpy()) for v in (y if isinstance(y, (list, tuple)) else [y])]

@@ -1,154 +1,215 @@
-"""The family in numpy, written from its specification: what torch computes is held to this, not to itself.
+"""A converted net in numpy alone, written from the specification and not from `blocks`: spike for spike what must come out.
 
-Nothing of `blocks` is used. Values are exact where every product and sum is representable (dyadic weights in float64).
+Sums are taken in float64 and rounded once to the dtype of the net. Where all numbers are ``k / 2^m`` of few bits, every
+correct implementation gives the same bits. For ordinary weights each leaf gets the recorded values of its sources and a
+bound on how far rounding alone may take it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from ..content import Array
-
-Arrays = Mapping[str, Array]
-
-
-def membrane(x: Array, threshold: float, decay: float) -> Array:
-    """Spikes of ``mem[t] = decay mem[t-1] (1 - s[t-1]) + x[t]``, ``s = mem > threshold``, ``mem[0] = x[0]``; x: [T, ...]."""
-    mem, out = np.array(x[0]), []
-    for t in range(len(x)):
-        if t:
-            mem = mem * x.dtype.type(decay) * (1 - out[-1]) + x[t]
-        out.append((mem > threshold).astype(x.dtype))
-    return np.stack(out)
+from ..errors import DataError, Unsupported
+from .walk import Node, follow
 
 
-def silu_membrane(x: Array, decay: float, inplace: bool) -> Array:
-    """Values ``s = silu(mem)`` of the same recurrence; where the SiLU works in place, ``mem[t-1]`` in it is ``s[t-1]``."""
-    mem, out = np.array(x[0]), []
-    for t in range(len(x)):
-        if t:
-            mem = (out[-1] if inplace else mem) * x.dtype.type(decay) * (1 - out[-1]) + x[t]
-        out.append(silu(mem))
-    return np.stack(out)
-
-
-def silu(x: Array) -> Array:
-    """``x / (1 + exp(-x))``."""
-    with np.errstate(over="ignore"):
-        return np.asarray(x / (1 + np.exp(-x)))
-
-
-def convolution(x: Array, weight: Array, bias: Array | None, stride: int, padding: int) -> Array:
-    """Convolution of every step: [T, B, C, H, W], [O, C, k, k] -> [T, B, O, H', W']."""
-    k, around = weight.shape[-1], [(0, 0)] * 3 + [(padding, padding)] * 2
-    windows = sliding_window_view(np.pad(x, around), (k, k), (-2, -1))[..., ::stride, ::stride, :, :]
-    y = np.einsum("tbchwij,ocij->tbohw", windows, weight, optimize=True)
-    return y if bias is None else y + bias[:, None, None]
-
-
-def normalised(x: Array, arrays: Arrays, at: str, eps: float) -> Array:
-    """``gamma (x - mean) / sqrt(var + eps) + beta`` by channel."""
-    gamma, beta, mean, var = (
-        arrays[f"{at}.{n}"][:, None, None] for n in ("weight", "bias", "running_mean", "running_var")
-    )
-    return np.asarray((x - mean) * (gamma / np.sqrt(var + eps)) + beta)
-
-
-class Run:
-    """One forward pass; `taken` and `given` hold input and output of every convolution and activation by module path.
+@dataclass
+class Simulated:
+    """What was computed.
 
     Parameters
     ----------
-    arrays : mapping of str to array
-        State dict.
-    threshold, decay : float
-    eps : float
-        Of the batch norms.
+    values : mapping of str to array
+        Output of each leaf by path, and ``output`` or ``output.<k>``; shaped as torch has them.
+    bounds : mapping of str to array
+        How far a correct implementation may be from it, by rounding alone; 0 where there is nothing to round.
     """
 
-    def __init__(self, arrays: Arrays, threshold: float, decay: float, eps: float = 1e-5) -> None:
-        self.arrays, self.threshold, self.decay, self.eps = arrays, threshold, decay, eps
-        self.taken: dict[str, Array] = {}
-        self.given: dict[str, Array] = {}
-
-    def spikes(self, x: Array, at: str) -> Array:
-        """An activation."""
-        self.taken[at] = x
-        self.given[at] = y = membrane(x, self.threshold, self.decay)
-        return y
-
-    def conv(self, x: Array, at: str, stride: int = 1) -> Array:
-        """A convolution with as much padding as keeps the size."""
-        weight = self.arrays[f"{at}.weight"]
-        self.taken[at] = x
-        self.given[at] = y = convolution(x, weight, self.arrays.get(f"{at}.bias"), stride, weight.shape[-1] // 2)
-        return y
-
-    def conv_bn(self, x: Array, at: str, conv: str, bn: str, stride: int = 1) -> Array:
-        """A convolution and the batch norm after it."""
-        return normalised(self.conv(x, f"{at}.{conv}", stride), self.arrays, f"{at}.{bn}.bn", self.eps)
-
-    def residual(self, x: Array, at: str, stride: int) -> Array:
-        """A `BasicBlock_2`."""
-        f, s = f"{at}.residual_function", f"{at}.shortcut"
-        y = self.conv_bn(self.spikes(x, f"{f}.0"), f, "1", "2", stride)
-        y = self.conv_bn(self.spikes(y, f"{f}.3"), f, "4", "5")
-        if f"{s}.2.weight" not in self.arrays:
-            return y + x
-        h, w = (n // stride for n in x.shape[-2:])
-        pooled = x[..., : h * stride, : w * stride].reshape(*x.shape[:3], h, stride, w, stride).max((-3, -1))
-        return y + self.conv_bn(self.spikes(pooled, f"{s}.1"), s, "2", "3")
-
-    def block(self, name: str, x: Any, at: str, arguments: list[Any]) -> Any:
-        """One block of a description; a list of maps where it joins them."""
-        stride = arguments[2] if len(arguments) > 2 else 1
-        if name == "BasicBlock_2":
-            return self.residual(x, at, stride)
-        if name in ("Conv", "Conv_A", "Conv_1"):
-            y = self.conv_bn(x, at, "conv", "bn", stride)
-            return y if name == "Conv_1" else self.spikes(y, f"{at}.act")
-        if name == "Upsample":
-            return x.repeat(arguments[0], -2).repeat(arguments[0], -1)
-        if name == "Concat":
-            return np.concatenate(x, 2)
-        if name == "Classify":
-            return (x.mean((-2, -1)) @ self.arrays[f"{at}.linear.weight"].T + self.arrays[f"{at}.linear.bias"]).mean(0)
-        ys = [self.conv(v, f"{at}.m.{i}").mean(0) for i, v in enumerate(x)]  # Detect
-        anchors = self.arrays[f"{at}.anchors"].shape[1]
-        return [y.reshape(len(y), anchors, -1, *y.shape[2:]).transpose(0, 1, 3, 4, 2) for y in ys]
+    values: dict[str, Array] = field(default_factory=dict)
+    bounds: dict[str, Array | float] = field(default_factory=dict)
 
 
-def simulate(description: Mapping[str, Any], arrays: Arrays, image: Array, eps: float = 1e-5) -> tuple[Any, Run]:
-    """Run a converted net: every activation emits spikes.
+def simulate(
+    tree: Node, tensors: Mapping[str, Array], image: Array, forced: Mapping[str, Array] | None = None
+) -> Simulated:
+    """Run a net of the family on images.
 
     Parameters
     ----------
-    description : mapping
-        As of `model.Detector`.
-    arrays : mapping of str to array
-        Its state dict.
+    tree : mapping
+        Its description (`rebuild.describe`).
+    tensors : mapping of str to array
+        Parameters and buffers by path.
     image : array [B, C, H, W]
-    eps : float
+        Of the dtype in which the net computes.
+    forced : mapping of str to array, optional
+        What leaves gave elsewhere, by path: each leaf's own value is kept, and this is handed on in its place.
 
     Returns
     -------
-    output : array [B, classes], or list of arrays [B, anchors, H, W, 5 + classes]
-    run : Run
+    Simulated
+
+    Raises
+    ------
+    Unsupported
+        A module that emits SiLU, or is outside the family; names it by path.
+    DataError
+        Tensors that are missing, or sizes that do not fit.
     """
-    run = Run(arrays, description.get("threshold", 0.5), description.get("decay", 0.25), eps)
-    y: Any = np.broadcast_to(image, (description.get("T", 5), *image.shape))
-    outputs: list[Any] = []
-    for i, (source, number, name, arguments) in enumerate([*description["backbone"], *description["head"]]):
-        if isinstance(source, list):
-            y = [outputs[j] for j in source]
-        elif i:
-            y = outputs[source]
-        for k in range(number):
-            at = f"model.{i}" if number == 1 else f"model.{i}.{k}"
-            y = run.block(name, y, at, list(arguments) if k == 0 else [*arguments[:2], 1])
-        outputs.append(y)
-    return y, run
+    net = _Arrays(tree, tensors, image.dtype, forced)
+    try:
+        y = follow(tree, net.operations(), image)
+    except KeyError as e:
+        raise DataError(f"{e.args[0]}: the tensor is missing") from e
+    outputs = {f"output.{k}": v for k, v in enumerate(y)} if isinstance(y, list) else {"output": y}
+    for name, value in outputs.items():
+        net.keep(name, value, net.mean_bounds.pop(0))
+    return net.found
+
+
+class _Arrays:
+    """Operations on arrays ``[T, B, C, H, W]``."""
+
+    def __init__(
+        self, tree: Node, tensors: Mapping[str, Array], dtype: Any, forced: Mapping[str, Array] | None
+    ) -> None:
+        self.steps = tree["attributes"]["constants"]["steps"]
+        self.tensors, self.dtype, self.forced = tensors, dtype, forced or {}
+        self.found = Simulated()
+        self.mean_bounds: list[Array] = []
+        self.u = float(np.finfo(dtype).eps) / 2
+        self.blurred = 0  # roundings that the values before a linear map have already
+
+    def operations(self) -> dict[str, Callable[[str, Node, Any], Any]]:
+        return {
+            "image": lambda path, node, x: np.broadcast_to(x, (self.steps, *x.shape)),
+            "add": lambda path, node, xs: xs[0] + xs[1],
+            "mean over T": self._mean_over_steps, "mean over space": self._mean_over_space,
+            "Snn_Conv2d": self._convolution, "BatchNorm3d1": self._norm, "BatchNorm3d2": self._norm,
+            "mem_update": self._memory, "nn.SiLU": self._silu, "nn.Identity": lambda path, node, x: self.keep(path, x),
+            "nn.MaxPool3d": self._pool, "nn.Upsample": self._upsample, "Upsample": self._upsample,
+            "nn.Linear": self._linear, "Concat": lambda path, node, xs: self.keep(path, np.concatenate(xs, 2)),
+        }  # fmt: skip
+
+    def keep(self, path: str, value: Array, bound: Array | float = 0.0) -> Array:
+        """Note what a leaf gives and hand on what is forced there."""
+        self.found.values[path], self.found.bounds[path] = value, bound
+        if path not in self.forced:
+            return value
+        given = self.forced[path]
+        if given.shape != value.shape:
+            raise DataError(f"{path}: {list(given.shape)} where the specification has {list(value.shape)}")
+        return given
+
+    def gamma(self, n: int) -> float:
+        """Relative error of n roundings, and of the float64 sum here (Higham 2002, section 3.1)."""
+        here = n * 2.0**-53
+        return n * self.u / (1 - n * self.u) + here / (1 - here)
+
+    def rounded(self, path: str, value: Array, size: Array, roundings: int) -> Array:
+        """Keep a sum, `size` being that of its terms' absolute values, rounded to the net's dtype."""
+        return self.keep(path, value.astype(self.dtype), self.gamma(roundings) * size)
+
+    def weights(self, path: str) -> tuple[Array, Array]:
+        w = self.tensors[f"{path}.weight"].astype(np.float64)
+        b = self.tensors.get(f"{path}.bias")
+        return w, np.zeros(len(w)) if b is None else b.astype(np.float64)
+
+    def _convolution(self, path: str, node: Node, x: Array) -> Array:
+        a, (w, b) = node["attributes"], self.weights(path)
+        value = _convolved(x, w, a) + b[:, None, None]
+        size = _convolved(np.abs(x), np.abs(w), a) + np.abs(b)[:, None, None]
+        return self.rounded(path, value, size, w[0].size + 2)
+
+    def _norm(self, path: str, node: Node, x: Array) -> Array:
+        """``gamma (x - mean) / sqrt(var + eps) + beta``; [T, B, C, H, W], kept as [B, C, T, H, W], which the leaf sees."""
+        if not all(node["attributes"][k] for k in ("affine", "track_running_stats")):
+            raise Unsupported(path, "a batch norm without its own statistics depends on the batch")
+        gamma, beta, mean, var = (
+            self.tensors[f"{path}.{k}"].astype(np.float64) for k in ("weight", "bias", "running_mean", "running_var")
+        )
+        scale = (gamma / np.sqrt(var + node["attributes"]["eps"]))[:, None, None]
+        column = [v[:, None, None] for v in (beta, mean)]
+        value = (x.astype(np.float64) - column[1]) * scale + column[0]
+        size = (np.abs(x).astype(np.float64) + np.abs(column[1])) * np.abs(scale) + np.abs(column[0])
+        volume = lambda v: np.moveaxis(v, 0, 2)  # noqa: E731
+        # eps as stored, sum, root, quotient, product with gamma; product, difference, sum
+        return np.moveaxis(self.rounded(path, volume(value), volume(size), 8), 2, 0)
+
+    def _memory(self, path: str, node: Node, x: Array) -> Array:
+        """A potential that decays, takes in its input, and is emptied by a spike; in the net's own dtype."""
+        constants = node["attributes"]["constants"]
+        if node["attributes"]["act"]:
+            raise Unsupported(path, "it emits SiLU: there are no spikes to compare")
+        if len(x) != constants["steps"]:
+            raise DataError(f"{path}: {len(x)} steps to an activation of T = {constants['steps']}")
+        level, decay = (x.dtype.type(constants[k]) for k in ("threshold", "decay"))
+        held = np.zeros_like(x[0])
+        spikes = np.zeros_like(x)
+        for t, arriving in enumerate(x):
+            held = held * decay + arriving
+            over = held > level
+            spikes[t][over] = 1
+            held[over] = 0
+        return self.keep(path, spikes)
+
+    def _silu(self, path: str, node: Node, x: Array) -> Array:
+        raise Unsupported(path, "an nn.SiLU that was left: its values are no spikes")
+
+    def _pool(self, path: str, node: Node, x: Array) -> Array:
+        """Greatest value of each window in space; kept as the leaf sees it, [B, C, T, H, W]."""
+        a = node["attributes"]
+        if a["ceil_mode"] or any(np.ravel(a["padding"])) or any(n != 1 for n in np.ravel(a["dilation"])):
+            raise Unsupported(path, "max pooling with padding, dilation or ceil_mode")
+        (_, kh, kw), (_, sh, sw) = (np.broadcast_to(a[k], 3) for k in ("kernel_size", "stride"))
+        value = sliding_window_view(x, (kh, kw), (-2, -1))[..., ::sh, ::sw, :, :].max((-2, -1))
+        return np.moveaxis(self.keep(path, np.moveaxis(value, 0, 2)), 2, 0)
+
+    def _upsample(self, path: str, node: Node, x: Array) -> Array:
+        a = node["attributes"]
+        factor = a["scale"] if node["kind"] == "Upsample" else a["scale_factor"]
+        if a.get("mode", "nearest") != "nearest" or a.get("size") is not None or np.ndim(factor) or factor % 1:
+            raise Unsupported(path, "upsampling other than nearest by a whole factor")
+        value = np.repeat(np.repeat(x, int(factor), -2), int(factor), -1)
+        if node["kind"] == "Upsample":
+            return self.keep(path, value)
+        return self.keep(path, value.reshape(-1, *value.shape[2:])).reshape(value.shape)
+
+    def _mean_over_space(self, path: str, node: Node, x: Array) -> Array:
+        """In float64: it is no leaf, and its roundings are added to those of the linear map behind it."""
+        self.blurred = x.shape[-1] * x.shape[-2]
+        return np.stack([x.mean((-2, -1), dtype=np.float64), np.abs(x).mean((-2, -1), dtype=np.float64)])
+
+    def _linear(self, path: str, node: Node, x: Array) -> Array:
+        w, b = self.weights(path)
+        return self.rounded(path, x[0] @ w.T + b, x[1] @ np.abs(w).T + np.abs(b), w[0].size + 2 + self.blurred)
+
+    def _mean_over_steps(self, path: str, node: Node, x: Array) -> Array:
+        mean, size = (v.mean(0, dtype=np.float64) for v in (x, np.abs(x)))
+        if node["kind"] == "Detect":
+            mean, size = (_boxes(v, node["attributes"]["na"]) for v in (mean, size))
+        self.mean_bounds.append(self.gamma(len(x)) * size)
+        return mean.astype(self.dtype)
+
+
+def _boxes(y: Array, anchors: int) -> Array:
+    """[B, na * no, H, W] -> [B, na, H, W, no]."""
+    return np.moveaxis(y.reshape(len(y), anchors, -1, *y.shape[2:]), 2, -1)
+
+
+def _convolved(x: Array, w: Array, a: Mapping[str, Any]) -> Array:
+    """Correlation of maps [T, B, C, H, W] with w [C', C / groups, kh, kw], in float64."""
+    (sh, sw), (ph, pw), (dh, dw) = (np.broadcast_to(a[k], 2) for k in ("stride", "padding", "dilation"))
+    padded = np.pad(x.astype(np.float64), [(0, 0)] * 3 + [(ph, ph), (pw, pw)])
+    kh, kw = w.shape[2:]
+    windows = sliding_window_view(padded, ((kh - 1) * dh + 1, (kw - 1) * dw + 1), (-2, -1))
+    windows = windows[:, :, :, ::sh, ::sw, ::dh, ::dw]
+    parts = zip(np.split(windows, a["groups"], 2), np.split(w, a["groups"], 0), strict=True)
+    sums = [np.tensordot(v, k, ([2, 5, 6], [1, 2, 3])) for v, k in parts]  # [T, B, H', W', C']
+    return np.moveaxis(np.concatenate(sums, -1), -1, 2)

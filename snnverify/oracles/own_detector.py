@@ -10,7 +10,7 @@ def operators() -> dict[str, Any]:
     import numpy as np
     import torch
 
-    from ..detector import compare
+    from ..detector import behave, executed, readiness, verify
     from ..detector.binarize import binarize
     from ..detector.blocks import mem_update
 
@@ -18,6 +18,10 @@ def operators() -> dict[str, Any]:
         with torch.no_grad():
             return mem_update(act, inplace, constants)(torch.from_numpy(np.asarray(x))).numpy()
 
-    return {"binarize": binarize, "spiking_unit": unit, "judged": compare.judged, "executed": compare.executed,
-            "recurrence": compare.recurrence, "recorded": compare.recorded, "classed": compare.classed,
-            "activity": compare.activity}  # fmt: skip
+    laws = {law.__name__: law for law in behave.LAWS}
+
+    def judged(name: str, pair: Any) -> Any:
+        return verify.judge(laws[name], pair, "drawn")
+
+    return {"binarize": binarize, "spiking_unit": unit, "law": judged, "recurrence": executed.recurrence,
+            "recorded": lambda pair: pair.ran, "activity": readiness.activity}  # fmt: skip

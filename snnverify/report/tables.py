@@ -62,7 +62,8 @@ def tables(run: Run) -> dict[str, pd.DataFrame]:
     """
     rows = {
         "accuracy": _accuracy, "errors": errors, "layers": _layers, "classes": _classes, "checks": _checks,
-        "requirements": _requirements, "operations": _operations, "waterfall": _waterfall, "energy": energies, "curves": _curves,
+        "requirements": _requirements, "operations": _operations, "waterfall": _waterfall, "energy": energies,
+        "curves": _curves,
         "provenance": _facts,
     }  # fmt: skip
     found = {name: [row for a in run.assessments for row in make(a)] for name, make in rows.items()}
