@@ -32,7 +32,7 @@ HOMES = {
     "pyarrow": {"report"},
     "hypothesis": {"strategies", "run", "checks", "mutation"}, "pytest": {"plugin", "plugin_models"},
     "sklearn": {"zoo", "mutation"},
-    "torch": {"convert", "detector", "zoo", "pipeline", "mutation", "oracles"},
+    "torch": {"checks", "convert", "detector", "zoo", "pipeline", "mutation", "oracles"},
     "safetensors": {"convert", "detector", "zoo"}, "tqdm": {"cli"}, "yaml": {"detector"}, "PIL": {"detector"},
     "pycocotools": {"detector"},
     "scipy": {"stats", "gate", "checks", "hardware", "sound"}, "nir": {"exchange", "oracles"},

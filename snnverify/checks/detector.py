@@ -48,7 +48,9 @@ def net(drawn: Drawn) -> Detector:
             assert m.running_mean is not None
             assert m.running_var is not None
             m.eps = 0.0
-            put(m.weight, 1, 4, 0.5), put(m.bias, -1, 3, 0.25), put(m.running_mean, -2, 3, 0.25)
+            put(m.weight, 1, 4, 0.5)
+            put(m.bias, -1, 3, 0.25)
+            put(m.running_mean, -2, 3, 0.25)
             m.running_var.data = torch.from_numpy(rng.choice([0.25, 1.0, 4.0], tuple(m.running_var.shape)))
     return model
 
@@ -185,9 +187,9 @@ def _seen(model: nn.Module, image: Array) -> tuple[dict[str, Array], dict[str, A
     handles = []
     for path, m in model.named_modules():
         if isinstance(m, (nn.Conv2d, nn.Linear)):
-            handles.append(m.register_forward_pre_hook(lambda m, a, p=path: taken.update({p: a[0].numpy()})))  # type: ignore[misc]
+            handles.append(m.register_forward_pre_hook(lambda m, a, p=path: taken.update({p: a[0].numpy()})))
         if isinstance(m, mem_update):
-            handles.append(m.register_forward_hook(lambda m, a, y, p=path: given.update({p: y.numpy()})))  # type: ignore[misc]
+            handles.append(m.register_forward_hook(lambda m, a, y, p=path: given.update({p: y.numpy()})))
     with torch.no_grad():
         model(torch.from_numpy(image))
     for handle in handles:
@@ -228,7 +230,8 @@ class _Other(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """[T, n] -> [T, n]."""
-        mem, out = x[0], []
+        mem = x[0]
+        out: list[torch.Tensor] = []
         for t in range(len(x)):
             if t:
                 mem = mem * self.decay * (1 - out[-1] * self.reset) + x[t]
@@ -304,13 +307,13 @@ def wrong_inputs_are_refused(drawn: Drawn, subject: Oracle) -> Iterator[Measure]
         if x is not None:
             yield Measure(
                 "not refused", float(not _refuses(lambda x=x: after(torch.from_numpy(np.array(x))))), where=name
-            )  # type: ignore[misc]
+            )
     yield from refusals(Pair(model, after, image))
     c = Constants(3)
     for name, x in {"T": np.ones((2, 4)), "NaN in a unit": np.full((3, 4), np.nan)}.items():
         yield Measure(
             "not refused", float(not _refuses(lambda x=x: subject.operator("spiking_unit")(x, c))), where=name
-        )  # type: ignore[misc]
+        )
 
 
 def _refuses(call: Any) -> bool:

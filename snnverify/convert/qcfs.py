@@ -94,7 +94,7 @@ def fine_tune(
             for rows in torch.split(torch.randperm(len(x)), batch):
                 optimiser.zero_grad()
                 loss = nn.functional.cross_entropy(tuned(x[rows]), y[rows])
-                loss.backward()  # type: ignore[no-untyped-call]
+                loss.backward()
                 optimiser.step()
                 total += float(loss.detach()) * len(rows)
             if progress is not None:

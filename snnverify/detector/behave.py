@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -174,16 +175,16 @@ def refusals(pair: Pair) -> Iterator[Measure]:
     if int(getattr(pair.after, "stride", 1)) > 1:
         wrong["a size off the stride"] = x[..., :-1, :]
     for name, bad in wrong.items():
-        yield _refused(lambda bad=bad: recorded(pair.after, bad.astype(dtype), {}), name, "image")
+        yield _refused(partial(recorded, pair.after, bad.astype(dtype), {}), name, "image")
     for path, unit in own.items():
         if emits_silu(unit):
             continue
         held: Any = unit
-        for name, bad in (
+        for name, train in (
             ("one step more", torch.ones(held.constants.steps + 1, 1, 1, 2, 2)),
             ("NaN", torch.full((held.constants.steps, 1, 1, 2, 2), float("nan"))),
         ):
-            yield _refused(lambda bad=bad, unit=unit: unit(bad), name, path)
+            yield _refused(partial(unit, train), name, path)
 
 
 def _refused(run: Callable[[], Any], name: str, where: str) -> Measure:

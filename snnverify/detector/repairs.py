@@ -140,7 +140,7 @@ def tuned(module: nn.Module, samples: Samples, epochs: int = 5, lr: float = 1e-3
         for x, y in batches(samples, order.tolist(), batch):
             optimiser.zero_grad()
             output = found(torch.as_tensor(np.ascontiguousarray(x)).to(device, parameters[0].dtype))
-            loss_of(output, y, found, samples.size).backward()  # type: ignore[no-untyped-call]
+            loss_of(output, y, found, samples.size).backward()
             nn.utils.clip_grad_norm_(parameters, 10.0)
             optimiser.step()
             fall.step()

@@ -138,9 +138,8 @@ class _Arrays:
         column = [v[:, None, None] for v in (beta, mean)]
         value = (x.astype(np.float64) - column[1]) * scale + column[0]
         size = (np.abs(x).astype(np.float64) + np.abs(column[1])) * np.abs(scale) + np.abs(column[0])
-        volume = lambda v: np.moveaxis(v, 0, 2)  # noqa: E731
         # eps as stored, sum, root, quotient, product with gamma; product, difference, sum
-        return np.moveaxis(self.rounded(path, volume(value), volume(size), 8), 2, 0)
+        return np.moveaxis(self.rounded(path, np.moveaxis(value, 0, 2), np.moveaxis(size, 0, 2), 8), 2, 0)
 
     def _memory(self, path: str, node: Node, x: Array) -> Array:
         """A potential that decays, takes in its input, and is emptied by a spike; in the net's own dtype."""
@@ -195,7 +194,7 @@ class _Arrays:
         if node["kind"] == "Detect":
             mean, size = (_boxes(v, node["attributes"]["na"]) for v in (mean, size))
         self.mean_bounds.append(self.gamma(len(x)) * size)
-        return mean.astype(self.dtype)
+        return np.asarray(mean, self.dtype)
 
 
 def _boxes(y: Array, anchors: int) -> Array:

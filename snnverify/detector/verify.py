@@ -79,12 +79,10 @@ def manifest_of(path: Path) -> Mapping[str, Any] | None:
         return None
     said = held.get("manifest")
     parts = [said.get(k) for k in _SAID.values()] if isinstance(said, Mapping) else [None]
-    if not all(isinstance(p, Mapping) and {"value", "from"} <= set(p) for p in parts) or not isinstance(
-        said.get("units"),
-        Mapping,  # type: ignore[union-attr]
-    ):
+    whole = all(isinstance(p, Mapping) and {"value", "from"} <= set(p) for p in parts)
+    if not isinstance(said, Mapping) or not whole or not isinstance(said.get("units"), Mapping):
         raise DataError(f"{path}: its manifest does not say T, threshold, decay and units; convert it again")
-    return said  # type: ignore[no-any-return]
+    return said
 
 
 def images(net: Any, data: str | None, size: int | None) -> Array:

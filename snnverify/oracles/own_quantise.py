@@ -82,7 +82,7 @@ def _trained(network: Any, x: Array, y: Array, precision: str, power_of_two: boo
     from ..zoo.qat import Recipe, fine_tune_quantised
 
     recipe = Recipe(epochs=2, batch=4, lr_scales=0.1)  # so that no logarithm of a scale stays whole
-    return fine_tune_quantised(network, x, y, Grid(precision, True, power_of_two), train="scales", recipe=recipe)  # type: ignore[arg-type]
+    return fine_tune_quantised(network, x, y, Grid(precision, True, power_of_two), train="scales", recipe=recipe)
 
 
 def _activation_grid(low: float, high: float) -> tuple[float, int]:

@@ -23,7 +23,8 @@ from ..oracles import get
 from ..simulate import run
 from ..stats import from_predictions, points
 from ..trace import Case, Encoding
-from . import Progress, _convert
+from . import Progress
+from .conversion import conversion as _convert
 from .models import Subject, outputs, subjects
 
 TILE = 16

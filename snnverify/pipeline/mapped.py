@@ -13,7 +13,7 @@ from ..hardware.mapping import Placement, place
 from ..hardware.targets import Target
 from ..network import Network
 from ..trace import Case
-from . import _convert
+from .conversion import conversion as _convert
 from .models import subjects
 
 

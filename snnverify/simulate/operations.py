@@ -69,7 +69,7 @@ def activated(layer: Layer, z: Array) -> Array:
     if isinstance(layer.act, ClipFloor):
         theta = per_channel(layer.act.theta, z.shape[1:]).astype(z.dtype)
         z = np.clip(np.floor(z * layer.act.levels / theta + layer.act.shift), 0, layer.act.levels)
-        return z * theta / layer.act.levels
+        return np.asarray(z * theta / layer.act.levels)
     if layer.act is not None:
         raise Unsupported(layer.name, f"{type(layer.act).__name__} has no analog value", "use simulate")
     return z
