@@ -290,13 +290,12 @@ def test_train_default_makes_the_shipped_weights_again(project, cli):
 
 def test_mutants(tmp_path):
     """One bug: the package itself passes, and the check that is made for it notices."""
-    command = [sys.executable, "-m", "snnverify.cli", "mutants", "gate-takes-smallest-t", "--examples", "1"]
+    command = [sys.executable, "-m", "snnverify.cli", "mutants", "gate-takes-smallest-t", "--examples", "1", "--all"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
     lines = done.stdout.splitlines()
     assert (done.returncode, lines[-1]) == (0, "killed 1/1"), done.stdout
-    assert [line.split()[1] for line in lines if line.endswith(" kills 1")] == [
-        "statistics.judged_at_largest", "gate.every_part_counts",
-    ]  # fmt: skip
+    (said,) = (line for line in lines if line.startswith("gate-takes-smallest-t: "))
+    assert "statistics.judged_at_largest" in said
 
 
 def test_version(capsys):

@@ -39,7 +39,8 @@ def test_folder_and_csv(report):
         ("4", "0", "0", 0),
     ]
     pictures = sorted((report / "plots").iterdir())
-    assert [p.name for p in pictures] == [f"1-net-{n}.png" for n in ("accuracy", "curve", "gate", "layers", "raster")]
+    drawn = ("accuracy", "curve", "gate", "layers", "raster", "scatter", "trains")
+    assert [p.name for p in pictures] == [f"1-net-{n}.png" for n in drawn]
     assert all(p.read_bytes().startswith(b"\x89PNG") for p in pictures)
     assert "PASS" in (report / "report.md").read_text()
     assert [p.name for p in report.parent.iterdir()] == ["report"]  # nothing of the making is left

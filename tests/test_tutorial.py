@@ -11,7 +11,7 @@ from report_runs import assessment, run_of
 from snnverify import convert, zoo
 from snnverify.activation import Neuron
 from snnverify.convert.curves import MODES, Curve, side_by_side
-from snnverify.report import plots, render_text, tables, write
+from snnverify.report import looks, plots, render_text, tables, write
 from snnverify.report.present import view
 from snnverify.report.words import explain
 
@@ -42,7 +42,7 @@ def test_the_raster_is_that_of_the_closed_form():
 
 
 def test_input_and_raster_share_their_neurons():
-    with plots.styled():
+    with looks.styled():
         figure = plots.raster(assessment(), {})
     left, right = figure.axes
     x = left.lines[0].get_xdata()
@@ -70,7 +70,7 @@ def test_table_and_plot_of_modes():
     assert rows["max"] == ("2.50", "10.00", "20.00", "40.00", "80.00", "97.50", "97.50", "97.50")
     assert rows["this report"][0] == "88.50"
     assert rows["this report"][-1] == "–"
-    with plots.styled():
+    with looks.styled():
         figure = plots.curves(a, frames)
     lines = figure.axes[0].lines
     assert [line.get_label() for line in lines] == [*MODES, "ANN"]
