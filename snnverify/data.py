@@ -66,6 +66,9 @@ class Dataset:
 def load_data(spec: str, *, limit: int | None = None, root: str | Path | None = None) -> Dataset:
     """Load labelled samples.
 
+    Floats in y are the targets of a regression, [N, outputs] or [N]; a y of whole numbers stored as floats is refused,
+    unless it has two axes, because those are classes in most files.
+
     Parameters
     ----------
     spec : str
@@ -77,9 +80,6 @@ def load_data(spec: str, *, limit: int | None = None, root: str | Path | None = 
         Take at most so many samples, from the start (of the slice).
     root : path, optional
         Where relative paths and modules are looked for; the current folder by default.
-
-    Floats in y are the targets of a regression, [N, outputs] or [N]; a y of whole numbers stored as floats is refused,
-    unless it has two axes, because those are classes in most files.
 
     Raises
     ------

@@ -28,7 +28,7 @@ from .content import write_atomic
 from .errors import ConfigError
 
 PACKAGE = Path(__file__).parent
-# Rooms whose checks can reach the code that a family of mutants patches.
+# Rooms, or beginnings of the names of their checks, that can reach the code which a family of mutants patches.
 ROOMS = {
     "simulator": (
         "dynamics",
@@ -59,12 +59,21 @@ ROOMS = {
     "release": ("gate",),
     "mapping": ("mapping",),
     "audit": ("audit",),
-    "detector data": ("detector",),
+    "detector data": ("detector.boxes", "detector.dataset", "detector.fidelity"),
     "fidelity": ("model", "parity"),
     "energy": ("energy",),
-    "detector": ("detector",),
-    "diagram": ("detector",),
-    "checkpoint": ("detector",),
+    "detector": (
+        "detector.membrane",
+        "detector.recurrences",
+        "detector.nothing",
+        "detector.spikes",
+        "detector.inputs",
+        "detector.constants",
+        "detector.comparison",
+        "detector.wrong",
+    ),
+    "diagram": ("detector.diagram",),
+    "checkpoint": ("detector.checkpoint",),
     "waterfall": ("waterfall",),
 }
 KILLERS = PACKAGE / "mutants" / "killers.json"
@@ -173,7 +182,7 @@ def _reaching(family: str) -> list[str]:
     """Names of the checks that can reach the code which a family of mutants patches."""
     from .checks import select
 
-    return [c.name for c in select() if c.name.split(".")[0] in ROOMS[family]]
+    return [c.name for c in select() if any(c.name.startswith(r if "." in r else f"{r}.") for r in ROOMS[family])]
 
 
 def _cover(killers: dict[str, dict[str, float]]) -> dict[str, list[str]]:

@@ -23,5 +23,8 @@ def operators() -> dict[str, Any]:
     def judged(name: str, pair: Any) -> Any:
         return verify.judge(laws[name], pair, "drawn")
 
-    return {"binarize": binarize, "spiking_unit": unit, "law": judged, "recurrence": executed.recurrence,
+    def broken(module: Any, c: Any) -> list[str]:
+        return [m.name for m in behave.runs_on(module, c.threshold, c.decay, c.steps, "") if not m.kept]
+
+    return {"binarize": binarize, "spiking_unit": unit, "law": judged, "broken": broken, "recurrence": executed.recurrence,
             "recorded": lambda pair: pair.ran, "activity": readiness.activity}  # fmt: skip
