@@ -324,9 +324,10 @@ def ann(drawn: Sent, subject: Oracle) -> Iterator[Measure]:
 @check("operators", exact_cases())
 def samples_and_prices_add_up(case: Case, subject: Oracle) -> Iterator[Measure]:
     """What the samples pay adds up to what all pay, what has no price is told however rare, and a MAC of 8 bits costs what a table of 8 bits says, accumulator included [definition; Horowitz, ISSCC 2014]."""
+    samples = case.x.shape[1] if case.encoding == "spikes" else len(case.x)
     for how in CONVENTIONS:
         each, total = subject.operator("per_sample")(case, *how)
-        yield Measure("samples off", float(any(len(v) != len(case.x) for v in each.values())))
+        yield Measure("samples off", float(any(len(v) != samples for v in each.values())))
         yield Measure("totals off", float({k: sum(v) for k, v in each.items()} != total))
     told = subject.operator("unpriced")(total, {"synop": PRICES["synop"]})
     yield Measure("unpriced off", float(told != {k: n for k, n in total.items() if n and k != "synop"}))
