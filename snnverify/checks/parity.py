@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from .. import reference
 from ..activation import Clip, ClipFloor, Neuron
 from ..bounds import potential_error
+from ..content import Array
 from ..findings import Measure
 from ..network import INPUT, Branch, Conv, Dense, Layer, Network, Pool, Scale
 from ..oracles import Oracle
@@ -91,7 +92,9 @@ def numpy_engine(case: Case, subject: Oracle) -> Iterator[Measure]:
 def engines(case: Case, subject: Oracle) -> Iterator[Measure]:
     """The engines give the same bits on exact cases; on ordinary floats a causal divergence lies within twice the rounding bound, one for either [DESIGN 4: limit 0; Higham 2002, eq. 3.5]."""
     run = subject.operator("simulate")
-    yield from identical(WINDOWS, run(WINDOWS, "full", engine="fused"), _windows())
+    for tried, exactly in ((WINDOWS, _windows()), (IMAGES, _images())):
+        for record in ("full", "spikes"):
+            yield from identical(tried, run(tried, record, engine="fused"), exactly)
     folded, fused = (run(case, "full", engine=engine) for engine in ("numpy", "fused"))
     yield from identical(case, run(case, "spikes", engine="fused"), fused)  # by shorter kernels
     if case.kind == "exact":
@@ -146,6 +149,36 @@ WINDOWS = Case(
 @cache
 def _windows() -> Trace:
     return reference.run(WINDOWS)
+
+
+# Convolutions of small integer weights on frames that are full of spikes: strided, dilated, pooled, of two widths, and a
+# dense layer on numbers of 8 bits; unlike in every channel and tap.
+_RNG = np.random.default_rng(3)
+
+
+def _bytes(*shape: int) -> Array:
+    return _RNG.integers(-3, 5, shape) / 4
+
+
+IMAGES = Case(
+    Network((3, 6, 5), (
+        Layer("in", (Branch(Scale(1.0)),), Neuron()),
+        Layer("narrow", (Branch(Conv(_bytes(17, 3, 3, 3), padding=((1, 1), (1, 1))), "in"),), Neuron(theta=2.0)),
+        Layer("strided", (Branch(Conv(_bytes(33, 17, 3, 3), _bytes(33), stride=(2, 1)), "narrow"),), Neuron(theta=4.0)),
+        Layer("dilated", (Branch(Conv(_bytes(18, 17, 2, 2), dilation=(2, 3)), "narrow"),), Neuron(theta=1.5)),
+        Layer("sum", (Branch(Pool("sum", (2, 2)), "narrow"),)),
+        Layer("pooled", (Branch(Conv(_bytes(19, 17, 2, 2)), "sum"),), Neuron(theta=8.0)),
+    )),
+    _RNG.integers(2, 9, (1, 3, 6, 5)) / 8,
+    5,
+    dtype="float32",
+    kind="exact",
+)  # fmt: skip
+
+
+@cache
+def _images() -> Trace:
+    return reference.run(IMAGES)
 
 
 QCFS = st.builds(
