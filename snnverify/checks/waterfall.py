@@ -207,7 +207,9 @@ def fixed_numbers(drawn: tuple[Network, Array, int, int], subject: Oracle) -> It
     for name, v in trace.v_peak.items():
         units = np.ldexp(v, 2 * F)
         yield Measure("finer than the grid", float(np.abs(units - np.rint(units)).max()), where=name)
-        most = max(most, float(np.abs(units).max()))
+        # in the coarsest unit that holds them all: a layer behind whole spikes has F places, not 2 F
+        places = next((p for p in range(2 * F) if np.array_equal(np.ldexp(v, p), np.rint(np.ldexp(v, p)))), 2 * F)
+        most = max(most, float(np.abs(np.ldexp(v, places)).max()))
     yield Measure("bits of the greatest potential", math.log2(max(most, 1.0)), bits - 1.0)
 
 
