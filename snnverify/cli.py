@@ -86,11 +86,7 @@ def _parser() -> _Parser:
         "-T", "--timesteps", nargs="+", type=int, metavar="T", help="numbers of time steps (4 8 16 32 64)"
     )
     report.add_argument("--mode", help=cli_calibrate.MODE)
-    report.add_argument("--v-init", help="half, zero, or a fraction of the threshold (half)")
-    report.add_argument("--reset", choices=("subtract", "value"), help="soft or hard reset (subtract)")
-    report.add_argument("--encoding", choices=("constant", "poisson"), help="of the input (constant)")
-    report.add_argument("--maxpool", choices=("refuse", "gate"), help="max pooling: an error, or a gate (refuse)")
-    report.add_argument("--pool-neurons", action="store_true", default=None, help="a neuron after each average pooling")
+    cli_calibrate.conversion(report)
     cli_calibrate.options(report)
     report.add_argument("--modes", action="store_true", default=None, help="accuracy over T of six modes side by side")
     report.add_argument(

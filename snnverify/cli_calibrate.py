@@ -29,6 +29,15 @@ def options(parser: argparse.ArgumentParser) -> None:
                         help="map inputs to [0, 1] channel by channel; the first layer's weights undo it")  # fmt: skip
 
 
+def conversion(p: argparse.ArgumentParser) -> None:
+    """Add the options that every command has which converts a model as `report` does."""
+    p.add_argument("--v-init", help="half, zero, or a fraction of the threshold (half)")
+    p.add_argument("--reset", choices=("subtract", "value"), help="soft or hard reset (subtract)")
+    p.add_argument("--encoding", choices=("constant", "poisson"), help="of the input (constant)")
+    p.add_argument("--maxpool", choices=("refuse", "gate"), help="max pooling: an error, or a gate (refuse)")
+    p.add_argument("--pool-neurons", action="store_true", default=None, help="a neuron after each average pooling")
+
+
 def register(add: Add) -> None:
     """Add the command."""
     p = add(_calibrate, "calibrate", "Thresholds, the rates that come of them, what a leak costs, remedies: exit 0 range "

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from . import cli_calibrate
 from .errors import ConfigError, EvidenceError
 
 Add = Callable[[Callable[..., int], str, str], argparse.ArgumentParser]
@@ -20,11 +21,7 @@ def register(add: Add) -> None:
         p.add_argument(f"--{option}", help="as of `snnverify report`")
     p.add_argument("-T", "--steps", type=int, default=32, metavar="T", help="time steps (32)")
     p.add_argument("--mode", help="of the threshold calibration (99.9%%)")
-    p.add_argument("--v-init", help="half, zero, or a fraction of the threshold (half)")
-    p.add_argument("--reset", choices=("subtract", "value"), help="soft or hard reset (subtract)")
-    p.add_argument("--encoding", choices=("constant", "poisson"), help="of the input (constant)")
-    p.add_argument("--maxpool", choices=("refuse", "gate"), help="max pooling: an error, or a gate (refuse)")
-    p.add_argument("--pool-neurons", action="store_true", default=None, help="a neuron after each average pooling")
+    cli_calibrate.conversion(p)
     p.add_argument("--seed", type=int, help="of everything random (0)")
     p.add_argument("--samples", type=int, default=256, help="most samples that are counted (256)")
     p.add_argument("--table", nargs="+", default=[], metavar="NAME", help="energy models; all by default")

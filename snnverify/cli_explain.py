@@ -58,11 +58,7 @@ def _common(p: ArgumentParser) -> None:
         "-T", "--timesteps", type=int, metavar="T", help="number of time steps (the largest of the settings: 64)"
     )
     p.add_argument("--mode", help=cli_calibrate.MODE)
-    p.add_argument("--v-init", help="half, zero, or a fraction of the threshold (half)")
-    p.add_argument("--reset", choices=("subtract", "value"), help="soft or hard reset (subtract)")
-    p.add_argument("--encoding", choices=("constant", "poisson"), help="of the input (constant)")
-    p.add_argument("--maxpool", choices=("refuse", "gate"), help="max pooling: an error, or a gate (refuse)")
-    p.add_argument("--pool-neurons", action="store_true", default=None, help="a neuron after each average pooling")
+    cli_calibrate.conversion(p)
     cli_calibrate.options(p)
     p.add_argument("--seed", type=int, help="of everything random (0)")
     p.add_argument("--json", type=Path, help="write every number there, too")

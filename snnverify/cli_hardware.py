@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from . import cli_calibrate
 from .content import write_atomic
 from .errors import ConfigError
 
@@ -38,11 +39,7 @@ def register(add: Add) -> None:
     p.add_argument("--calibration", help="as of report")
     p.add_argument("-T", "--timesteps", nargs=1, type=int, metavar="T", help="time steps of that run")
     p.add_argument("--mode", help="of the threshold calibration (99.9%%)")
-    p.add_argument("--v-init", help="half, zero, or a fraction of the threshold (half)")
-    p.add_argument("--reset", choices=("subtract", "value"), help="soft or hard reset (subtract)")
-    p.add_argument("--encoding", choices=("constant", "poisson"), help="of the input (constant)")
-    p.add_argument("--maxpool", choices=("refuse", "gate"), help="max pooling: an error, or a gate (refuse)")
-    p.add_argument("--pool-neurons", action="store_true", default=None, help="a neuron after each average pooling")
+    cli_calibrate.conversion(p)
     p.add_argument("--seed", type=int, help="of everything random (0)")
     p.add_argument("--samples", type=int, default=200, help="of the data in that run (200)")
     p.add_argument("--netx", type=Path, metavar="FILE", help="write the network as NetX, too; one model")

@@ -21,7 +21,7 @@ from ..content import Array
 from ..errors import Unsupported
 from ..findings import Measure
 from .readiness import Recorded, recorded
-from .rebuild import describe
+from .rebuild import describe, octets
 from .walk import Node, leaves
 
 # Module bookkeeping of torch, and children and tensors, which are compared by themselves.
@@ -102,7 +102,7 @@ def tensors(pair: Pair) -> Iterator[Measure]:
     yield Measure("tensors in one of both alone", float(len(apart)), detail=", ".join(apart[:5]))
     for what, told in (
         ("another kind (parameter, buffer, persistent)", lambda e: e[0]), ("another dtype", lambda e: e[1].dtype),
-        ("another shape", lambda e: e[1].shape), ("other bytes", lambda e: _octets(e[1])),
+        ("another shape", lambda e: e[1].shape), ("other bytes", lambda e: octets(e[1])),
     ):  # fmt: skip
         differ = [n for n in old.keys() & new.keys() if told(old[n]) != told(new[n])]
         yield Measure(f"tensors of {what}", float(len(differ)), where=f"{len(old)} tensors", detail=first_of(differ))
@@ -116,10 +116,6 @@ def _tensors(net: nn.Module) -> dict[str, tuple[str, torch.Tensor]]:
     for n, b in net.named_buffers(remove_duplicate=False):
         found[n] = (f"buffer, kept {n in persistent}", b)
     return found
-
-
-def _octets(t: torch.Tensor) -> bytes:
-    return t.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes() if t.numel() else b""
 
 
 def first_of(names: list[str]) -> str:
@@ -175,7 +171,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, (bool, int, float, str, bytes, type(None), torch.dtype, torch.device)):
         return value
     if isinstance(value, torch.Tensor):
-        return (value.dtype, value.shape, _octets(value))
+        return (value.dtype, value.shape, octets(value))
     if isinstance(value, Mapping):
         return {str(k): _plain(v) for k, v in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):
@@ -210,7 +206,7 @@ def round_trip(pair: Pair) -> Iterator[Measure]:
         "tensors missing or left over", float(len(missing)), where=f"{len(state)} tensors", detail=first_of(missing)
     )
     again = other.state_dict()
-    differ = [n for n in state if _octets(state[n]) != _octets(again[n]) or state[n].dtype != again[n].dtype]
+    differ = [n for n in state if octets(state[n]) != octets(again[n]) or state[n].dtype != again[n].dtype]
     yield Measure("tensors that differ", float(len(differ)), detail=first_of(differ))
     ys, zs = (outputs(recorded(n, pair.x, {}).output) for n in (pair.after, other))
     wrong = sum(int((y.view(np.uint8) != z.view(np.uint8)).any()) for y, z in zip(ys, zs, strict=True))

@@ -58,7 +58,7 @@ class Fidelity(Content):
         return from_predictions(self.labels[kept], self.ann[kept], self.snn[self.steps.index(steps)][kept])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ModelUnderTest:
     """A conversion with the data and the figures it is judged on.
 

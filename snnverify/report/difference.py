@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -41,8 +41,10 @@ def differences(first: Sequence[Stored], second: Sequence[Stored]) -> dict[str, 
     found: dict[str, list[Record]] = {
         "Verdicts": [{"model": a.model, "first": a.verdict.outcome, "second": b.verdict.outcome} for a, b in pairs],
         "Accuracy": [row for a, b in pairs for row in _accuracy(a, b)],
-        "Requirements of another outcome": [row for a, b in pairs for row in _requirements(a, b)],
-        "Checks of another outcome": [row for a, b in pairs for row in _checks(a, b)],
+        "Requirements of another outcome": [
+            row for a, b in pairs for row in _changed(a, b, "requirement", _requirements, "detail")
+        ],
+        "Checks of another outcome": [row for a, b in pairs for row in _changed(a, b, "check", _checks, "message")],
         "Spikes per neuron and step, operations per sample (largest T)": [
             row for a, b in pairs for row in _activity(a, b)
         ],
@@ -104,24 +106,23 @@ def _percent(o: Outcomes, T: int | None) -> float:
     return round(100 * float((said == o.labels).mean()), 2)
 
 
-def _requirements(a: Stored, b: Stored) -> list[Record]:
-    one, two = ({r.name: r for r in s.verdict.requirements} for s in (a, b))
+def _changed(a: Stored, b: Stored, what: str, of: Callable[[Stored], Mapping[str, Any]], why: str) -> list[Record]:
+    """Rows of what came out otherwise: requirements or checks, by name."""
+    one, two = of(a), of(b)
     return [
-        {"model": a.model, "requirement": name, "first": _outcome(one, name), "second": _outcome(two, name),
-         "detail": two[name].detail if name in two else ""}
+        {"model": a.model, what: name, "first": _outcome(one, name), "second": _outcome(two, name),
+         why: getattr(two[name], why) if name in two else ""}
         for name in dict.fromkeys([*one, *two])
         if _outcome(one, name) != _outcome(two, name)
     ]  # fmt: skip
 
 
-def _checks(a: Stored, b: Stored) -> list[Record]:
-    one, two = ({f.check: f for f in s.findings} for s in (a, b))
-    return [
-        {"model": a.model, "check": name, "first": _outcome(one, name), "second": _outcome(two, name),
-         "message": two[name].message if name in two else ""}
-        for name in dict.fromkeys([*one, *two])
-        if _outcome(one, name) != _outcome(two, name)
-    ]  # fmt: skip
+def _requirements(s: Stored) -> Mapping[str, Any]:
+    return {r.name: r for r in s.verdict.requirements}
+
+
+def _checks(s: Stored) -> Mapping[str, Any]:
+    return {f.check: f for f in s.findings}
 
 
 def _outcome(found: Mapping[str, Any], name: str) -> str:

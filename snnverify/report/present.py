@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import pandas as pd
@@ -53,10 +54,14 @@ class Shown:
                     cells[-1][2].append((c, text))
             yield cells
 
+    @cached_property
+    def _greatest(self) -> float:
+        """Greatest number in any column with a bar."""
+        return max((_value(row[i]) for row in self.rows for i, c in enumerate(self.columns) if c.bar), default=0.0)
+
     def share(self, text: str) -> float:
         """Percent of the greatest number in any column with a bar that this one is."""
-        sizes = [_value(row[i]) for row in self.rows for i, c in enumerate(self.columns) if c.bar]
-        return 100 * _value(text) / (max(sizes) or 1.0)
+        return 100 * _value(text) / (self._greatest or 1.0)
 
     @property
     def notes(self) -> tuple[str, ...]:
