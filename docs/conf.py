@@ -35,9 +35,10 @@ def _pages(app):
         title = f"{name}\n{'=' * len(name)}\n\n"
         # a function named as the module that it lives in is described there
         inner = ", ".join(n.rsplit(".", 1)[1] for n in names if n.rpartition(".")[0] == name)
-        inner += ", QCFS, ConvertedNetwork" if name == "snnverify" else ""  # they are described where they are defined
+        # public names live in other modules, where links to them lead
+        own = "" if name != PACKAGE.name else "   :no-index:\n"
         (folder / f"{name}.rst").write_text(
-            f"{title}.. automodule:: {name}\n   :members:\n   :exclude-members: {inner}\n   :show-inheritance:\n"
+            f"{title}.. automodule:: {name}\n   :members:\n   :exclude-members: {inner}\n   :show-inheritance:\n{own}"
         )
     tree = "\n".join(f"   {name}" for name in names)
     (folder / "index.rst").write_text(f"API\n===\n\nEvery public module.\n\n.. toctree::\n   :maxdepth: 1\n\n{tree}\n")
