@@ -70,6 +70,8 @@ class Content:
 
 
 def _own(value: Any) -> Any:
+    if value is None or type(value) in (int, str, float):  # most of what a trace holds
+        return value
     if isinstance(value, np.ndarray):
         return frozen(value)
     if isinstance(value, (np.integer, np.floating, np.bool_)):

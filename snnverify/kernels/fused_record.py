@@ -103,14 +103,15 @@ def channels_first(frames: Any, start: int, stride: int, channels: int, out: Any
 @inlined
 def turned(out: Any, at: int, C: int, P: int, source: Any, of: int, channels: int, add: bool) -> None:
     """``out[at + c P + p] = source[of + p channels + c]``, or adds it."""
+    whole = C - C % 16
     if P == 1:
-        for c in range(0, C - C % 16, 16):
+        for c in range(0, whole, 16):
             turn(out, at + c, 0, source, of + c, 0, add, 1)
     for p in range(0, P - P % 16, 16):
-        for c in range(0, C - C % 16, 16):
+        for c in range(0, whole, 16):
             turn(out, at + c * P + p, P, source, of + p * channels + c, channels, add, 16)
-    for c in range(C):
-        for p in range(0 if c >= C - C % 16 else P if P == 1 else P - P % 16, P):
+    for c in range(whole if P == 1 else 0, C):  # a loop over channels that have nothing left costs as much as all else
+        for p in range(P - P % 16 if c < whole else 0, P):
             place = at + c * P + p
             x = source[of + p * channels + c]
             out[place] = out[place] + x if add else x

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
@@ -30,17 +31,17 @@ class Frame:
 
     shape: Shape
 
-    @property
+    @cached_property
     def channels(self) -> int:
         """Channels of a pixel with their padding."""
         return 16 if self.shape[0] <= 16 else -(-self.shape[0] // 32) * 32
 
-    @property
+    @cached_property
     def pixels(self) -> int:
         """Pixels."""
         return math.prod(self.shape[1:])
 
-    @property
+    @cached_property
     def units(self) -> int:
         """Entries of a frame."""
         return -(-self.pixels * self.channels // 64) * 64

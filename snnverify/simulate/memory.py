@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Mapping
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -47,12 +48,14 @@ def _spare(size: int) -> Array:
 
 def arrays(shapes: Mapping[str, tuple[int, ...]], kinds: Mapping[str, Any]) -> dict[str, Array]:
     """Arrays of these shapes and dtypes in one block, each from a cache line on; they hold anything."""
+    if not shapes:
+        return {}
     sizes = {name: math.prod(shape) * np.dtype(kinds[name]).itemsize for name, shape in shapes.items()}
-    starts = np.cumsum([0, *(-(-size // LINE) * LINE for size in sizes.values())])
-    whole = np.asarray(Block(int(starts[-1])))
+    *starts, end = accumulate((-(-size // LINE) * LINE for size in sizes.values()), initial=0)
+    whole = np.asarray(Block(end))
     return {
         name: whole[start : start + sizes[name]].view(kinds[name]).reshape(shapes[name])
-        for name, start in zip(sizes, starts.tolist(), strict=False)
+        for name, start in zip(sizes, starts, strict=True)
     }
 
 
