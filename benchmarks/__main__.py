@@ -12,7 +12,7 @@ import numpy as np
 from snnverify.errors import ConfigError, DataError, SnnverifyError, Unavailable
 from snnverify.objects import nearest
 
-from . import loop, machine, scaling, table
+from . import loop, machine, scaling, table, where
 from .judge import judged, rates
 from .measure import OURS, SIMULATORS, Peers, Simulator, compiling, prepare, take_turns
 from .nets import NETS, Subject
@@ -30,7 +30,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         nets = chosen("--nets", options.nets, NETS)
         simulators = chosen("--simulators", options.simulators, {s.name: s for s in SIMULATORS})
         print("\n".join(machine.described()))
-        if options.scaling:
+        if options.profile:
+            profile(nets, 1 if options.short else 20 * options.repeats, options.short)
+        elif options.scaling:
             grow(options, nets if options.nets else SCALED)
         else:
             compare(options, nets, [s for s in SIMULATORS if s.name in simulators])
@@ -55,6 +57,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--threads", type=int, default=machine.cores(), help="of every simulator (all cores)")
     p.add_argument("--short", action="store_true", help="small batches, few steps, single calls: correctness alone")
     p.add_argument("--scaling", action="store_true", help="instead: our cost over T, batch and spikes, and our memory")
+    p.add_argument("--profile", action="store_true", help="instead: where our time goes, by layer, in one thread")
     p.add_argument("--csv", type=Path, metavar="FILE", help=f"write {', '.join(table.COLUMNS)}")
     p.add_argument("--plot", type=Path, metavar="FILE", help="draw a picture")
     return p
@@ -117,6 +120,12 @@ def compare(options: argparse.Namespace, nets: Sequence[str], simulators: Sequen
         table.write_csv(found, options.csv)
     if options.plot:
         table.plot(found, options.plot)
+
+
+def profile(nets: Sequence[str], repeats: int, short: bool) -> None:
+    """Where the fused engine's time goes."""
+    for name in nets:
+        print(f"\n{where.text(name, where.parts(NETS[name](short).case, repeats))}", flush=True)
 
 
 def headline(name: str, subject: Subject, dense: dict[str, float]) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import loop, machine, measure, nets, scaling, table
+from benchmarks import loop, machine, measure, nets, scaling, table, where
 from benchmarks.__main__ import main
 from benchmarks.judge import Agreement, agreement, judged
 from snnverify import reference
@@ -211,3 +211,11 @@ def test_every_simulator_has_its_process():
     for s in measure.SIMULATORS:
         module = "ours" if s.name == measure.OURS else s.name
         assert (nets.ROOT / "benchmarks" / "peers" / f"{module}.py").is_file()
+
+
+def test_the_parts_of_a_run_are_its_layers_and_what_lies_around_them(capsys):
+    found = where.parts(nets.mlp(True).case, 3)
+    assert set(found) == {"fc0", "fc1", "fc2", "counting", where.CHUNK, where.CALL}
+    assert all(ms > 0 for part, ms in found.items() if part != where.CALL)
+    assert main(["--profile", "--short", "--nets", "mlp"]) == 0
+    assert "around layers" in capsys.readouterr().out
