@@ -141,7 +141,7 @@ def pilotnet(short: bool = False) -> Subject:
     spikes = run(image, "spikes", engine="numpy").spikes[first.name]
     rest[0] = replace(rest[0], branches=(Branch(rest[0].branches[0].op, INPUT),))
     network = Network(spikes.shape[2:], tuple(rest))
-    return Subject("Cuba PilotNet", Case(network, spikes.astype(float), steps, "spikes", kind="integer"))
+    return Subject("Cuba PilotNet", Case(network, spikes, steps, "spikes", kind="integer"))
 
 
 NETS: Mapping[str, Callable[..., Subject]] = {
