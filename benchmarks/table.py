@@ -127,21 +127,40 @@ def write_csv(found: Sequence[Row], path: Path) -> None:
 
 
 def plot(found: Sequence[Row], path: Path) -> None:
-    """Draw a panel of bars for every net, on a log axis, with the dense bound as a line."""
+    """Draw a panel for every net: how many times as long as ours each simulator takes, and the dense bounds as lines.
+
+    Points, for a log axis has no zero that bars could begin at.
+    """
     nets = list(dict.fromkeys(r.net for r in found))
-    drawing = figure(
-        figsize=(9, 0.9 + sum(0.8 + 0.28 * sum(r.net == n for r in found) for n in nets)), layout="constrained"
-    )
-    heights = [1 + 0.35 * sum(r.net == n for r in found) for n in nets]
-    for axes, net in zip(drawing.subplots(len(nets), 1, height_ratios=heights, squeeze=False)[:, 0], nets, strict=True):
+    most = max(sum(r.net == n for r in found) for n in nets)
+    lines = -(-len(nets) // 2)
+    drawing = figure(figsize=(13, 0.6 + lines * (0.8 + 0.25 * most)), layout="constrained")
+    panels = drawing.subplots(lines, min(len(nets), 2), squeeze=False).ravel()
+    for axes, net in zip(panels, nets, strict=False):
         mine = [r for r in found if r.net == net][::-1]
+        unit = mine[0].ours if math.isfinite(mine[0].ours) else 1.0
         names = [f"{r.simulator}, {r.engine}" + ("" if r.counts else " (other spikes)") for r in mine]
-        axes.barh(names, [r.median for r in mine],
-                  color=["#1b6ca8" if r.simulator == OURS else "#b0b7bf" for r in mine])  # fmt: skip
-        axes.axvline(min(mine[0].bounds.values()), color="#c0392b", linewidth=1, label="dense bound")
-        axes.set(xscale="log", title=net)
-        axes.legend(loc="lower right", fontsize="small")
-    axes.set_xlabel("milliseconds a run")
+        for name, r in zip(names, mine, strict=True):
+            axes.plot(r.median / unit, name, "o", color="#1b6ca8" if r.simulator == OURS else "#5f6871")
+            text = f"{r.median:,.0f} ms" if r.median >= 100 else f"{r.median:.3g} ms"
+            axes.annotate(
+                text, (r.median / unit, name), (7, 0), textcoords="offset points", va="center", fontsize="small"
+            )
+        bounds = mine[0].bounds
+        best = min(bounds, key=lambda library: bounds[library])
+        for library, style in {best: "-", next(iter(bounds)): ":"}.items():
+            axes.axvline(bounds[library] / unit, color="#b03a2e", linewidth=1, linestyle=style)
+        axes.set_xscale("log")
+        axes.set_xlim(right=4 * max(r.median for r in mine) / unit)  # room for the last one's text
+        own = next(iter(bounds.values()))
+        axes.set_title(f"{net}: dense bound {bounds[best]:.3g} ms, {own:.3g} with numpy's own BLAS", fontsize="medium")
+        axes.grid(axis="x", alpha=0.3)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.xaxis.set_major_formatter("{x:g}")
+    for axes in panels[len(nets) :]:
+        axes.remove()
+    drawing.supxlabel("times as long as ours takes (fused, counts alone; milliseconds where ours did not run)\n"
+                      "lines: dense bound, dotted with numpy's own BLAS")  # fmt: skip
     save(drawing, path)
 
 

@@ -44,6 +44,7 @@ ROOMS = {
     "leak": ("lif",),
     "fused": ("dynamics", "invariance", "parity"),
     "fused integers": ("quantized",),
+    "fused encoder": ("encoding.simulated",),
     "quantized": ("quantized",),
     "encoder": ("encoding", "operators"),
     "qcfs": ("operators",),

@@ -55,8 +55,11 @@ class Case(Content):
         for name, legal in (("encoding", Encoding), ("dtype", Float), ("kind", Kind)):
             if getattr(self, name) not in get_args(legal):
                 raise ConfigError(f"{name} = {getattr(self, name)!r}: one of {', '.join(get_args(legal))}")
-        if not 0 <= self.seed < 2**64:
-            raise ConfigError(f"seed = {self.seed}: an integer from 0 to 2^64 - 1")
+        for name in ("seed", "first_sample"):
+            if not isinstance(value := getattr(self, name), int) or not 0 <= value < 2**64:
+                raise ConfigError(f"{name} = {value!r}: an integer from 0 to 2^64 - 1")
+        if self.x.dtype.kind not in "biuf":
+            raise DataError(f"x of dtype {self.x.dtype}: give real numbers")
         if not isinstance(self.steps, int) or self.steps < 1:
             raise DataError(f"steps = {self.steps}: a simulation has at least 1 time step, in whole steps")
         lead = 2 if self.encoding == "spikes" else 1
@@ -69,6 +72,8 @@ class Case(Content):
             raise DataError(f"x of shape {self.x.shape}: there is no sample in it")
         if not np.all(np.isfinite(self.x)):
             raise DataError("x holds NaN or infinity: mend the input")
+        if self.x.dtype.itemsize > 4 and np.abs(self.x).max() > np.finfo(self.dtype).max:
+            raise DataError(f"x holds numbers beyond {self.dtype}'s: scale the input, or take dtype='float64'")
         if self.encoding == "poisson" and (self.x.min() < 0 or self.x.max() > 1):
             lo, hi = float(self.x.min()), float(self.x.max())
             raise DataError(f"x in [{lo:g}, {hi:g}]: poisson encoding takes rates in [0, 1]; scale the input first")

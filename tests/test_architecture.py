@@ -127,12 +127,13 @@ def test_a_file_can_be_read_in_one_go(path):
     assert len(path.read_text().splitlines()) <= 350
 
 
-def test_heavy_libraries_load_lazily():
-    """Importing the package costs numpy at most."""
+@pytest.mark.parametrize("start", ["import snnverify", "from snnverify.cli import _parser; _parser().format_help()"])
+def test_heavy_libraries_load_lazily(start):
+    """Importing the package, or asking it for help, costs numpy at most."""
     import subprocess
 
     heavy = "{'torch','pandas','hypothesis','numba','pytest','scipy'}"
-    code = f"import sys, snnverify; print(sorted({heavy} & set(sys.modules)))"
+    code = f"import sys; {start}; print(sorted({heavy} & set(sys.modules)))"
     assert (
         subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
     )

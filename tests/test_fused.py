@@ -111,6 +111,32 @@ def test_every_layer_is_the_reference(name, encoding):
     assert sum(int(s.sum()) for s in exactly.spikes.values()) > 10
 
 
+@pytest.mark.parametrize(
+    ("shape", "seed", "first", "start", "stop", "dtype"),
+    [((3, 7), 0, 0, 0, 5, float), ((2, 5, 3), 2**70 + 5, 10**6, 64, 130, "float32"), ((1, 1), 1, 2**40, 3, 9, float)],
+)
+def test_the_compiled_generator_is_numpys_philox(shape, seed, first, start, stop, dtype):
+    x = np.random.default_rng(0).random(shape).astype(dtype) * (np.arange(np.prod(shape)).reshape(shape) % 5 > 0)
+    drawn = encode.fastest()
+    assert drawn is not encode.poisson
+    assert np.array_equal(drawn(x, start, stop, seed, first), encode.poisson(x, start, stop, seed, first))
+    assert drawn(x, start, stop, seed, first).any() or x.size == 1
+
+
+def test_neurons_of_float32_beside_integer_ones_are_numpys():
+    integers = Cuba(threshold=30, current_decay=1024, voltage_decay=512)
+    net = chain((64,), ("a", Dense(dyadic(1, 70, 64)), IF), ("c", Dense(np.ones((33, 70))), integers))
+    x = np.random.default_rng(0).integers(0, 33, (5, 64)) / 32
+    with pytest.raises(
+        Unsupported, match=r"a: the fused engine has no neurons of float32 beside integer ones.*float64"
+    ):
+        simulate(net, x, 9, engine="fused")
+    for dtype in ("float32", "float64"):
+        found = simulate(net, x, 9, dtype=dtype, record="full")
+        assert_same(found, simulate(net, x, 9, dtype=dtype, record="full", engine="numpy"))
+        assert found.counts["c"].sum() > 0
+
+
 def test_poisson_input_is_the_encoders_train():
     net, x = NETS["average, dense"], np.random.default_rng(0).random((3, 2, 6, 5))
     train = encode.poisson(x, 0, 70, 4, 11)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
+from typing import Any
 
 import numpy as np
 import pytest
@@ -273,10 +274,34 @@ def test_max_pooling_is_refused_by_name() -> None:
         simulate(net, np.ones((1, 1, 4)), 2)
 
 
-@pytest.mark.parametrize("marks", [[0], [-1], [5], [1, 4, 9]])
+@pytest.mark.parametrize("marks", [[0], [-1], [5], [1, 4, 9], [2.5], "23"])
 def test_read_outs_outside_the_run_are_refused(marks: list[int]) -> None:
     with pytest.raises(ConfigError, match=r"readout_at = .*1 \.\.\. 4"):
         simulate(one(Neuron()), [[1.0]], 4, readout_at=marks)
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "match"),
+    [
+        ({"threads": 1.5}, ConfigError, "threads = 1.5: a whole number, at least 1"),
+        ({"threads": 0}, ConfigError, "threads = 0"),
+        ({"memory": 0}, ConfigError, "memory = 0: a whole number, at least 1"),
+        ({"memory": None}, ConfigError, "memory = None"),
+        ({"seed": -1}, ConfigError, "seed = -1: an integer from 0"),
+        ({"first_sample": 0.5}, ConfigError, "first_sample = 0.5: an integer from 0"),
+        ({"x": [[1.0], [1.0, 2.0]]}, DataError, "give samples of one shape"),
+        ({"x": [[1j]]}, DataError, "x of dtype complex128: give real numbers"),
+        ({"x": [["a"]]}, DataError, "give real numbers"),
+        ({"x": [[1e39]]}, DataError, "beyond float32's: scale the input, or take dtype='float64'"),
+    ],
+)
+def test_what_a_run_cannot_take_is_named(given: dict[str, Any], error: type[Exception], match: str) -> None:
+    with pytest.raises(error, match=match):
+        simulate(one(Neuron()), **{"x": [[1.0]], "steps": 4, **given})
+
+
+def test_numbers_that_only_float64_holds_run_in_it() -> None:
+    assert simulate(one(Neuron(theta=1e39)), [[1e39]], 4, dtype="float64").counts["n"] == 4
 
 
 def test_bad_input_is_refused_as_by_a_case() -> None:

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..activation import Clip, ClipFloor, Relu
-from ..errors import ConfigError, Unsupported
+from ..errors import ConfigError, DataError, Unsupported
 from ..network import Array, Network, Pool
 from ..trace import Case, Encoding, Record, Trace
 from . import folded
@@ -66,7 +66,9 @@ def simulate(
     readout_at : sequence of int, optional
         Steps at which the accumulated read-out is kept; T is added.
     memory : int
-        Budget for working arrays, bytes (recorded arrays come on top).
+        Budget for working arrays, bytes, of which one sample and one step take what they need. Recorded arrays come on top,
+        and what is kept for the next run: the weights of up to eight networks as the kernels take them, working arrays of
+        up to four threads, and up to four blocks of 128 MiB that recorded arrays lay in.
     progress : callable, optional
         Called with the number of samples that are done.
     engine : {"auto", "numpy", "fused"}
@@ -82,11 +84,17 @@ def simulate(
     Raises
     ------
     DataError
-        `x` does not fit, or holds NaN; no step.
+        `x` does not fit, or holds NaN or no real numbers; no step.
+    ConfigError
+        No such engine or record; a seed, steps, threads or a budget that cannot be.
     Unsupported
         An activation that does not spike.
     """
-    case = Case(network, np.asarray(x), steps, encoding, seed, first_sample, dtype)  # type: ignore[arg-type]
+    try:
+        x = np.asarray(x)
+    except ValueError as e:
+        raise DataError(f"x: {e}; give samples of one shape") from None
+    case = Case(network, x, steps, encoding, seed, first_sample, dtype)  # type: ignore[arg-type]
     return run(case, record, readout_at=readout_at, memory=memory, progress=progress, engine=engine, threads=threads)
 
 
@@ -101,11 +109,12 @@ def run(
         raise ConfigError(f"record = {record!r}: one of {', '.join(get_args(Record))}")
     if engine not in get_args(Engine):
         raise ConfigError(f"engine = {engine!r}: one of {', '.join(get_args(Engine))}")
-    if threads is not None and threads < 1:
-        raise ConfigError(f"threads = {threads}: at least 1")
+    for name, value in (("threads", threads), ("memory", memory)):
+        if (value is not None or name == "memory") and (not isinstance(value, int) or value < 1):
+            raise ConfigError(f"{name} = {value!r}: a whole number, at least 1")
+    if not all(isinstance(t, (int, np.integer)) and 1 <= t <= steps for t in readout_at or ()):
+        raise ConfigError(f"readout_at = {readout_at!r}: steps of a run, whole numbers in 1 ... {steps}")
     marks = tuple(sorted({*map(int, readout_at or ()), steps}))
-    if marks[0] < 1 or marks[-1] > steps:
-        raise ConfigError(f"readout_at = {marks}: steps of a run lie in 1 ... {steps}")
     for layer in network.layers:
         pooled = any(isinstance(b.op, Pool) and b.op.kind == "max" for b in layer.branches)
         if pooled or isinstance(layer.act, (Relu, Clip, ClipFloor)):

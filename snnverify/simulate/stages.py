@@ -106,6 +106,10 @@ def stages(network: Network, encoding: str, dtype: str) -> tuple[Stage, ...]:
         What the kernels do not hold, by layer.
     """
     if any(isinstance(v.act, Integer) for v in network.layers):
+        for layer in network.layers if dtype != "float64" else ():
+            if isinstance(layer.act, Neuron):  # its current is a float64, its potential is not
+                what = f"the fused engine has no neurons of {dtype} beside integer ones"
+                raise Unsupported(layer.name, what, "use dtype='float64' or engine='numpy'")
         dtype = "float64"  # of what reads an integer layer
     frame = Frame(network.input_shape)
     spikes, once = encoding == "bits", np.ones(network.input_shape[0])

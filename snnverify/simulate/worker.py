@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..kernels import encode, fused_dense, fused_record
+from ..kernels import fused_dense, fused_encode, fused_record
 from ..kernels import fused_layer as kernel
 from ..kernels.fused_dense import PIXELS
 from ..kernels.fused_synapse import VALUES
@@ -109,7 +109,7 @@ class Worker:
             return _frames(case.x[ts, rows], frame, self.room(INPUT, "values", shape, case.dtype))
         x = case.x[ts, rows]
         if case.encoding == "poisson":
-            x = encode.poisson(case.x[rows], ts.start, ts.stop, case.seed, case.first_sample + rows.start)
+            x = fused_encode.poisson(case.x[rows], ts.start, ts.stop, case.seed, case.first_sample + rows.start)
         bits = self.room(INPUT, "bits", (*shape[:2], shape[2] // 8), np.uint8)
         channels_first = *x.shape[:2], frame.shape[0], frame.pixels
         fused_record.pack(plain(x), channels_first, bits.reshape(-1), frame.channels // 8, bits.shape[2])
