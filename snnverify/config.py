@@ -16,7 +16,6 @@ import tomllib
 
 from .data import resolve_spec
 from .errors import ConfigError
-from .gate.policy import in_points, overlaid, policy
 from .objects import load_object, nearest
 from .oracles import users
 
@@ -160,6 +159,8 @@ def read_config(start: str | Path = ".") -> Settings:
 
 def _gate(table: Any, given: Mapping[str, Any], file: Path) -> dict[str, Any]:
     """Read the table ``gate``, checked, with its values as they travel: JSON's."""
+    from .gate.policy import policy  # the gate brings scipy, which `--help` need not wait for
+
     where = f"{file}: {SECTION.replace(']', '.gate]')}"
     if not isinstance(table, dict):
         raise ConfigError(f"{file}: tool.snnverify.gate = {table!r}; write a table {where.rpartition(' ')[2]}")
@@ -186,6 +187,8 @@ def merge(cli_options: Mapping[str, Any], settings: Settings) -> Settings:
     ConfigError
         An option is unknown or of a wrong type.
     """
+    from .gate.policy import in_points, overlaid
+
     given = {key: value for key, value in cli_options.items() if value is not None}
     for key in ("model", "data", "calibration"):  # paths on the command line start where it is typed
         moved = settings.root not in (None, Path.cwd())

@@ -36,6 +36,7 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
+from scipy import optimize, special, stats
 
 from .errors import ConfigError, DataError
 
@@ -118,8 +119,6 @@ def points(value: str | float | Fraction) -> Fraction:
 
 def wilson(k: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
     """Two-sided Wilson score interval of the share ``k / n`` (Wilson, JASA 22:209, 1927)."""
-    from scipy import stats
-
     interval = stats.binomtest(k, n).proportion_ci(confidence, method="wilson")
     return float(interval.low), float(interval.high)
 
@@ -150,8 +149,6 @@ def tango_upper(p: Paired, alpha: float = 0.05) -> float:
 
     Asymptotic: for reports and to order tables, not to judge by.
     """
-    from scipy import optimize, stats
-
     z = float(stats.norm.isf(_level(alpha)))
     if p.b == p.n:
         return 1.0  # the score is never below 0
@@ -218,8 +215,6 @@ def needed(p: Paired, margin: Fraction, alpha: float = 0.05, limit: int = 10**7)
     between two steps of b it can only be gained, at a step it may be lost. So the first tooth whose end passes is sought,
     starting from Tango's estimate, then the first n' inside it. Errors are those of `verdict`.
     """
-    from scipy import stats
-
     z = stats.norm.isf(_level(alpha))
     if p.drop >= _share(margin):
         return None
@@ -261,8 +256,6 @@ def _share(margin: Fraction) -> Fraction:
 
 def _p_value(p: Paired, delta: Fraction | float, alpha: float, level: float | None) -> float:
     """An upper bound of the p-value within `SLACK`, or, given a level, one that is on the same side of it."""
-    from scipy import special, stats
-
     if not -1 <= delta <= 1:
         raise ConfigError(f"delta = {delta!r}: a drop lies between -1 and 1, as a share of the samples")
     if p.b == p.n:
@@ -320,8 +313,6 @@ def _probability(n: int, upper: float, z: float, delta: float, r: Floats) -> Flo
     k = b + c discordances follow Bin(n, psi), psi = p10 + p01, and b given k follows Bin(k, p10 / psi); b_max(k) is the
     greatest b with (b, k - b) in R. The sum runs over the k that Bernstein's inequality leaves a probability of 1 - `TAIL`.
     """
-    from scipy import special
-
     p10 = r + max(delta, 0.0)
     psi = np.minimum(2 * r + abs(delta), 1.0)
     share = np.divide(p10, psi, out=np.zeros_like(r), where=psi > 0).clip(0, 1)

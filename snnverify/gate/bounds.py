@@ -7,6 +7,7 @@ from collections.abc import Callable
 from fractions import Fraction
 
 import numpy as np
+from scipy import special, stats
 
 from ..content import Array
 from ..stats import Paired, exact_upper, needed, rejects
@@ -17,15 +18,11 @@ MOST = 10**7  # samples beyond which none are asked for
 
 def share_lower(k: int, n: int, alpha: float) -> float:
     """Lower limit of a share at level ``1 - alpha`` from k of n (Clopper & Pearson, Biometrika 26:404, 1934)."""
-    from scipy import special
-
     return float(special.betaincinv(k, n - k + 1, alpha)) if k else 0.0
 
 
 def share_verdict(k: int, n: int, least: Fraction, alpha: float) -> str:
     """PASS: ``P(X >= k | n, least) <= alpha`` of the binomial; FAIL: k / n < least, exactly; else INCONCLUSIVE."""
-    from scipy import stats
-
     if Fraction(k, n) < least:
         return "FAIL"
     return "PASS" if float(stats.binom.sf(k - 1, n, float(least))) <= alpha else "INCONCLUSIVE"

@@ -14,6 +14,7 @@ from functools import lru_cache
 from itertools import product
 
 import numpy as np
+from scipy import stats
 
 from ..content import Array
 from ..stats import Paired, rejects, verdict
@@ -81,8 +82,6 @@ def pass_probability(n: int, margin: Fraction, drop: Array, discordance: Array, 
 
     ``sum_c Bin(c; n, p01) BinomCDF(b_max(c); n - c, p10 / (1 - p01))``, and what is left out counts as a pass.
     """
-    from scipy import stats
-
     drop, discordance = np.broadcast_arrays(np.asarray(drop, float), np.asarray(discordance, float))
     p10, p01 = np.maximum((discordance + drop) / 2, 0), np.maximum((discordance - drop) / 2, 0)
     most = min(n, int(stats.binom.isf(LEFT_OUT, n, p01.max())) + 1)
@@ -106,8 +105,6 @@ def simulate(
 
 def binomial_limits(probability: float, releases: int) -> tuple[float, float]:
     """Range that the share of `releases` draws leaves with a probability of `FALSE_ALARM` at most."""
-    from scipy import stats
-
     low, high = (
         stats.binom.ppf(FALSE_ALARM / 2, releases, probability),
         stats.binom.isf(FALSE_ALARM / 2, releases, probability),
