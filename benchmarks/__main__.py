@@ -11,6 +11,7 @@ import numpy as np
 
 from snnverify.errors import ConfigError, DataError, SnnverifyError, Unavailable
 from snnverify.objects import nearest
+from snnverify.simulate.parallel import cores
 
 from . import loop, machine, scaling, table, where
 from .judge import judged, rates
@@ -54,7 +55,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--repeats", type=int, default=7, help="turns of each simulator in a round (7)")
     p.add_argument("--rounds", type=int, default=1, help="rounds, whose medians' spread is shown (1)")
     p.add_argument("--seconds", type=float, default=0.1, help="of calls in a turn (0.1)")
-    p.add_argument("--threads", type=int, default=machine.cores(), help="of every simulator (all cores)")
+    p.add_argument("--threads", type=int, default=cores(), help="of every simulator (all cores)")
     p.add_argument("--short", action="store_true", help="small batches, few steps, single calls: correctness alone")
     p.add_argument("--scaling", action="store_true", help="instead: our cost over T, batch and spikes, and our memory")
     p.add_argument("--profile", action="store_true", help="instead: where our time goes, by layer, in one thread")

@@ -21,8 +21,9 @@ from snnverify.convert.curves import TILE, CurveTile, curve_tile
 from snnverify.pipeline.models import outputs
 from snnverify.shards import Shards, run
 from snnverify.simulate import simulate
+from snnverify.simulate.parallel import cores
 
-from . import machine, nets
+from . import nets
 from .costs import Costs, Fit, parts, total
 from .shards import workers
 from .sweep import STEPS, VARIANTS, Sweep, converted, job_of, processor, serial
@@ -38,7 +39,7 @@ SPIN = (
 def local_sweep(short: bool) -> Sweep:
     """MNIST's last fifth through the tutorial CNN, or the embedded digits model."""
     if any(nets.MNIST.glob("t10k-images*")):
-        found = nets._example("mnist_tutorial").subject("cnn", str(nets.MNIST), 4000, 512 if short else 1024, 4)
+        found = nets.example("mnist_tutorial").subject("cnn", str(nets.MNIST), 4000, 512 if short else 1024, 4)
         module, calibration, x, y = found
         return Sweep(f"MNIST tutorial CNN, {len(x)} images", module, calibration[:CALIBRATION], x, y)
     m = zoo.load_default("digits_cnn")
@@ -122,4 +123,4 @@ def held_to_the_clock(fit: Fit, costs: Costs, rounds: int, short: bool) -> None:
     if len(rights) != 1:
         raise AssertionError(f"runs differ: {rights}")
     print(f"all runs agree: {rights.pop()} of {len(sweep.x) * VARIANTS} right at T = {STEPS}; load "
-          f"{os.getloadavg()[0]:.1f} on {machine.cores()} cores")  # fmt: skip
+          f"{os.getloadavg()[0]:.1f} on {cores()} cores")  # fmt: skip

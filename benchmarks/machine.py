@@ -19,6 +19,7 @@ import numpy as np
 
 from snnverify.errors import Unavailable
 from snnverify.network import INPUT, Conv, Dense, Op, Shape, output_shape
+from snnverify.simulate.parallel import cores
 from snnverify.trace import Case
 
 SIZES = (512, 1024, 2048)  # of the square matrices
@@ -29,11 +30,6 @@ LIBRARIES: Mapping[str, tuple[str, Mapping[str, str]]] = {
     "numpy": ("numpy", {}), "numpy, AVX-512 kernels": ("numpy", AVX512), "torch mm": ("mkl", {}),
     "torch 1x1 convolution (oneDNN)": ("onednn", {}),
 }  # fmt: skip
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def described() -> list[str]:

@@ -22,11 +22,12 @@ from snnverify.convert import convert
 from snnverify.data import load_data
 from snnverify.errors import ConfigError, DataError, SnnverifyError
 from snnverify.simulate import simulate
+from snnverify.simulate.parallel import cores
 from snnverify.trace import Case
 
 from . import loop, machine
 from .measure import FUSED, OURS, Peers, Simulator, prepare, take_turns
-from .nets import MNIST, _example
+from .nets import MNIST, example
 
 STEPS, JUDGED, BATCH = 64, 8, 64
 LIBRARY = tuple(Simulator("spikingjelly", e, "spikingjelly", False, slow=True) for e in ("single-step", "multi-step"))
@@ -42,7 +43,7 @@ def subject(samples: int) -> tuple[Case, Sequence[int]]:
     """
     if not any(MNIST.glob("t10k-images*")):
         raise DataError(f"no MNIST in {MNIST}: set SNNVERIFY_MNIST to a folder with its t10k pair")
-    module, calibration, _, _ = _example("mnist_tutorial").subject("cnn", str(MNIST), 4000, 1, 4)
+    module, calibration, _, _ = example("mnist_tutorial").subject("cnn", str(MNIST), 4000, 1, 4)
     d = load_data(str(MNIST))
     x = d.x.reshape(-1, 1, 28, 28)[:samples].astype(np.float32)
     return Case(convert(module, calibration[:500]).snn, x, STEPS, dtype="float32"), d.y[:samples]
@@ -53,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     p = argparse.ArgumentParser(prog="python -m benchmarks.mnist", description=__doc__.splitlines()[0])
     p.add_argument("--rounds", type=int, default=5, help="turns of each (5)")
     p.add_argument("--samples", type=int, default=10_000, help="images of ours (10,000)")
-    p.add_argument("--threads", type=int, default=machine.cores(), help="of both (all cores)")
+    p.add_argument("--threads", type=int, default=cores(), help="of both (all cores)")
     options = p.parse_args(arguments)
     try:
         for name in ("rounds", "samples", "threads"):

@@ -116,7 +116,7 @@ def mnist(short: bool = False) -> Subject:
 
     if not any(MNIST.glob("t10k-images*")):
         raise DataError(f"no MNIST in {MNIST}: set SNNVERIFY_MNIST to a folder with its t10k pair")
-    module, calibration, x, _ = _example("mnist_tutorial").subject("cnn", str(MNIST), 4000, 64, 4)
+    module, calibration, x, _ = example("mnist_tutorial").subject("cnn", str(MNIST), 4000, 64, 4)
     converted = convert(module, calibration[:500])
     samples, steps = (4, 8) if short else (64, 64)
     case = Case(converted.snn, x[:samples].astype(np.float32), steps, dtype="float32", kind="rough")
@@ -206,7 +206,8 @@ def _rounded(op: Any) -> Any:
     return replace(op, **parts)
 
 
-def _example(name: str) -> Any:
+def example(name: str) -> Any:
+    """A program of `examples/` as a module."""
     spec = importlib.util.spec_from_file_location(name, ROOT / "examples" / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None

@@ -13,6 +13,7 @@ from .fused_dense import pictured, products
 from .fused_neuron import STRICT, plain, step
 from .fused_synapse import (
     BITS,
+    FOUR,
     VALUES,
     add_windows,
     from_bits,
@@ -82,11 +83,11 @@ def accumulate_matrix(values: Any, size: int, pieces: Any, weight: Any, base: An
             for f in range(fours + frames - 4 * fours):
                 first = 4 * f if f < fours else 3 * fours + f
                 to, of, n = first * units + column, first * size + start, found[f]
-                if f < fours and block == 8:
+                if f < fours and block == FOUR:
                     multiply(base, to, units, values, of, size, weight, begin, index, f * GROUP, n, 4, 4)
                 elif f < fours:
                     multiply(base, to, units, values, of, size, weight, begin, index, f * GROUP, n, 4, 1)
-                elif block == 8:
+                elif block == FOUR:
                     multiply(base, to, units, values, of, size, weight, begin, index, f * GROUP, n, 1, 4)
                 else:
                     multiply(base, to, units, values, of, size, weight, begin, index, f * GROUP, n, 1, 1)

@@ -15,8 +15,9 @@ from .vectors_bits import append, tally
 from .vectors_rows import AT_ONCE, scatter
 
 BITS, VALUES = range(2)  # what a source is: spikes, whose pixels may be summed over windows, or numbers
-# taps x vectors that `spread` can add
+# taps x vectors that `spread` can add: it asks for each by its place here, since a kernel is compiled for fixed sizes
 BLOCKS = ((9, 2), (9, 1), (5, 4), (5, 1), (3, 4), (3, 1), (1, 16), (1, 8), (1, 4), (1, 1))
+FOUR = BLOCKS.index((1, 4))
 
 
 @inlined

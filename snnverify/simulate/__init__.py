@@ -134,7 +134,13 @@ def run(
 
 @cache
 def warm_up() -> float:
-    """Load the fused engine's kernels, or compile them the first time; how many seconds that took, 0 without numba."""
+    """Load the fused engine's kernels for float32 on constant input, or compile them the first time.
+
+    Returns
+    -------
+    float
+        How many seconds the first call in this process took; 0 without numba.
+    """
     try:
         from .fused import warm_up as load
     except ImportError:

@@ -43,7 +43,7 @@ def run(
 ) -> None:  # fmt: skip
     """Fill a recorder with the run of a case, whose network was planned."""
     threads = threads or cores()
-    size, steps = _parts(plan, case, samples, memory, threads, out.record == "full")
+    size, steps = chunk(plan, case, samples, memory, threads, out.record == "full")
     chunks = [slice(n, min(n + size, samples)) for n in range(0, samples, size)]
 
     def work(rows: slice) -> slice:
@@ -58,7 +58,7 @@ def run(
 
 
 def warm_up() -> float:
-    """Load the kernels of float32 networks, or compile them where that was never done; how many seconds that took."""
+    """Load the kernels of float32 networks on constant input, or compile them where that was never done; seconds it took."""
     started = time.perf_counter()
     fine, coarse, dense = (
         np.full(shape, w) for shape, w in (((32, 1, 3, 3), 0.3), ((32, 32, 1, 1), 0.5), ((10, 128), 0.1))
@@ -82,21 +82,23 @@ def plan(case: Case) -> tuple[Stage, ...]:
     return stages(case.network, "bits" if ones else case.encoding, case.dtype)
 
 
-def _parts(plan: tuple[Stage, ...], case: Case, samples: int, memory: int, threads: int, full: bool) -> tuple[int, int]:
+def chunk(plan: tuple[Stage, ...], case: Case, samples: int, memory: int, threads: int, full: bool) -> tuple[int, int]:
     """Samples and steps at a time: what fits into the budget; samples, into a cache, too, and every thread gets its part."""
-    budget, size = memory // min(threads, samples), np.dtype(case.dtype).itemsize
+    budget, item = memory // min(threads, samples), np.dtype(case.dtype).itemsize
     units = Frame(case.network.input_shape).units
-    constant = case.encoding == "constant"
-    once, step = (2 * size * units, 0) if constant else (0, (2 + size) * units)  # bytes of a sample
+    # bytes of a sample: the input and what it was made of; of each step: its numbers, a copy of them as drawn, and bits
+    once, step = (2 * item * units, 0) if case.encoding == "constant" else (0, (2 + item) * units)
     images, sums = 0, 0  # bytes of a step, and of all, whatever the number of samples
     for stage in plan:
-        kept = size * (1 + stage.currents + bool(stage.constant)) if stage.cuba is None else 24
+        # potentials, synaptic currents and constant input; of integers u, v and refractory time, 64 bits each
+        kept = item * (1 + stage.currents + bool(stage.constant)) if stage.cuba is None else 24
         once += stage.frame.units * kept
-        step += stage.frame.units // 8 + stage.frame.units * size * bool(stage.others)
+        step += stage.frame.units // 8 + stage.frame.units * item * bool(stage.others)
+        # numbers as bytes, and their sums in 32 bits
         once += sum(5 * max(stage.frame.units, p.image.size) for p in stage.constant if p.image is not None)
         if full:  # potentials after and before the reset, until they are turned
             step += 2 * stage.frame.units * stage.bias.itemsize * (stage.neuron is not None)
-        sums += stage.frame.units * (4 + size)
+        sums += stage.frame.units * (4 + item)  # currents, and room for a frame of skips
         if stage.last is not None and stage.last.image is not None:
             images += stage.last.image.size
     budget -= sums

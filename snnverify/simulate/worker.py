@@ -19,13 +19,13 @@ from ..network import INPUT, Array, per_channel
 from ..trace import Case
 from . import integers
 from .image import NO_IMAGE
+from .integers import Calls
 from .layout import Frame, plain
 from .memory import LINE, aligned
 from .recorder import Recorder
 from .stages import Part, Stage
 
 NO_BITS = np.zeros(0, np.uint8)
-Calls = list[Callable[[], object]]
 
 
 @dataclass(frozen=True)
