@@ -104,7 +104,7 @@ def test_stations(cli, tmp_path):
     record = json.loads((tmp_path / "s.json").read_text())
     assert record["provenance"]["seed"] == "0"
     (model,) = record["models"]
-    assert len(model["facts"]["data digest"]) == 64
+    assert len(model["facts"]["data digest"]) == len(model["facts"]["weights sha256"]) == 64
     rows = {(r["station"], r["net"]): r for r in model["stations"]}
     assert {n: len(r["accuracy"]) for n, r in rows.items()} == {
         ("float", "ANN"): 1, ("float", "SNN"): 1, ("int8 activations", "ANN"): 1, ("trained on", "SNN"): 2,

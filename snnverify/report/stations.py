@@ -30,7 +30,7 @@ def render_stations(task: Task, rows: Sequence[Station], settings: Settings, ste
     head = ["station", "net", "weights", "accuracy", "sd (min-max)", "to SNN", "drop", "b / c", "bound", "verdict"]
     grids = sorted({str(row.grid).partition(" ")[2] for row in rows if row.grid})
     said = [
-        f"{n} samples, T = {steps}, fine-tuned on {len(task.train_x)} by {len(tuned.accuracy)} "
+        f"{n} samples, T = {steps}{_unlike(settings)}, fine-tuned on {len(task.train_x)} by {len(tuned.accuracy)} "
         f"{'seed' if len(tuned.accuracy) == 1 else 'seeds'} from {settings.seed}; grids {'; '.join(grids)}",
         "accuracy in %, mean and spread over seeds; to SNN: points to the float one. Of the worst seed, against the ANN:",
         "drop in points, b / c (only the ANN, only this one right), its upper 95 % bound (exact, paired), verdict at "
@@ -71,7 +71,7 @@ def render_quantised(
     head = ["layer", "weights", "bytes", "scales", "least", "greatest", "integers", "zeros, %"]
     right = np.mean(classes(converted, task, steps, settings) == task.subject.y)
     memory, n = f"{-(-found.memory_bits // 8):,} bytes of weights", len(task.subject.x)
-    said = f"{found.grid}: {memory}; {100 * right:.2f} % of {n} right at T = {steps}"
+    said = f"{found.grid}: {memory}; {100 * right:.2f} % of {n} right at T = {steps}{_unlike(settings)}"
     return f"{task.subject.name}\n{render_rows(lines, head)}\n{said}\n"
 
 
@@ -136,6 +136,16 @@ def _shared(task: Task) -> list[str]:
         f"{task.shared} of the {len(task.subject.x)} samples are training samples, too: what was trained is flattered"
     )
     return [said] if task.shared else []
+
+
+def _unlike(settings: Settings) -> str:
+    """What of the conversion differs from the default, in words."""
+    told = {
+        "leak": settings.leak != "1",
+        "reset": settings.reset != "subtract",
+        "encoding": settings.encoding != "constant",
+    }
+    return "".join(f", {name} {getattr(settings, name)}" for name, differs in told.items() if differs)
 
 
 def _worst(row: Station) -> Paired:
