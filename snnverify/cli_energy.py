@@ -30,7 +30,7 @@ def register(add: Add) -> None:
     p.add_argument("--connections", choices=("every", "nonzero"), default="every", help="that energies count (every)")
     p.add_argument("--constant-input", choices=("each step", "once"), default="each step",
                    help="how often an input that never changes is paid for (each step)")  # fmt: skip
-    p.add_argument("--hops", type=int, help="hops between cores that each spike makes, in a placement of yours; none without")
+    p.add_argument("--hops", type=int, help="hops between cores of each spike, in a placement of yours (none)")
     p.add_argument("--counters", nargs="+", default=[], metavar="ORACLE", help="count again: spikingjelly neurobench")
     p.add_argument(
         "--measured", type=Path, metavar="FILE", help="board log: CSV with sample, prediction, energy_uJ, latency_us"
