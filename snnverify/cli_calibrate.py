@@ -19,12 +19,13 @@ EXIT = {"kept": 0, "missed": 1, "undecided": 3}  # as of the gate
 Add = Callable[[Callable[..., int], str, str], argparse.ArgumentParser]
 
 
-def options(parser: argparse.ArgumentParser) -> None:
-    """Add the options that `report` and `calibrate` share."""
+def options(parser: argparse.ArgumentParser, channels: bool = True) -> None:
+    """Add the options of rates, leak and range; --per-channel of the thresholds where it means nothing else there."""
     parser.add_argument("--target-rate", nargs=2, metavar=("LOW", "HIGH"),
                         help="average rate of each layer, in spikes per step (with --mode rate 0.05 0.20)")  # fmt: skip
     parser.add_argument("--leak", help="LIF neurons whose potential keeps this share per step, such as 0.9 (1: IF)")
-    parser.add_argument("--per-channel", action="store_true", default=None, help="a threshold for each channel")
+    if channels:
+        parser.add_argument("--per-channel", action="store_true", default=None, help="a threshold for each channel")
     parser.add_argument("--unit-range", action="store_true", default=None,
                         help="map inputs to [0, 1] channel by channel; the first layer's weights undo it")  # fmt: skip
 
@@ -50,10 +51,7 @@ def register(add: Add) -> None:
     options(p)
     p.add_argument("-T", "--steps", type=int, default=20, help="number of time steps (20)")
     p.add_argument("--longer", type=int, default=50, help="number of steps that is compared with it (50)")
-    p.add_argument("--encoding", choices=("constant", "poisson"), help="of the input (constant)")
-    p.add_argument("--v-init", help="half, zero, or a fraction of the threshold (half)")
-    p.add_argument("--reset", choices=("subtract", "value"), help="soft or hard reset (subtract)")
-    p.add_argument("--maxpool", choices=("refuse", "gate"), help="max pooling: an error, or a gate (refuse)")
+    conversion(p)
     p.add_argument("--seed", type=int, help="of everything random (0)")
     p.add_argument("--json", type=Path, help="write all of it there, too")
 

@@ -22,6 +22,7 @@ def register(add: Add) -> None:
     p.add_argument("-T", "--steps", type=int, default=32, metavar="T", help="time steps (32)")
     p.add_argument("--mode", help="of the threshold calibration (99.9%%)")
     cli_calibrate.conversion(p)
+    cli_calibrate.options(p)
     p.add_argument("--seed", type=int, help="of everything random (0)")
     p.add_argument("--samples", type=int, default=256, help="most samples that are counted (256)")
     p.add_argument("--table", nargs="+", default=[], metavar="NAME", help="energy models; all by default")
@@ -29,7 +30,7 @@ def register(add: Add) -> None:
     p.add_argument("--connections", choices=("every", "nonzero"), default="every", help="that energies count (every)")
     p.add_argument("--constant-input", choices=("each step", "once"), default="each step",
                    help="how often an input that never changes is paid for (each step)")  # fmt: skip
-    p.add_argument("--hops", type=int, help="hops between cores that each spike makes, as a mapping tells")
+    p.add_argument("--hops", type=int, help="hops between cores of each spike, in a placement of yours (none)")
     p.add_argument("--counters", nargs="+", default=[], metavar="ORACLE", help="count again: spikingjelly neurobench")
     p.add_argument(
         "--measured", type=Path, metavar="FILE", help="board log: CSV with sample, prediction, energy_uJ, latency_us"
@@ -82,19 +83,19 @@ def _energy(
     if log is not None and settings.model is None:
         raise ConfigError("--measured: whose log is it? name the model, such as digits_mlp")
     models: dict[str, dict[str, Any]] = {}
-    verdicts = []
+    verdicts, digests = [], {}
     with Progress() as progress:
-        for e in work.assess_energy(settings, steps, samples, hops, progress):
+        for e in work.assess_energy(settings, steps, samples, hops, progress, log):
             found: dict[str, Any] = report.energy_tables(e, chosen, convention)
             if counters:
                 found["Counted again, on the first samples"] = work.counters(e, settings, tuple(counters))
             logs = [("", log)] if log is not None else []
             if measure_host:
-                logs += _host(work.simulated(e, settings), len(e.subject.x))
+                logs += _host(work.simulated(e, settings), e.subject.numbers)
             for meter, taken in logs:
                 judged = {t.name: work.held_to(e, taken, t, convention, None if tolerance is None else tolerance / 100)
                           for t in named}  # fmt: skip
-                agree = float((e.snn_classes[work.places(e, taken)] == taken.prediction).mean())
+                agree = float((e.snn_classes[work.places(e.subject.numbers, taken)] == taken.prediction).mean())
                 shown = report.measured_tables(judged, agree)
                 found |= {f"{title}{f' ({meter})' * bool(meter)}": rows for title, rows in shown.items()}
                 if not meter:
@@ -102,9 +103,11 @@ def _energy(
                 verdicts += [(f"{e.subject.name}: estimate {name} holds within {tolerance:g} %", Verdict(c.holds, ()))
                              for name, c in judged.items() if c.holds]  # fmt: skip
             models[e.subject.name] = found
+            digests[f"{e.subject.name}: data digest"] = e.subject.facts["data digest"]
     about = provenance(settings, 0.0, False) | {
         "T": str(steps),
         "energy tables": ", ".join(f"{t.name} {t.version}" for t in chosen),
+        **digests,
     }
     about.pop("seconds")
     written = {**models, "energy models": {"Energy models": report.model_records(chosen)}}
@@ -123,9 +126,10 @@ def _energy(
     return _verdicts(verdicts) if verdicts else 0
 
 
-def _host(work: Callable[[int], int], samples: int) -> list[tuple[str, Any]]:
-    """Logs of this machine's meters; what is missing is an error where there is none."""
+def _host(work: Callable[[int], int], numbers: Any) -> list[tuple[str, Any]]:
+    """Logs of this machine's meters, samples by their numbers; what is missing is an error where there is none."""
     import sys
+    from dataclasses import replace
 
     from .hardware.measured import meters, on_host
 
@@ -135,4 +139,5 @@ def _host(work: Callable[[int], int], samples: int) -> list[tuple[str, Any]]:
     if not found:
         raise EvidenceError(f"--measure-host: this machine has no energy meter ({'; '.join(missing)}); measure elsewhere, "
                             "and give the log with --measured FILE")  # fmt: skip
-    return [(name, on_host(work, min(samples, 32), meter)) for name, meter in found.items()]
+    few = numbers[:32]
+    return [(name, replace(on_host(work, len(few), meter), sample=few)) for name, meter in found.items()]

@@ -40,10 +40,15 @@ def register(add: Add) -> None:
     p.add_argument("-T", "--timesteps", nargs=1, type=int, metavar="T", help="time steps of that run")
     p.add_argument("--mode", help="of the threshold calibration (99.9%%)")
     cli_calibrate.conversion(p)
+    cli_calibrate.options(p)
     p.add_argument("--seed", type=int, help="of everything random (0)")
     p.add_argument("--samples", type=int, default=200, help="of the data in that run (200)")
-    p.add_argument("--netx", type=Path, metavar="FILE", help="write the network as NetX, too; one model")
-    p.add_argument("--nir", type=Path, metavar="FILE", help="write it as NIR, too; one model")
+    p.add_argument(
+        "--netx", type=Path, metavar="FILE", help="write it as NetX, too, with Loihi's 8-bit weights; one model"
+    )
+    p.add_argument(
+        "--nir", type=Path, metavar="FILE", help="write it as NIR, too, weights as of --precision; one model"
+    )
     p.add_argument(
         "--json", type=Path, metavar="FILE", help="write the report as JSON, with versions, seed and digests"
     )
@@ -86,7 +91,7 @@ def _map(*, target: str, targets: Path | None, precision: str, samples: int, net
     found = list(mapped(settings, chip, precision, samples))
     about = provenance(settings, 0.0, False)
     about.pop("seconds")
-    files = {path: content for m in found for path, content in _artefacts(m.network, netx, nir)}
+    files = {path: content for m in found for path, content in _artefacts(m.network, precision, netx, nir)}
     if json:
         files[json] = _dumped(map_record(found, chip, precision, about)).encode()
     if markdown:
@@ -98,14 +103,17 @@ def _map(*, target: str, targets: Path | None, precision: str, samples: int, net
     return 1 if any(m.placement.violations or m.removal.changed for m in found) else 0
 
 
-def _artefacts(network: Any, netx: Path | None, nir: Path | None) -> Iterator[tuple[Path, bytes]]:
+def _artefacts(network: Any, precision: str, netx: Path | None, nir: Path | None) -> Iterator[tuple[Path, bytes]]:
     """Contents of the deployable files; `Unsupported` names what a format cannot say."""
     from .exchange import netx_bytes, to_bytes, to_nir
     from .loihi import lava_blocks
+    from .quantise import Grid, quantise
 
     if netx:
         yield netx, netx_bytes(lava_blocks(network, ties="keep", delay=1))  # fires as it did, a step later
     if nir:
+        if precision != "fp32":
+            network = quantise(network, Grid(precision)).network
         graph, losses = to_nir(network, dt=1e-4)
         print("\n".join(f"NIR does not say: {loss}" for loss in losses), file=sys.stderr)
         yield nir, to_bytes(graph)

@@ -10,10 +10,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from . import cli_calibrate
 from .errors import ConfigError
 
 Add = Callable[[Callable[..., int], str, str], ArgumentParser]
 PRECISIONS = ("int8", "int4", "binary")
+SETTINGS = ("model", "weights", "data", "calibration", "mode", "seed", "max_drop", "target_rate", "leak", "unit_range",
+            "v_init", "reset", "encoding", "maxpool", "pool_neurons")  # fmt: skip
 
 
 def register(add: Add) -> None:
@@ -64,6 +67,8 @@ def _common(p: ArgumentParser, grid: bool = True) -> None:
     p.add_argument("-T", "--timesteps", type=int, default=steps, metavar="T", help=f"time steps ({steps})")
     p.add_argument("--mode", help="of the thresholds: max, NN.N%% (a percentile) ... (99.9%%)")
     p.add_argument("--seed", type=int, help="of everything random (0)")
+    cli_calibrate.conversion(p)
+    cli_calibrate.options(p, channels=False)
     if grid:
         p.add_argument("--per-channel", action="store_true", help="a scale for every output channel")
         p.add_argument("--power-of-two", action="store_true", help="scales are powers of two")
@@ -79,8 +84,9 @@ def _settings(options: dict[str, Any]) -> Any:
         raise ConfigError(f"--lr = {options['lr']}: a finite rate > 0")
     if (out := options.get("out")) is not None and not out.absolute().parent.is_dir():
         raise ConfigError(f"--out {out}: there is no folder {out.absolute().parent}; make it first")
-    names = ("model", "weights", "data", "calibration", "mode", "seed", "max_drop")
-    given = {k: options[k] for k in names if options.get(k) is not None}
+    if out is not None and out.is_dir():
+        raise ConfigError(f"--out {out}: it is a folder; name a file in it")
+    given = {k: options[k] for k in SETTINGS if options.get(k) is not None}
     return merge({**given, "timesteps": [options["timesteps"]]}, read_config())
 
 
@@ -122,10 +128,10 @@ def _quantize(**options: Any) -> int:
         raise ConfigError(f"--out {options['out']}: one file for one model; name it, such as {chosen[0].subject.name}")
     for task in chosen:
         with Progress() as progress:
-            converted, found = quantised(task, grid, options["fine_tune"], settings.seed, settings, recipe, progress)
-        print(render_quantised(task, converted, found, options["timesteps"]))
+            done = quantised(task, grid, options["fine_tune"], settings.seed, settings, recipe, progress)
+        print(render_quantised(*done, options["timesteps"], settings))
         if options["out"] is not None:
-            print(f"written: {save(found, options['out'])}")
+            print(f"written: {save(done[-1], options['out'])}")
     return 0
 
 

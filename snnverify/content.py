@@ -6,6 +6,7 @@ The codec serves files, the wire, failure artefacts and digests. Arrays travel i
 from __future__ import annotations
 
 import dataclasses
+import errno
 import hashlib
 import io
 import json
@@ -160,6 +161,8 @@ def load(path: str | os.PathLike[str], kind: type[C]) -> C:
 def write_atomic(path: str | os.PathLike[str], data: bytes | str) -> Path:
     """Write a file whole or not at all."""
     target = Path(path)
+    if target.is_dir():  # renaming onto it would fail too, but name the temporary file
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(target))
     target.parent.mkdir(parents=True, exist_ok=True)
     fd, temporary = tempfile.mkstemp(dir=target.parent, prefix=target.name, suffix=".tmp")
     try:

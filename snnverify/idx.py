@@ -55,7 +55,8 @@ def pair_in(folder: Path) -> tuple[Path, Path]:
             found.setdefault(path.name.removesuffix(".gz"), path)
     if len(found) != 1:
         names = ", ".join(p.name for p in found.values()) or "none"
-        raise DataError(f"{folder}: it holds {len(found)} files *images-idx3-ubyte[.gz] ({names}); give one of them")
+        raise DataError(f"{folder}: it holds {len(found)} files *images-idx3-ubyte[.gz] ({names}); give one of them, "
+                        "or a folder of label/*.wav or digit_speaker_i.wav")  # fmt: skip
     return pair_of(next(iter(found.values())))
 
 

@@ -76,7 +76,8 @@ class Case(Content):
             raise DataError(f"x holds numbers beyond {self.dtype}'s: scale the input, or take dtype='float64'")
         if self.encoding == "poisson" and (self.x.min() < 0 or self.x.max() > 1):
             lo, hi = float(self.x.min()), float(self.x.max())
-            raise DataError(f"x in [{lo:g}, {hi:g}]: poisson encoding takes rates in [0, 1]; scale the input first")
+            raise DataError(f"x in [{lo:g}, {hi:g}]: poisson encoding takes rates in [0, 1]; scale the input first, or "
+                            "convert with unit_range (--unit-range)")  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)

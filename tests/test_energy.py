@@ -223,6 +223,61 @@ def test_the_command_writes_every_form_and_judges_a_log(tmp_path, capsys):
     assert "### Totals by convention" in out["markdown"].read_text()
 
 
+BOARD = """version = "1"
+[[table]]
+name = "board"
+platform = "a board"
+grade = "measured"
+source = "notes"
+scope = "core supply"
+pJ = { synop = 1.1 }
+"""
+
+
+@pytest.mark.parametrize(("text", "said"), [
+    (BOARD.replace("1.1", "inf"), "table 1: pJ.synop = 'inf': a number of pJ"),
+    (BOARD.replace("1.1", "nan"), "table 1: pJ.synop = 'nan': a number of pJ"),
+    (BOARD.replace('"board"', '"loihi"'), "name = 'loihi': a shipped table has that name"),
+    (BOARD + BOARD.partition("\n")[2], "table 2: name = 'board': table 1 has it"),
+])  # fmt: skip
+def test_a_table_of_the_users_own_is_held_to_its_form(tmp_path, capsys, text, said):
+    (tmp_path / "t.toml").write_text(text)
+    assert main(["energy", "digits_mlp", "--energy-table", str(tmp_path / "t.toml")]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_a_log_is_held_to_the_model_before_anything_is_counted(tmp_path, capsys, monkeypatch):
+    from snnverify.pipeline import energy as work
+
+    monkeypatch.setattr(work, "count", lambda *a: pytest.fail("it was counted"))
+    for lines, said in ((("0,3,1,1", "99,3,1,1"), "sample 99 is none of the 24 that are counted, 0 to 23"),
+                        (("0,3,1,1", "1,77,1,1"), "prediction = 77: the model has 10 outputs")):  # fmt: skip
+        options = ["--table", "loihi", "--samples", "24", "--measured", str(board(tmp_path, *lines))]
+        assert main(["energy", "digits_mlp", *options]) == 2
+        assert said in capsys.readouterr().err
+
+
+def test_inputs_are_counted_as_the_networks_take_them():
+    """With a map to [0, 1] a signed sample costs what its mapped one does: of zeros none is a multiply-add."""
+    from dataclasses import replace
+
+    from snnverify.config import merge, read_config
+    from snnverify.pipeline import energy as work
+    from snnverify.pipeline.models import subjects
+
+    (subject,) = subjects(merge({"model": "digits_mlp"}, read_config()), 8)
+    signed = replace(subject, x=2 * subject.x - 1, calibration=2 * subject.calibration - 1)
+    found = {}
+    for given, asked in ((subject, {}), (signed, {"unit_range": True})):
+        settings = merge({"model": "digits_mlp", **asked}, read_config())
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(work, "subjects", lambda *a, given=given: [given])
+            (e,) = work.assess_energy(settings, 4, 8, None)
+        found[len(found)] = e.x
+    low, high = subject.calibration.min((0, 2, 3)), subject.calibration.max((0, 2, 3))
+    assert np.allclose(found[1], (found[0] - low) / (high - low), atol=1e-6)
+
+
 def test_the_command_refuses_in_one_line(capsys):
     for options, said in (
         (["--table", "loihi2"], "no energy per operation of Loihi 2"),

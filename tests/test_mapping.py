@@ -60,7 +60,7 @@ def test_a_target_of_ones_own(tmp_path, capsys):
 
 @pytest.mark.parametrize(("text", "said"), [
     (MINE.replace("fan_in", "fanin"), "no such limit"), (MINE.replace("value = 2", "value = 0"), "at least 1"),
-    (MINE.replace('source = "my data sheet", ', "", 1), "source is missing"),
+    (MINE.replace('source = "my data sheet", ', "", 1), "source is missing"), ("title = 3\n" + MINE, "title = 3: no target"),
 ])  # fmt: skip
 def test_a_bad_target_is_named(tmp_path, text, said):
     (tmp_path / "t.toml").write_text(text)
@@ -85,6 +85,21 @@ def test_what_a_format_cannot_say_leaves_no_file(tmp_path, capsys):
     assert nir.stat().st_size
 
 
+def test_the_artefact_has_the_precision_of_the_map(tmp_path):
+    common = ["map", "digits_mlp", "--target", "many-core", "-T", "4", "--samples", "20", "--precision", "int4"]
+    assert main([*common, "--nir", str(tmp_path / "a.nir")]) == 0
+    read = from_nir(tmp_path / "a.nir", semantics=PRESETS["snnverify"])
+    weights = [b.op.weight for v in read.layers for b in v.branches if hasattr(b.op, "weight")]
+    assert len(weights) == 3
+    assert all(7 < len(np.unique(w)) <= 15 for w in weights)  # -7 ... 7 times a scale, one end of them for certain
+
+
+def test_a_file_of_targets_is_read_whole_whichever_is_asked_for(tmp_path, capsys):
+    (tmp_path / "t.toml").write_text("title = 3\n")
+    assert main(["map", "digits_mlp", "--target", "many-core", "--targets", str(tmp_path / "t.toml")]) == 2
+    assert "t.toml: title = 3: no target; write a table [title]" in capsys.readouterr().err
+
+
 CHAIN = """
 import numpy as np, torch
 from torch import nn
@@ -107,7 +122,7 @@ def test_what_is_written_spikes_as_the_model_that_was_mapped(tmp_path, monkeypat
     rng, sample = np.random.default_rng(0), np.array([[2, 0, 0, 0]], np.float32)
     np.savez("data.npz", x=rng.integers(0, 2, (20, 4)).astype(np.float32), y=rng.integers(0, 3, 20))
     np.savez("one.npz", x=sample, y=np.array([0]))
-    options = ["--mode", "max", "--v-init", "zero", "--reset", "value", "--seed", "7", "-T", "6"]
+    options = ["--mode", "max", "--v-init", "zero", "--reset", "value", "--seed", "7", "-T", "6", "--precision", "fp32"]
     written = ["--netx", "a.net", "--nir", "a.nir", "--json", "a.json"]
     model = ["map", "chain.py:build", "--data", "data.npz", "--calibration", "one.npz", "--target", "many-core"]
     assert main([*model, *options, *written]) == 0

@@ -104,7 +104,7 @@ def test_stations(cli, tmp_path):
     record = json.loads((tmp_path / "s.json").read_text())
     assert record["provenance"]["seed"] == "0"
     (model,) = record["models"]
-    assert len(model["facts"]["data digest"]) == 64
+    assert len(model["facts"]["data digest"]) == len(model["facts"]["weights sha256"]) == 64
     rows = {(r["station"], r["net"]): r for r in model["stations"]}
     assert {n: len(r["accuracy"]) for n, r in rows.items()} == {
         ("float", "ANN"): 1, ("float", "SNN"): 1, ("int8 activations", "ANN"): 1, ("trained on", "SNN"): 2,
@@ -186,6 +186,9 @@ def test_a_model_of_the_users_own(project, cli):
         (("stations", "digits_mlp", "--out", "nowhere/x.json"), "make it first"),
         (("quantize", "--out", "x.npz"), "one file for one model"),
         (("quantize", "digits_mlp", "--precision", "int2"), "int2"),
+        (("quantize", "digits_mlp", "--out", "."), "--out .: it is a folder; name a file in it"),
+        (("native", "digits_mlp", "--leak", "0.9"), "leak = 0.9: native nets are trained with leak = 1.0"),
+        (("native", "digits_mlp", "--encoding", "poisson"), "encoding = 'poisson': native nets are trained with"),
         (("native", "digits_mlp", "--activity", "nan"), "--activity = nan"),
         (("quantize", "digits_mlp", "--lr", "-1"), "--lr = -1.0"),
         (("stations", "nets.py:build", "--data", "data.npz", "--train", "absent.npz"), "absent.npz"),
@@ -206,3 +209,26 @@ def test_an_interrupt_writes_nothing(project, cli, monkeypatch):
     monkeypatch.setattr(stations.qat, "fine_tune_quantised", interrupted)
     done = cli("stations", "digits_mlp", "--seeds", 1, "--precision", "int8", "--epochs", 1, "--out", "s.json")
     assert (done.code, (project / "s.json").exists()) == (130, False)
+
+
+def test_every_option_of_a_conversion_reaches_the_stations():
+    """Leak, rates, range of the inputs and encoding act at the float station as they do in the conversion itself."""
+    options = {"model": "digits_mlp", "leak": "0.9", "target_rate": ["0.05", "0.2"], "mode": "rate", "unit_range": True,
+               "encoding": "poisson", "seed": 3, "timesteps": [5]}  # fmt: skip
+    settings = merge(options, read_config())
+    (task,) = stations.tasks(settings, None)
+    s = task.subject
+    x = 2 * s.x - 1  # signed, which the map to [0, 1] undoes
+    signed = replace(task, subject=replace(s, x=x, calibration=2 * s.calibration - 1), train_x=2 * task.train_x - 1)
+    meant = convert(s.module, signed.subject.calibration, mode="rate", leak=0.9, target_rate=(0.05, 0.2), rate_steps=5,
+                    unit_range=True, encoding="poisson", seed=3)  # fmt: skip
+    found, entered = stations.converted(signed, settings)
+    assert found.snn == meant.snn
+    assert all(v.min() >= 0 and v.max() <= 1 for v in (entered.subject.x, entered.subject.calibration, entered.train_x))
+    want = meant.classify(x, 5, encoding="poisson", seed=3)
+    assert np.array_equal(stations.classes(found, entered, 5, settings), want)
+    assert not np.array_equal(want, meant.classify(x, 5))  # the encoding matters
+    recipe = qat.Recipe(epochs=1)
+    _, tuned, _ = stations.quantised(signed, Grid("int8"), "scales", 3, settings, recipe)
+    assert (tuned.options["leak"], tuned.options["mode"]) == ("0.9", "rate")
+    assert tuned.inputs is None  # what it takes has been mapped

@@ -15,7 +15,7 @@ from .. import reference
 from ..activation import Neuron, Relu
 from ..content import Array, Content
 from ..findings import Measure
-from ..network import Branch, Layer, Network, Scale
+from ..network import Branch, Dense, Layer, Network, Scale
 from ..oracles import Oracle
 from ..strategies import SHAPES, Conversion, conversions, dyadic, layered
 from ..trace import Case
@@ -212,6 +212,60 @@ def target_rate(r: Request, subject: Oracle) -> Iterator[Measure]:
                 / T
             )
             yield Measure("a nearer threshold is inside", float(r.low <= rate <= r.high), where=row.layer)
+
+
+@dataclass(frozen=True, eq=False)
+class Jump(Content):
+    """Units of one dense layer, all but some alike, and a range that their average jumps over between two thresholds.
+
+    Parameters
+    ----------
+    drives : array [C]
+        Constant current of each unit, dyadic.
+    steps : int
+    least, most : int
+        Spikes of all units together in `steps` steps on either side of the jump.
+    top, bottom : int
+        ``top / bottom`` is the highest threshold that gives `most`.
+    """
+
+    drives: Array
+    steps: int
+    least: int
+    most: int
+    top: int
+    bottom: int
+
+
+@st.composite
+def jumps(draw: st.DrawFn, /) -> Jump:
+    """From below: one unit that fires in every step beside weak ones that begin to fire together; from above: units that all cease to fire in every step."""
+    T, n = draw(st.integers(4, 12)), draw(st.integers(4, 20))
+    if draw(st.booleans()):
+        return Jump(np.ones(n), T, n * (T - 1), n * T, 2 * T, 2 * T - 1)
+    power = draw(st.integers(6, 9))
+    return Jump(np.array([1.0] + [2.0**-power] * (n - 1)), T, T, T + n - 1, 2 * T, 2**power)
+
+
+@check("converter", jumps())
+def jumped_range(d: Jump, subject: Oracle) -> Iterator[Measure]:
+    """Where like units jump over the range, the threshold is the least one tried that leaves them below it, within a 64th of an octave of the jump: n(theta) = min(T, floor(T z / theta + 1/2)) turns from k - 1 to k at theta = T z / (k - 1/2) [Bu et al., ICLR 2022; derived from it]."""
+    units, T = len(d.drives), d.steps
+    layer = Layer("units", (Branch(Dense(d.drives[:, None])),), Relu())
+    below, over = (Fraction(v, units * T) for v in (d.least, d.most))
+    low, high = (float(below + share * (over - below)) for share in (Fraction(1, 4), Fraction(1, 2)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        converted = subject.convert(Network((1,), (layer,)), np.ones((3, 1)), mode="rate", target_rate=(low, high),
+                                    form="balance", rate_steps=T)  # fmt: skip
+    (row,) = converted.rates
+    yield Measure("average off", abs(row.average - float(below)), 2.0**-40, where="units")  # a mean of a few integers
+    yield Measure("no cause told", float(not row.causes), where="units")
+    jump, theta = Fraction(d.top, d.bottom), Fraction(float(converted.scales["units"]))
+    yield Measure("threshold at the jump or below it", float(theta <= jump), where="units")
+    # a step is 2^(1/64); a threshold has 12 bits, so that each of the two is off by at most 2^-12 of itself
+    step = (1 + 2.0**-12) / (1 - 2.0**-12) * 2 ** (1 / 64)
+    yield Measure("distance to the jump", float(theta / jump), step, where="units")
 
 
 def _rounded(theta: float) -> float:

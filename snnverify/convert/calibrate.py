@@ -49,7 +49,8 @@ class Mode:
             value = Fraction(text.removesuffix("%"))
         except (ValueError, ZeroDivisionError):
             raise ConfigError(
-                f"mode = {mode!r}: one of max, NN.N% (a percentile), a fraction of the maximum such as 1/2, channel-wise"
+                f"mode = {mode!r}: one of max, NN.N% (a percentile), a fraction of the maximum such as 1/2, channel-wise; "
+                "rate, of a conversion"
             ) from None
         if text.endswith("%"):
             if not 0 < value <= 100:

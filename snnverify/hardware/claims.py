@@ -122,7 +122,8 @@ def read_claims(path: str | Path) -> Claims:
 def parse_claims(table: Mapping[str, Any], where: str) -> Claims:
     """Validate what a TOML file holds; `where` names it in errors."""
     for breach in breaches(table, FORM, where):
-        raise ConfigError(f"{breach} is what is asked for" if " = " in breach else breach)
+        what = f"{breach} is what is asked for" if " = " in breach else breach
+        raise ConfigError(f"{what}; a file of claims has title, source and [[claim]], see examples/claims")
     _known(table, FORM["properties"], where)
     numbers: dict[str, Number] = {}
     claims: list[Claim] = []

@@ -116,7 +116,11 @@ def tables(names: Sequence[str] = (), file: str | Path | None = None) -> tuple[T
     """
     shipped, refused = read(SHIPPED), _document(SHIPPED)["refused"]
     own = read(file) if file is not None else ()
-    known = {t.name: t for t in (*own, *(t for t in shipped if t.name not in {o.name for o in own}))}
+    for taken in (t.name for t in own if t.name in {s.name for s in shipped}):
+        raise ConfigError(
+            f"{file}: name = {taken!r}: a shipped table has that name; give yours another, so that none is mistaken"
+        )
+    known = {t.name: t for t in (*own, *shipped)}
     for name in names:
         plain = "".join(ch for ch in name.lower() if ch.isalnum())
         why = next((w for k, w in refused.items() if plain.startswith((k, "akd" if k == "akida" else k))), None)
@@ -139,12 +143,24 @@ def read(file: str | Path) -> tuple[Table, ...]:
     given = document.get("table")
     if not isinstance(given, list) or not given:
         raise ConfigError(f"{file}: there is no [[table]]; see the shipped {SHIPPED.name} for one")
-    return tuple(_table(entry, f"{file}: table {i + 1}:", version) for i, entry in enumerate(given))
+    found = tuple(_table(entry, f"{file}: table {i + 1}:", version) for i, entry in enumerate(given))
+    names = [t.name for t in found]
+    for i, name in enumerate(names):
+        if name in names[:i]:
+            raise ConfigError(
+                f"{file}: table {i + 1}: name = {name!r}: table {names.index(name) + 1} has it; give each its own"
+            )
+    return found
+
+
+def _exact(text: str) -> Fraction | str:
+    """A figure as it is written, exactly; inf and nan stay words, which no price is."""
+    return text if text.lstrip("+-") in ("inf", "nan") else Fraction(text)
 
 
 def _document(file: str | Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(Path(file).read_text("utf-8"), parse_float=Fraction)
+        return tomllib.loads(Path(file).read_text("utf-8"), parse_float=_exact)
     except FileNotFoundError:
         raise ConfigError(f"energy table {file}: no such file; give the path of a TOML file") from None
     except (OSError, ValueError, ArithmeticError) as e:

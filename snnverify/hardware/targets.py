@@ -65,11 +65,19 @@ def target(name: str, extra: str | Path | None = None) -> Target:
     table = tomllib.loads((files(__package__) / "targets.toml").read_text("utf-8"))
     if extra is not None:
         try:
-            table |= tomllib.loads(Path(extra).read_text("utf-8"))
+            own = tomllib.loads(Path(extra).read_text("utf-8"))
         except FileNotFoundError:
             raise DataError(f"{extra}: no such file; give a TOML file of targets") from None
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
             raise DataError(f"{extra}: not TOML ({e}); mend that line") from None
+        for (
+            key,
+            entry,
+        ) in own.items():  # all of it, whichever is asked for: a file that is none of targets is no silent one
+            if not isinstance(entry, dict):
+                raise ConfigError(f"{extra}: {key} = {entry!r}: no target; write a table [{key}] with title and limits")
+            _built(key, entry)
+        table |= own
     if name not in table:
         raise ConfigError(
             f"target = {name!r}: no such target here, and --targets FILE brings others{nearest(name, table)}"

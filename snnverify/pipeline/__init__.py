@@ -32,7 +32,6 @@ from ..shards import HERE, Shards
 from ..simulate import warm_up
 from ..stats import points
 from ..trace import Encoding
-from .conversion import OPTIONS as OPTIONS
 from .conversion import conversion as _convert
 from .models import Subject, embedded_names, outputs, subjects
 from .release import asked_of, energies, evidence, further, last_release, named

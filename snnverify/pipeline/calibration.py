@@ -11,12 +11,13 @@ import numpy as np
 import torch
 
 from ..config import Settings
-from ..convert import convert, lif
+from ..convert import lif
 from ..convert.rates import LayerRates, Setting, Target, sampled, unlike
 from ..convert.remedies import LeakCost, Remedy, compare, leak_costs, measure_remedy
 from ..data import check_labels
 from ..trace import Encoding
-from . import OPTIONS, provenance
+from . import provenance
+from .conversion import OPTIONS, conversion
 from .models import outputs, subjects
 
 Progress = Callable[[str, int, int], None]
@@ -80,13 +81,11 @@ def calibration(settings: Settings, longer: int, progress: Progress | None = Non
     encoding = cast(Encoding, settings.encoding)
     setting = Setting(settings.timesteps[-1], encoding, settings.seed)
     check_labels(subject.y, outputs(subject.module, subject.x[:2], torch.float32, None).shape[1])
-    asked: dict[str, Any] = {k: getattr(settings, k) for k in
-                             OPTIONS}  # fmt: skip
+    asked: dict[str, Any] = {k: getattr(settings, k) for k in OPTIONS}
     asked |= {"leak": float(settings.leak), "target_rate": (target.low, target.high)}
 
     def make(**options: Any) -> Any:
-        return convert(subject.module, subject.calibration, input_shape=subject.x.shape[1:], rate_steps=setting.steps,
-                       encoding=encoding, seed=settings.seed, **options)  # fmt: skip
+        return conversion(subject, settings, **options)
 
     converted = make(**asked)
     few = converted.entered(sampled(subject.calibration, settings.seed), encoding)
@@ -101,9 +100,9 @@ def calibration(settings: Settings, longer: int, progress: Progress | None = Non
         tick=None if progress is None else lambda done, total: progress("remedies", done, total), **how,
     )  # fmt: skip
     right = int((outputs(subject.module, subject.x, torch.float32, None).argmax(1) == subject.y).sum())
-    conversion = ", ".join(f"{k} {v}" for k, v in converted.options.items())
+    chosen = ", ".join(f"{k} {v}" for k, v in converted.options.items())
     about = {**subject.facts, **provenance(settings, time.perf_counter() - started, False)}
-    facts = {**about, "model": subject.name, "conversion": conversion, "network digest": converted.snn.digest}
+    facts = {**about, "model": subject.name, "conversion": chosen, "network digest": converted.snn.digest}
     if converted.inputs is not None:
         low, high = (np.asarray(v) for v in (converted.inputs.low, converted.inputs.high))
         facts["input range"] = f"{low.min():g} to {high.max():g}, digest {converted.inputs.digest}"

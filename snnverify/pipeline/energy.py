@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import numpy as np
@@ -12,6 +12,7 @@ import torch
 from ..config import Settings
 from ..content import Array
 from ..convert import ConvertedNetwork
+from ..data import check_labels
 from ..errors import ConfigError, DataError
 from ..gate import Verdict, judge
 from ..hardware.counts import Convention, Counts, count, count_ann, joined, operations, static_synops
@@ -32,9 +33,10 @@ TILE = 16
 
 @dataclass(frozen=True)
 class Energy:
-    """Counts of one model on its samples; predictions of ANN and SNN, [N]."""
+    """Counts of one model on its samples `x`, as both networks take them; predictions of ANN and SNN, [N]."""
 
     subject: Subject
+    x: Array
     converted: ConvertedNetwork
     snn: Counts
     ann: Counts
@@ -44,31 +46,44 @@ class Energy:
 
 
 def assess_energy(
-    settings: Settings, steps: int, samples: int, hops: int | None, progress: Progress | None = None
-) -> Iterator[Energy]:
-    """Convert each model and count its operations at T = `steps`; on at most `samples` samples."""
+    settings: Settings, steps: int, samples: int, hops: int | None, progress: Progress | None = None,
+    log: Log | None = None,
+) -> Iterator[Energy]:  # fmt: skip
+    """Convert each model and count its operations at T = `steps`; on at most `samples` samples, among them the log's."""
+    settings = replace(settings, timesteps=(steps,))  # of the rates that thresholds are sought for
     for subject in subjects(settings, samples):
+        logits = outputs(subject.module, subject.x, torch.float32, None)
+        check_labels(subject.y, logits.shape[1])
+        if log is not None:
+            places(subject.numbers, log, logits.shape[1])
         converted = _convert(subject, settings)
+        x = converted.entered(subject.x, cast(Encoding, settings.encoding))
         where = None if hops is None else {v.name: hops for v in converted.snn.spiking}
         parts, ann, classes = [], [], []
-        for start in range(0, len(subject.x), TILE):
-            case = _case(subject, converted, settings, steps, start)
+        for start in range(0, len(x), TILE):
+            case = _case(subject, x, converted, settings, steps, start)
             trace = run(case, "spikes")
             parts.append(count(case, trace, where))
             ann.append(count_ann(converted.ann, case.x))
             classes.append(converted.outputs(trace)[-1].argmax(-1))
             if progress is not None:
-                progress(f"{subject.name}: counts", min(start + TILE, len(subject.x)), len(subject.x))
+                progress(f"{subject.name}: counts", min(start + TILE, len(x)), len(x))
         snn = joined(parts)
         static = {k: float(v) for k, v in static_synops(converted.snn, snn).items()}
-        logits = outputs(subject.module, subject.x, torch.float32, None)
-        yield Energy(subject, converted, snn, joined(ann), static, logits.argmax(-1), np.concatenate(classes))
+        yield Energy(subject, x, converted, snn, joined(ann), static, logits.argmax(-1), np.concatenate(classes))
 
 
-def _case(subject: Subject, converted: ConvertedNetwork, settings: Settings, steps: int, start: int) -> Case:
-    x = subject.x[start : start + TILE]
+def _case(subject: Subject, x: Array, converted: ConvertedNetwork, settings: Settings, steps: int, start: int) -> Case:
     first = int(subject.numbers[0]) + start
-    return Case(converted.snn, x, steps, cast(Encoding, settings.encoding), settings.seed, first, "float32")
+    return Case(
+        converted.snn,
+        x[start : start + TILE],
+        steps,
+        cast(Encoding, settings.encoding),
+        settings.seed,
+        first,
+        "float32",
+    )
 
 
 def counters(e: Energy, settings: Settings, names: tuple[str, ...]) -> list[dict[str, Any]]:
@@ -76,7 +91,7 @@ def counters(e: Energy, settings: Settings, names: tuple[str, ...]) -> list[dict
 
     Each counter is given the same values: what our simulator's layers handed on.
     """
-    case = _case(e.subject, e.converted, settings, e.snn.steps, 0)
+    case = _case(e.subject, e.x, e.converted, settings, e.snn.steps, 0)
     trace, given = run(case, "spikes"), train(case)
     network = case.network
     spikes = spiking(network, given is not None)
@@ -98,26 +113,33 @@ def counters(e: Energy, settings: Settings, names: tuple[str, ...]) -> list[dict
 
 def held_to(e: Energy, log: Log, table: Table, convention: Convention, tolerance: float | None) -> Comparison:
     """Hold the estimate of one table to a measurement of the same samples."""
-    at = places(e, log)
+    at = places(e.subject.numbers, log)
     each = e.snn.per_sample(convention)
     ranges = [estimate({k: int(n[i]) for k, n in each.items()}, table) for i in at]
     low, high = (np.array([float(getattr(r, end)) for r in ranges]) * 1e-12 for end in ("low", "high"))
     return compare(log, low, high, tolerance)
 
 
-def places(e: Energy, log: Log) -> Array:
-    """Index of every sample of a log among those that were counted."""
-    known = {int(n): i for i, n in enumerate(e.subject.numbers)}
+def places(numbers: Array, log: Log, classes: int | None = None) -> Array:
+    """Index of every sample of a log among those that are counted, by their numbers; its predictions are `classes`."""
+    known = {int(n): i for i, n in enumerate(numbers)}
     missing = [int(n) for n in log.sample if int(n) not in known]
     if missing:
-        what = f"measured: sample {missing[0]} is none of the {len(known)} that are counted"
-        raise DataError(f"{what}; number them as in the data from {min(known)}, or count more with --samples")
+        raise DataError(
+            f"measured: sample {missing[0]} is none of the {len(known)} that are counted, {min(known)} to {max(known)}; "
+            "number them as in the data, give --calibration FILE so that none of these is held back, or count more with "
+            "--samples"
+        )
+    beyond = [int(p) for p in log.prediction if classes is not None and p >= classes]
+    if beyond:
+        raise DataError(f"measured: prediction = {beyond[0]}: the model has {classes} outputs, so classes are 0 ... "
+                        f"{(classes or 0) - 1}; give the log of this model")  # fmt: skip
     return np.array([known[int(n)] for n in log.sample])
 
 
 def accuracy(e: Energy, log: Log, max_drop: str) -> Verdict:
     """Judge the measured predictions against the ANN's on the same samples, as the gate judges a conversion."""
-    at = places(e, log)
+    at = places(e.subject.numbers, log)
     paired = from_predictions(e.subject.y[at], e.ann_classes[at], log.prediction)
     return judge({e.snn.steps: paired}, points(max_drop), (), required=())
 
@@ -129,7 +151,7 @@ def simulated(e: Energy, settings: Settings) -> Callable[[int], int]:
 
     def work(n: int) -> int:
         first = int(e.subject.numbers[0]) + n
-        case = Case(e.converted.snn, e.subject.x[n : n + 1], e.snn.steps, cast(Encoding, settings.encoding), settings.seed,
+        case = Case(e.converted.snn, e.x[n : n + 1], e.snn.steps, cast(Encoding, settings.encoding), settings.seed,
                     first, "float32")  # fmt: skip
         return int(e.converted.outputs(run(case, "counts"))[-1, 0].argmax())
 

@@ -34,8 +34,9 @@ class Mapped:
 def mapped(settings: Settings, target: Target, precision: str, samples: int) -> Iterator[Mapped]:
     """Map every model that the settings name; the largest T and the first `samples` samples find the silent neurons."""
     for subject in subjects(settings, samples):
-        network = _convert(subject, settings).snn
-        x = np.asarray(subject.x, np.float32)
+        converted = _convert(subject, settings)
+        network = converted.snn
+        x = np.asarray(converted.entered(subject.x, settings.encoding), np.float32)  # type: ignore[arg-type]
         case = Case(network, x, max(settings.timesteps), settings.encoding, settings.seed, dtype="float32")  # type: ignore[arg-type]
         removal = remove_dead(case)
         yield Mapped(subject.name, subject.facts["data digest"], network, place(network, target, precision), removal,

@@ -59,7 +59,7 @@ def embedded_names(model: str | None) -> Sequence[str]:
 def _embedded(name: str, limit: int | None) -> Subject:
     m = zoo.load_default(name)
     facts = {
-        "model": f"{name}, embedded", "weights sha256": str(m.provenance.get("tensor_digest", "")),
+        "model": f"{name}, embedded", "weights sha256": str(m.provenance["digest"]),
         "data": "scikit-learn load_digits, held-out part", "input scaling": "x / 16",
         "calibration": f"the {len(m.train_x)} training images",
     }  # fmt: skip

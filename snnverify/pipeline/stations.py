@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import cast
 
 import numpy as np
 import torch
@@ -12,15 +13,17 @@ import torch
 from .. import zoo
 from ..config import Settings
 from ..content import Array
-from ..convert import ConvertedNetwork, convert
+from ..convert import ConvertedNetwork
 from ..data import check_labels, load_data, shared_samples
 from ..errors import ConfigError, DataError
 from ..network import INPUT, Conv, Dense, Flatten, Network
 from ..quantise import Grid, QuantisedNetwork, quantise
 from ..simulate import fan_out, forward, simulate
 from ..stats import Paired, from_predictions
+from ..trace import Encoding
 from ..zoo import native, qat
 from ..zoo.activations import static_int8
+from .conversion import conversion
 from .models import Subject, outputs, subjects
 
 Progress = Callable[[str, int, int], None]
@@ -165,7 +168,7 @@ def visit(
     subject, y = task.subject, task.subject.y
     ann = outputs(subject.module, subject.x, torch.float32, None).argmax(1)
     recipe = replace(recipe, moved=task.moved)
-    whole = _converted(subject.module, task, settings)
+    whole, entered = converted(task, settings)
 
     def told(arm: str, i: int) -> Callable[[int, int], None] | None:
         """Tell each epoch of the i-th seed of an arm, a stage of its own."""
@@ -173,33 +176,38 @@ def visit(
             return None
         return lambda done, epochs: progress(f"{subject.name}: {arm}", i * epochs + done, len(seeds) * epochs)
 
-    def station(name: str, grid: Grid | None, kind: str, classes: Sequence[Array]) -> Station:
-        pairs = tuple(from_predictions(y, ann, c) for c in classes)
-        return Station(name, grid, kind, pairs, tuple(float(np.mean(c == y)) for c in classes))
+    def station(name: str, grid: Grid | None, kind: str, told: Sequence[Array]) -> Station:
+        pairs = tuple(from_predictions(y, ann, c) for c in told)
+        return Station(name, grid, kind, pairs, tuple(float(np.mean(c == y)) for c in told))
 
     def spiking(network: Network) -> Array:
-        return _classes(_converted(network, task, settings), subject.x, steps)
+        return classes(conversion(entered.subject, settings, network), entered, steps, settings)
 
-    rows = [station("float", None, "ANN", [ann]), station("float", None, "SNN", [_classes(whole, subject.x, steps)])]
+    rows = [
+        station("float", None, "ANN", [ann]),
+        station("float", None, "SNN", [classes(whole, entered, steps, settings)]),
+    ]
     if any(isinstance(m, torch.nn.ReLU) for m in subject.module.modules()):
         static, _ = static_int8(subject.module, subject.calibration, kinds=(torch.nn.ReLU,))
         rows.append(station(ACTIVATIONS, None, "ANN", [outputs(static, subject.x, torch.float32, None).argmax(1)]))
     control = []
     for i, seed in enumerate(seeds):
         more = qat.fine_tune_float(
-            whole.ann, task.train_x, task.train_y, recipe=recipe, seed=seed, progress=told("training on, no grid", i)
+            whole.ann, entered.train_x, task.train_y, recipe=recipe, seed=seed, progress=told("training on, no grid", i)
         )
         control.append(spiking(more))
     rows.append(station("trained on", None, "SNN", control))
     for grid in grids:
-        rows.append(station("post-training", grid, "ANN", [_analog(quantise(whole.ann, grid).network, subject.x)]))
+        rows.append(
+            station("post-training", grid, "ANN", [_analog(quantise(whole.ann, grid).network, entered.subject.x)])
+        )
         rounded = replace(whole, snn=quantise(whole.snn, grid).network)
-        rows.append(station("post-training", grid, "SNN", [_classes(rounded, subject.x, steps)]))
+        rows.append(station("post-training", grid, "SNN", [classes(rounded, entered, steps, settings)]))
         for train in ("scales", "weights"):
             tuned = []
             for i, seed in enumerate(seeds):
                 found = qat.fine_tune_quantised(
-                    whole.ann, task.train_x, task.train_y, grid, train=train, recipe=recipe, seed=seed,
+                    whole.ann, entered.train_x, task.train_y, grid, train=train, recipe=recipe, seed=seed,
                     progress=told(f"fine-tuning {train}, {grid.precision}", i),
                 )  # fmt: skip
                 tuned.append(spiking(found.network))
@@ -210,21 +218,19 @@ def visit(
 def quantised(
     task: Task, grid: Grid, train: str | None, seed: int, settings: Settings, recipe: qat.Recipe,
     progress: Progress | None = None,
-) -> tuple[ConvertedNetwork, QuantisedNetwork]:  # fmt: skip
-    """A spiking network on a grid, after training (`train` None) or fine-tuned, and its integers."""
-    whole = _converted(task.subject.module, task, settings)
+) -> tuple[Task, ConvertedNetwork, QuantisedNetwork]:  # fmt: skip
+    """Task as `converted` gives it; spiking network on a grid, after training (`train` None) or fine-tuned; its integers."""
+    whole, task = converted(task, settings)
     if train is None:
         found = quantise(whole.snn, grid)
-        return replace(whole, snn=found.network), found
+        return task, replace(whole, snn=found.network), found
     tick = None if progress is None else lambda done, todo: progress(f"{task.subject.name}: fine-tuning", done, todo)
     tuned = qat.fine_tune_quantised(whole.ann, task.train_x, task.train_y, grid, train=train, seed=seed, progress=tick,  # type: ignore[arg-type]
                                     recipe=replace(recipe, moved=task.moved))  # fmt: skip
     # Balanced thresholds leave the weights, hence their scales, as they were found.
-    converted = convert(
-        tuned.network, task.subject.calibration, mode=settings.mode, v_init=settings.v_init, form="balance"
-    )
-    carried = quantise(converted.snn, grid, {name: w.scale for name, w in tuned.weights.items()})
-    return replace(converted, snn=carried.network), carried
+    balanced = conversion(task.subject, settings, tuned.network, form="balance")
+    carried = quantise(balanced.snn, grid, {name: w.scale for name, w in tuned.weights.items()})
+    return task, replace(balanced, snn=carried.network), carried
 
 
 def against_native(
@@ -234,12 +240,20 @@ def against_native(
     """Train natively, once for each seed, and compare with the conversion.
 
     All are simulated by our simulator on the evaluation samples; the equality is counted on up to `TILE` of them.
+
+    Raises
+    ------
+    ConfigError
+        Neurons or an encoding that native training has not: the comparison would be one of neurons.
     """
-    subject = task.subject
+    for name, value, only in (("leak", float(settings.leak), 1.0), ("reset", settings.reset, "subtract"),
+                              ("encoding", settings.encoding, "constant")):  # fmt: skip
+        if value != only:
+            raise ConfigError(f"{name} = {value!r}: native nets are trained with {name} = {only!r}; leave it out")
+    ann = outputs(task.subject.module, task.subject.x, torch.float32, None).argmax(1)
     started = time.perf_counter()
-    whole = _converted(subject.module, task, settings)
-    converting = time.perf_counter() - started
-    ann = outputs(subject.module, subject.x, torch.float32, None).argmax(1)
+    whole, task = converted(task, settings)
+    converting, subject = time.perf_counter() - started, task.subject
     natives, differ, compared, few = [], 0, 0, subject.x[:TILE]
     for seed in seeds:
         name = "native" if len(seeds) == 1 else f"native, seed {seed}"
@@ -253,8 +267,7 @@ def against_native(
         ours = simulate(net, few, steps, record="spikes", dtype="float64").spikes
         differ += sum(int(np.sum(s != ours[layer])) for layer, s in torchs.items())
         compared += sum(s.size for s in torchs.values())
-    converted = _side("converted", whole.snn, subject, ann, steps, converting)
-    return Comparison(converted, tuple(natives), differ, compared)
+    return Comparison(_side("converted", whole.snn, subject, ann, steps, converting), tuple(natives), differ, compared)
 
 
 def _side(name: str, snn: Network, subject: Subject, ann: Array, steps: int, seconds: float) -> Side:
@@ -284,15 +297,21 @@ def _shared(train: Array, evaluation: Array) -> int:
     return len(set(shared_samples(train, evaluation)[:, 1].tolist()))
 
 
-def _converted(model: object, task: Task, settings: Settings) -> ConvertedNetwork:
-    options = {k: getattr(settings, k) for k in ("mode", "v_init", "reset", "maxpool", "pool_neurons")}
-    if isinstance(model, Network):
-        options["pool_neurons"] = False  # it has them already
-    return convert(model, task.subject.calibration, input_shape=task.subject.x.shape[1:], **options)  # type: ignore[arg-type]
+def converted(task: Task, settings: Settings) -> tuple[ConvertedNetwork, Task]:
+    """The conversion of the trained model, and the task with all of its samples as both networks take them."""
+    whole, s = conversion(task.subject, settings), task.subject
+    if whole.inputs is None:
+        return whole, task
+    x, calibration, train_x = (
+        np.asarray(whole.entered(v, cast(Encoding, settings.encoding)), np.float32)
+        for v in (s.x, s.calibration, task.train_x)
+    )
+    return replace(whole, inputs=None), replace(task, subject=replace(s, x=x, calibration=calibration), train_x=train_x)
 
 
-def _classes(converted: ConvertedNetwork, x: Array, steps: int) -> Array:
-    return converted.classify(x, steps)
+def classes(snn: ConvertedNetwork, entered: Task, steps: int, settings: Settings) -> Array:
+    """Class of every evaluation sample, under the encoding and the seed of the settings."""
+    return snn.classify(entered.subject.x, steps, encoding=cast(Encoding, settings.encoding), seed=settings.seed)
 
 
 def _analog(network: Network, x: Array) -> Array:

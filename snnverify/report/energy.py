@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -98,7 +99,8 @@ def measured_tables(comparisons: Mapping[str, Comparison], agree: float | None) 
         {
             "model": name, "n": c.n, "measured nJ": _nano(c.measured), "95 %": f"{_nano(c.low)} - {_nano(c.high)}",
             "estimate nJ": _nano(c.estimated), "bias": f"{c.bias:+.1%}", "spread": f"{c.spread:.1%}",
-            "correlation": f"{c.correlation:.3f}", "P50 us": f"{c.p50 * 1e6:.4g}", "P99 us": f"{c.p99 * 1e6:.4g}",
+            "correlation": "none" if math.isnan(c.correlation) else f"{c.correlation:.3f}",
+            "P50 us": f"{c.p50 * 1e6:.4g}", "P99 us": f"{c.p99 * 1e6:.4g}",
             "holds": c.holds or "no --tolerance",
         }
         for name, c in comparisons.items()

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..config import Settings
 from ..convert import ConvertedNetwork
-from ..pipeline.stations import ACTIVATIONS, Comparison, Side, Station, Task
+from ..pipeline.stations import ACTIVATIONS, Comparison, Side, Station, Task, classes
 from ..quantise import QuantisedNetwork
 from ..stats import Paired, exact_upper, points, verdict
 from .libraries import render_rows
@@ -30,8 +30,8 @@ def render_stations(task: Task, rows: Sequence[Station], settings: Settings, ste
     head = ["station", "net", "weights", "accuracy", "sd (min-max)", "to SNN", "drop", "b / c", "bound", "verdict"]
     grids = sorted({str(row.grid).partition(" ")[2] for row in rows if row.grid})
     said = [
-        f"{n} samples, T = {steps}, fine-tuned on {len(task.train_x)} by {len(tuned.accuracy)} seeds from "
-        f"{settings.seed}; grids {'; '.join(grids)}",
+        f"{n} samples, T = {steps}{_unlike(settings)}, fine-tuned on {len(task.train_x)} by {len(tuned.accuracy)} "
+        f"{'seed' if len(tuned.accuracy) == 1 else 'seeds'} from {settings.seed}; grids {'; '.join(grids)}",
         "accuracy in %, mean and spread over seeds; to SNN: points to the float one. Of the worst seed, against the ANN:",
         "drop in points, b / c (only the ANN, only this one right), its upper 95 % bound (exact, paired), verdict at "
         f"{settings.max_drop} points.",
@@ -56,7 +56,9 @@ def stations_record(task: Task, rows: Sequence[Station], settings: Settings) -> 
     }  # fmt: skip
 
 
-def render_quantised(task: Task, converted: ConvertedNetwork, found: QuantisedNetwork, steps: int) -> str:
+def render_quantised(
+    task: Task, converted: ConvertedNetwork, found: QuantisedNetwork, steps: int, settings: Settings
+) -> str:
     """A line a layer: weights, memory, scales, zeros; and the accuracy of the spiking network on its grid."""
     lines = []
     for name, w in found.weights.items():
@@ -67,9 +69,9 @@ def render_quantised(task: Task, converted: ConvertedNetwork, found: QuantisedNe
             f"{100 * np.mean(w.integers == 0):.1f}",
         ])  # fmt: skip
     head = ["layer", "weights", "bytes", "scales", "least", "greatest", "integers", "zeros, %"]
-    right = np.mean(converted.classify(task.subject.x, steps) == task.subject.y)
+    right = np.mean(classes(converted, task, steps, settings) == task.subject.y)
     memory, n = f"{-(-found.memory_bits // 8):,} bytes of weights", len(task.subject.x)
-    said = f"{found.grid}: {memory}; {100 * right:.2f} % of {n} right at T = {steps}"
+    said = f"{found.grid}: {memory}; {100 * right:.2f} % of {n} right at T = {steps}{_unlike(settings)}"
     return f"{task.subject.name}\n{render_rows(lines, head)}\n{said}\n"
 
 
@@ -134,6 +136,16 @@ def _shared(task: Task) -> list[str]:
         f"{task.shared} of the {len(task.subject.x)} samples are training samples, too: what was trained is flattered"
     )
     return [said] if task.shared else []
+
+
+def _unlike(settings: Settings) -> str:
+    """What of the conversion differs from the default, in words."""
+    told = {
+        "leak": settings.leak != "1",
+        "reset": settings.reset != "subtract",
+        "encoding": settings.encoding != "constant",
+    }
+    return "".join(f", {name} {getattr(settings, name)}" for name, differs in told.items() if differs)
 
 
 def _worst(row: Station) -> Paired:
