@@ -35,7 +35,7 @@ from snnverify.zoo.models import digits, split
 
 MODELS = {"head-only SiLU": "digits", "all SiLU": "digits-silu"}
 EPOCHS, RATE = 30, 4e-3
-MNIST_EPOCHS, MNIST_IMAGES = 6, 2000
+MNIST_EPOCHS, MNIST_IMAGES = 5, 2000
 STRIDES = (2, 2, 1)  # of the three blocks of a backbone on MNIST
 
 
@@ -91,13 +91,17 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5, help="trainings of each net (5)")
     parser.add_argument("--epochs", type=int, help=f"of each training ({EPOCHS}; {MNIST_EPOCHS} on MNIST)")
     parser.add_argument("--tune", type=int, default=5, help="epochs of the fine-tuning (5)")
-    parser.add_argument("--mnist", type=Path, metavar="FOLDER", help="folder of an IDX pair of MNIST, instead of digits")
+    parser.add_argument(
+        "--mnist", type=Path, metavar="FOLDER", help="folder of an IDX pair of MNIST, instead of digits"
+    )
     parser.add_argument("--markdown", type=Path, help="page of all tables")
     parser.add_argument("--out", type=Path, help="folder for the page of each net, first seed")
     options = parser.parse_args()
     epochs = options.epochs or (MNIST_EPOCHS if options.mnist else EPOCHS)
     try:
-        found = {name: studies(m, options.seeds, epochs, options.tune, mnist=options.mnist) for name, m in MODELS.items()}
+        found = {
+            name: studies(m, options.seeds, epochs, options.tune, mnist=options.mnist) for name, m in MODELS.items()
+        }
     except SnnverifyError as e:
         raise SystemExit(str(e)) from None
     print(seeds_text(found))
