@@ -116,6 +116,7 @@ def convert(job: Job, settings: Settings) -> Iterator[str]:
     yield from _told(job, opened, found)
     yield f"  written: {', '.join(str(p) for p in paths)}"
     if not job.asked and "model" in opened.configuration:
+        yield "  no diagram: for a module of your own ask for it with --diagram FILE"
         return
     try:
         image, of = (None, "") if s.no_trace or s.data is None else _image(s, net)
