@@ -71,6 +71,7 @@ ROOMS = {
         "detector.constants",
         "detector.comparison",
         "detector.wrong",
+        "detector.library",
     ),
     "diagram": ("detector.diagram",),
     "checkpoint": ("detector.checkpoint",),

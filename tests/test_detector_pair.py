@@ -42,7 +42,7 @@ def suite(pytester, isolated, unpainted, pair):
 
     def run(*options):
         shutil.copy(ROOT / "suites" / "test_detector.py", pytester.path)
-        return pytester.run(sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-k", "pair", "-rs", *options)
+        return pytester.run(sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-k", "test_pair", "-rs", *options)
 
     return run
 
