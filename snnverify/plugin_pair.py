@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -32,12 +32,15 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Spread a suite over the laws of a pair; without a pair one skip says how to give it."""
     if "law_name" not in metafunc.fixturenames:
         return
+    laws: list[Any] = []
     if asked(metafunc.config, "--before") is None:
         why = pytest.mark.skip(reason="no pair of nets; give --before FILE and --after FILE")
-        return metafunc.parametrize("law_name", [pytest.param("", marks=why, id="no pair")])
-    from .detector.behave import LAWS
+        laws = [pytest.param("", marks=why, id="no pair")]
+    else:
+        from .detector.behave import LAWS
 
-    return metafunc.parametrize("law_name", [law.__name__ for law in LAWS])
+        laws = [law.__name__ for law in LAWS]
+    metafunc.parametrize("law_name", laws)
 
 
 @pytest.fixture(scope="session")
@@ -45,9 +48,7 @@ def binary_pair(request: pytest.FixtureRequest) -> tuple[Pair, Pair]:
     """Return the pair as it is stored, and in float32 with the images that it is run on."""
     from .detector.verify import opened
 
-    before, after, data, size, model = (
-        asked(request.config, n) for n in (*NAMES, "--data", "--img-size", "--model")
-    )
+    before, after, data, size, model = (asked(request.config, n) for n in (*NAMES, "--data", "--img-size", "--model"))
     try:
         return opened(Path(before), Path(after), data=data, size=size, model=model)
     except SnnverifyError as e:

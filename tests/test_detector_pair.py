@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tomllib
 import torch
 from torch import nn
 
@@ -42,7 +43,9 @@ def suite(pytester, isolated, unpainted, pair):
 
     def run(*options):
         shutil.copy(ROOT / "suites" / "test_detector.py", pytester.path)
-        return pytester.run(sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-k", "test_pair", "-rs", *options)
+        return pytester.run(
+            sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-k", "test_pair", "-rs", *options
+        )
 
     return run
 
@@ -145,3 +148,35 @@ def test_a_data_set_in_the_yolo_form_is_traced_and_named(tmp_path, capsys):
 def test_the_page_on_the_laws_lists_all_of_them():
     rows = re.findall(r"^\| `(\w+)` \|", (ROOT / "docs" / "binarize-checks.md").read_text(), re.M)
     assert rows == [law.__name__ for law in LAWS]
+
+
+def converted_arms():
+    """Drop and changed weights of the arm `converted` of each net, as the page's tables of digits have them."""
+    page = (ROOT / "docs" / "binarize-fidelity.md").read_text().split("## Digits", 1)[1].split("\n## ", 1)[0]
+    found = {}
+    for name in ("head-only SiLU", "all SiLU"):
+        table = page.split(f"### {name}: ", 1)[1].split("###", 1)[0]
+        rows = [[c.strip() for c in line.strip("|").split("|")] for line in table.splitlines() if line.startswith("|")]
+        found[name] = dict(zip(rows[0], next(r for r in rows if r[0] == "converted"), strict=True))
+    return found
+
+
+def test_claims_are_judged_by_the_figures_of_the_page():
+    given = tomllib.loads((ROOT / "examples" / "claims" / "detectors.toml").read_text())["given"]
+    values, arms = {g["name"]: g["value"] for g in given}, converted_arms()
+    for name, arm in arms.items():
+        assert values[f"mean drop of {name}"] == arm["drop"]
+    changed = [arm["weights"].split(" of ")[0] for arm in arms.values()]
+    assert values["tensors that differ, head-only and all SiLU"] == changed
+
+
+def test_analog_synapses_are_named_and_fail_where_hardware_is_asked_for(tmp_path, capsys):
+    """What the page says of a ResNet-10 detector: the image, and two residual sums."""
+    before = built(described("resnet10"), 0)
+    save(before, tmp_path / "b.pt")
+    save(binarize(before)[0], tmp_path / "a.pt")
+    files = [str(tmp_path / "b.pt"), str(tmp_path / "a.pt"), "--img-size", "32"]
+    assert main(["verify-binary", *files]) == 0
+    assert "3 of 19 synapses get analog inputs" in capsys.readouterr().out
+    assert main(["verify-binary", *files, "--hardware"]) == 1
+    assert "synapses with analog inputs that are not the image" in capsys.readouterr().out
