@@ -63,7 +63,7 @@ def verify_pair(binary_pair: tuple[Pair, Pair], request: pytest.FixtureRequest) 
     purpose.
     """
     from .detector.behave import LAWS
-    from .detector.verify import judged, told
+    from .detector.verify import judged
 
     def judge(name: str) -> None:
         law = next(law for law in LAWS if law.__name__ == name)
@@ -71,6 +71,6 @@ def verify_pair(binary_pair: tuple[Pair, Pair], request: pytest.FixtureRequest) 
         if finding.outcome == "unsupported":
             request.config.stash.setdefault(FINDINGS, []).append(finding)
             pytest.fail(f'unsupported: {finding.message}; -k "not {name}" leaves the law out', pytrace=False)
-        conclude(told(finding), request.config)
+        conclude(finding, request.config)
 
     return judge

@@ -7,7 +7,6 @@ import json
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -150,13 +149,3 @@ def claim_of(law: Law) -> tuple[str, str]:
     found = re.fullmatch(r"(.*) \[(.*)\]\.?", text)
     assert found is not None, law.__name__
     return found[1], found[2]
-
-
-def told(finding: Finding) -> Finding:
-    """The finding with the worst measure's detail as its message, where it has none."""
-    worst = finding.worst
-    return (
-        replace(finding, message=worst.detail)
-        if worst is not None and worst.detail and not finding.message
-        else finding
-    )
