@@ -60,7 +60,9 @@ def test_pytest_fails_the_law_that_a_pair_breaks(suite, pair):
     done = suite("--before", pair / "b.pt", "--after", pair / "wrong.pt", "--img-size", "8")
     found = done.parseoutcomes()
     assert (found["failed"], found["passed"]) == (1, len(LAWS) - 1)
-    done.stdout.fnmatch_lines(["*test_pair[[]tensors]*", "*tensors of other bytes*: 1, limit 0", "*model.0.conv.weight"])
+    done.stdout.fnmatch_lines(
+        ["*test_pair[[]tensors]*", "*tensors of other bytes*: 1, limit 0", "*model.0.conv.weight"]
+    )
 
 
 @pytest.mark.parametrize(("options", "said"), [
@@ -84,7 +86,7 @@ class Own(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.first, self.spikes, self.last = nn.Conv2d(1, 8, 3), mem_update(True), nn.Linear(8, 10)
+        self.first, self.spikes, self.last = nn.Conv2d(3, 8, 3), mem_update(True), nn.Linear(8, 10)
 
     def forward(self, x):
         y = self.spikes(torch.stack([self.first(x)] * 5))
@@ -102,16 +104,10 @@ def users(tmp_path):
     torch.save(own().state_dict(), tmp_path / "u.pt")
     x = np.random.default_rng(0).uniform(size=(8, 3, 8, 8)).astype("f4")
     np.savez(tmp_path / "d.npz", x=x, y=np.arange(8))
-    assert main(["binarize", "--weights", str(tmp_path / "u.pt"), "--model", f"{__file__}:coloured"]) == 0
+    assert main(["binarize", "--weights", str(tmp_path / "u.pt"), "--model", f"{__file__}:own"]) == 0
     return [str(tmp_path / n) for n in ("u.pt", "u_binary.pt")] + [
-        "--model", f"{__file__}:coloured", "--data", str(tmp_path / "d.npz")
+        "--model", f"{__file__}:own", "--data", str(tmp_path / "d.npz")
     ]  # fmt: skip
-
-
-def coloured():
-    net = own()
-    net.first = nn.Conv2d(3, 8, 3)
-    return net
 
 
 def test_a_law_that_cannot_be_asked_is_no_pass(users, capsys):
@@ -142,6 +138,11 @@ def test_a_data_set_in_the_yolo_form_is_traced_and_named(tmp_path, capsys):
     before = {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
     assert main([*options, "--img-size", "70"]) == 2  # before anything is written, and with the next sizes
     assert re.search("70.*64.*96", capsys.readouterr().err)
+    (data.parent / "empty").mkdir()
+    (data.parent / "other.yaml").write_text("names: [a, b, c, d]\nval: empty\n")
+    before = {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
+    assert main([*options[:-1], str(data.parent / "other.yaml"), "--img-size", "64"]) == 2
+    assert "val = 'empty': no image there" in capsys.readouterr().err
     assert {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()} == before
 
 
