@@ -2,7 +2,6 @@
 
 import re
 import shutil
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +10,7 @@ import tomllib
 import torch
 from torch import nn
 
+from snnverify.checks import select
 from snnverify.cli import main
 from snnverify.detector import save
 from snnverify.detector.behave import LAWS
@@ -21,6 +21,7 @@ from snnverify.detector.model import described
 from snnverify.detector.specimens import built
 
 ROOT = Path(__file__).parents[1]
+select("detector.*")  # pytester forgets what its runs import, and some of it can be imported only once
 
 
 @pytest.fixture
@@ -39,13 +40,12 @@ def pair(tmp_path):
 
 @pytest.fixture
 def suite(pytester, isolated, unpainted, pair):
-    """Run the suite of detectors, without the laws on drawn nets, in an interpreter of its own."""
+    """Run the suite of detectors, without the laws on drawn nets, in a process that has the package loaded."""
 
     def run(*options):
         shutil.copy(ROOT / "suites" / "test_detector.py", pytester.path)
-        return pytester.run(
-            sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-k", "test_pair", "-rs", *options
-        )
+        common = "-p", "no:cacheprovider", "-k", "test_pair", "-rs"
+        return pytester.runpytest_inprocess(*common, *map(str, options))
 
     return run
 
