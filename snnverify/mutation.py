@@ -72,6 +72,7 @@ ROOMS = {
         "detector.comparison",
         "detector.wrong",
         "detector.library",
+        "detector.laws",
     ),
     "diagram": ("detector.diagram",),
     "checkpoint": ("detector.checkpoint",),
