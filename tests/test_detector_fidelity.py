@@ -30,6 +30,7 @@ from snnverify.stats import exact_upper, from_predictions
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
 import detector_digits
+import detector_rectangles
 
 
 @pytest.fixture(scope="module")
@@ -323,3 +324,17 @@ def test_classes_shared_between_splits_are_counted(digits):
     assert judge.shared(train) == 0
     both = Classes(judge.data)
     assert both.shared(judge) == len(judge)
+
+
+def test_the_examples_on_boxes_and_on_mnist_convert_what_they_say(tmp_path):
+    data = write_rectangles(tmp_path / "r", 8, 4, (detector_rectangles.SIZE,) * 2)
+    found = detector_rectangles.studies("all SiLU", 1, data, 1, 1)[0]
+    assert len(found.converted) == len(found.layers) == 8  # two blocks of three, Conv and Conv_A
+    assert [a.name for a in found.arms][:2] == ["before", "converted"]
+    kinds = {m: len(converted(n, binarize(n)[0])) for m, n in
+             ((m, Detector(d)) for m, d in detector_rectangles.MODELS.items())}  # fmt: skip
+    assert kinds == {"head-only SiLU": 2, "all SiLU": 8}
+    for model, number in (("digits", 2), ("digits-silu", 8)):
+        net = Detector(detector_digits.description(model, mnist=True)).eval()
+        assert (net.stride, len(converted(net, binarize(net)[0]))) == (4, number)
+        assert net(torch.zeros(1, 1, 28, 28)).shape == (1, 10)
