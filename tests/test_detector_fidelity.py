@@ -327,7 +327,7 @@ def test_classes_shared_between_splits_are_counted(digits):
 
 
 def test_the_examples_on_boxes_and_on_mnist_convert_what_they_say(tmp_path):
-    data = write_rectangles(tmp_path / "r", 8, 4, (detector_rectangles.SIZE,) * 2)
+    data = write_rectangles(tmp_path / "r", 4, 2, (detector_rectangles.SIZE,) * 2)
     found = detector_rectangles.studies("all SiLU", 1, data, 1, 1, 2)[0]
     assert len(found.converted) == len(found.layers) == 8  # two blocks of three, Conv and Conv_A
     assert [a.name for a in found.arms][:2] == ["before", "converted"]
