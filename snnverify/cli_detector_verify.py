@@ -24,12 +24,14 @@ def register(add: Add) -> None:
     p.add_argument(
         "--hardware", action="store_true", help="fail where a synapse gets analog values that are not the image"
     )
+    p.add_argument("--allow-unsupported", action="store_true", help="let a law through that cannot be asked of these nets; "
+                   "exit code 3 without it")  # fmt: skip
     p.add_argument("--json", type=Path, metavar="FILE", help="every finding")
 
 
 def _verify(
     *, before: Path, after: Path, data: str | None, img_size: int | None, model: str | None, hardware: bool,
-    json: Path | None, command: str,
+    allow_unsupported: bool, json: Path | None, command: str,
 ) -> int:  # fmt: skip
     import json as codec
     from dataclasses import asdict
@@ -38,6 +40,7 @@ def _verify(
     from .content import write_atomic
     from .detector.behave import LAWS
     from .detector.verify import judged, opened
+    from .gate import EXIT
 
     if json is not None and not json.absolute().parent.is_dir():
         raise ConfigError(f"{json}: there is no folder {json.absolute().parent}; make it first")
@@ -57,8 +60,8 @@ def _verify(
         rows: list[dict[str, Any]] = [asdict(f) for f in findings]
         write_atomic(json, (codec.dumps({"findings": rows, "notes": run.notes}, indent=2, default=str) + "\n").encode())
     if any(f.outcome in ("fail", "error") for f in findings):
-        return 1
-    return 0
+        return EXIT["FAIL"]
+    return EXIT["INCONCLUSIVE"] if bad and not allow_unsupported else EXIT["PASS"]
 
 
 def _numbers(f: Any) -> str:

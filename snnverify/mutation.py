@@ -72,6 +72,8 @@ ROOMS = {
         "detector.constants",
         "detector.comparison",
         "detector.wrong",
+        "detector.library",
+        "detector.laws",
     ),
     "diagram": ("detector.diagram",),
     "checkpoint": ("detector.checkpoint",),

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from .oracles import Oracle
     from .pipeline import Assessment
 
-pytest_plugins = ["snnverify.plugin_models"]
+pytest_plugins = ["snnverify.plugin_models", "snnverify.plugin_pair"]
 FINDINGS = pytest.StashKey[list["Finding"]]()
 ASSESSMENTS = pytest.StashKey[dict[str, "Assessment"]]()
 SETTINGS = pytest.StashKey["Settings"]()
@@ -48,8 +48,12 @@ OPTIONS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("--measured", {"metavar": "FILE", "help": "board log of --model, which its gate and the energy estimate meet"}),
     ("--energy-model", {"metavar": "NAME", "help": "energy model that --measured is held to"}),
     ("--tolerance", {"metavar": "PERCENT", "help": "by which its mean may miss the estimate"}),
+    ("--before", {"metavar": "FILE", "help": "net before its conversion to binary spikes, which suites/test_detector.py "
+                  "holds --after to"}),
+    ("--after", {"metavar": "FILE", "help": "the net after it, as `snnverify binarize` writes it"}),
+    ("--img-size", {"type": int, "metavar": "S", "help": "side of the images that --before and --after run on"}),
     ("--report", {"metavar": "DIR", "help": "write the fidelity report of the models there"}),
-)
+)  # fmt: skip
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -184,6 +184,51 @@ def _description(path):
     Detector(described(str(path)))
 
 
+def _seed_checkpoint():
+    import torch
+
+    from snnverify.detector.model import Detector, described
+
+    buffer = io.BytesIO()
+    torch.save({"epoch": 1, "model": None, "ema": Detector(described("digits")).half()}, buffer)
+    return buffer.getvalue()
+
+
+def _checkpoint(path):
+    from snnverify.detector import load
+
+    load(path)
+
+
+def _seed_dataset():
+    return b"""path: .
+train: images/train
+val: [images/val]
+test: images/val
+nc: 4
+names: {0: red square, 1: green bar, 2: blue pillar, 3: yellow tile}
+download: https://example.org/x.zip
+"""
+
+
+def _dataset(path):
+    from snnverify.detector.dataset import label_path, read_labels, read_split
+    from snnverify.detector.generated import write_rectangles
+
+    if not (path.parent / "images").is_dir():
+        write_rectangles(path.parent, 1, 1)
+    for split in ("train", "val", "test"):
+        found = read_split(path, split)
+        for image in found.images:
+            read_labels(label_path(image), found.names)
+
+
+def _labels(path):
+    from snnverify.detector.dataset import read_labels
+
+    read_labels(path, ("a", "b", "c"))
+
+
 def _text(path):
     return lambda: (ROOT / path).read_bytes()
 
@@ -205,5 +250,8 @@ READERS = {
     "log": (lambda: b"sample,prediction,energy_uJ,latency_ms\n0,1,2.5,3\n1,0,2.4,3\n", "board.csv", _log),
     "record": (_seed_record, "report.json", _record),
     "yaml": (_text("snnverify/detector/models/digits.yaml"), "model.yaml", _description),
+    "checkpoint": (_seed_checkpoint, "best.pt", _checkpoint),
+    "dataset": (_seed_dataset, "mine.yaml", _dataset),
+    "labels": (lambda: b"0 0.5 0.5 0.25 0.25\n2 0.1 0.1 0.4 0.1 0.4 0.3\n", "0.txt", _labels),
 }
-TEXT = {"config", "claims", "targets", "energy", "log", "record", "yaml"}
+TEXT = {"config", "claims", "targets", "energy", "log", "record", "yaml", "dataset", "labels"}

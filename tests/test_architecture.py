@@ -30,7 +30,7 @@ LEVEL = {room: level for level, rooms in enumerate(ORDER) for room in rooms}
 HOMES = {
     "pandas": {"report", "mutation"}, "matplotlib": {"report"}, "jinja2": {"report"}, "tabulate": {"report"},
     "pyarrow": {"report"},
-    "hypothesis": {"strategies", "run", "checks", "mutation"}, "pytest": {"plugin", "plugin_models"},
+    "hypothesis": {"strategies", "run", "checks", "mutation"}, "pytest": {"plugin", "plugin_models", "plugin_pair"},
     "sklearn": {"zoo", "mutation"},
     "torch": {"checks", "convert", "detector", "zoo", "pipeline", "mutation", "oracles"},
     "safetensors": {"convert", "detector", "zoo"}, "tqdm": {"cli"}, "yaml": {"detector"}, "PIL": {"detector"},

@@ -274,6 +274,7 @@ def test_a_users_module_with_a_state_dict(tmp_path, capsys):
     assert "1 converted (mem_update 0, Conv.SiLU 0, Conv_A.SiLU 0, declared 1)" in out
     assert "left as they are: 1 nn.SiLU of no unit (gate.1)" in out
     assert "T = 4 (model), threshold = 0.25 (model)" in out
+    assert "no diagram: for a module of your own ask" in out
     with pytest.raises(ConfigError, match="give it yourself: --model"):  # a data file must not name code that runs
         load(tmp_path / "u_binary.pt")
     x = torch.rand(4, 2, 4)

@@ -42,6 +42,8 @@ NAMES = "names: [a, b, c, d]\n"
         (NAMES + "train: images/train\n", ConfigError, "it has no val:; it has train"),
         (NAMES, ConfigError, "it has no val:; add one"),
         (NAMES + "val: images/none\n", DataError, "there is no folder and no .txt list"),
+        (NAMES + f"val: {'a' * 3000}\n", DataError, "there is no folder and no .txt list"),
+        (NAMES + f"path: {'a' * 3000}\nval: x\n", ConfigError, "there is no folder"),
         (NAMES + "val: 3\n", ConfigError, "val = 3"),
         (NAMES + "val: labels/val\n", DataError, "no image there"),
         (NAMES + "path: nowhere\nval: images/val\n", ConfigError, "there is no folder .*nowhere nor nowhere"),

@@ -197,12 +197,16 @@ def _seen(model: nn.Module, image: Array) -> tuple[dict[str, Array], dict[str, A
     return taken, given
 
 
-OTHERWISE = ("threshold", "comparison", "reset", "decay")
+# What is otherwise, and the measure of `behave.runs_on` that says so.
+BROKEN = {
+    "threshold": "threshold or comparison differs", "comparison": "threshold or comparison differs",
+    "none": "reset is not to zero", "subtract": "reset is not to zero", "decay": "decay differs",
+}  # fmt: skip
 
 
-@check("operators", st.tuples(constants, st.sampled_from(OTHERWISE)))
+@check("operators", st.tuples(constants, st.sampled_from(sorted(BROKEN))))
 def constants_are_executed(drawn: tuple[Constants, str], subject: Oracle) -> Iterator[Measure]:
-    """Probes find the running unit's own constants and refuse every other: threshold and decay a little off, `>=`, a reset by subtraction, none [behaviour, by the recurrence]."""
+    """Probes find the running unit's own constants, and say by the right name what is otherwise: threshold and decay a little off, `>=`, a reset by subtraction, none [behaviour, by the recurrence]."""
     c, otherwise = drawn
 
     def broken(unit: nn.Module) -> list[str]:
@@ -212,33 +216,34 @@ def constants_are_executed(drawn: tuple[Constants, str], subject: Oracle) -> Ite
     yield Measure("laws broken with its own constants", float(len(own)), detail=", ".join(own))
     others = {"threshold": _Other(c, 1.001), "comparison": _Other(c, at=True)}
     if c.steps > 1:
-        others |= {"reset": _Other(c, reset=False)} if c.decay else {}
+        others |= {r: _Other(c, reset=r) for r in ("none", "subtract")} if c.decay else {}
         others["decay"] = _Other(c, decay=c.decay * 0.9 if c.decay else 0.125)
     if otherwise in others:
-        yield Measure("another unit passes for it", float(not broken(others[otherwise])), where=otherwise)
+        found = broken(others[otherwise])
+        wanted = BROKEN[otherwise]
+        yield Measure("another unit passes for it", float(wanted not in found), where=otherwise, detail=f"{found}")
 
 
 class _Other(nn.Module):
-    """The recurrence with one thing otherwise."""
+    """The recurrence with one thing otherwise, and T as it should be: nothing else may give it away."""
 
     def __init__(
-        self, c: Constants, scale: float = 1.0, at: bool = False, reset: bool = True, decay: float | None = None
+        self, c: Constants, scale: float = 1.0, at: bool = False, reset: str = "zero", decay: float | None = None
     ) -> None:
         super().__init__()
-        self.theta, self.at, self.reset, self.decay = (
-            c.threshold * scale,
-            at,
-            reset,
-            c.decay if decay is None else decay,
-        )
+        self.steps, self.theta, self.at, self.reset = c.steps, c.threshold * scale, at, reset
+        self.decay = c.decay if decay is None else decay
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """[T, n] -> [T, n]."""
+        if len(x) != self.steps:
+            raise ValueError(f"T = {len(x)}, not {self.steps}")
         mem = x[0]
         out: list[torch.Tensor] = []
         for t in range(len(x)):
             if t:
-                mem = mem * self.decay * (1 - out[-1] * self.reset) + x[t]
+                left = {"zero": mem * (1 - out[-1]), "none": mem, "subtract": mem - self.theta * out[-1]}[self.reset]
+                mem = left * self.decay + x[t]
             out.append(((mem >= self.theta) if self.at else (mem > self.theta)).to(x.dtype))
         return torch.stack(out)
 

@@ -111,14 +111,17 @@ def convert(job: Job, settings: Settings) -> Iterator[str]:
             f"{job.weights}: nothing to convert: {found.checked} modules checked, {found.binary} activations are binary "
             "already; --allow-none writes it all the same"
         )
+    wanted = job.asked or "model" not in opened.configuration
+    # before anything is written: a wrong data set leaves nothing
+    image, of = _image(s, net) if wanted and s.data is not None and not s.no_trace else (None, "")
     said = manifest(opened, net, found, s.command, s.device)
     paths = write(opened, net, said, job.target)
     yield from _told(job, opened, found)
     yield f"  written: {', '.join(str(p) for p in paths)}"
-    if not job.asked and "model" in opened.configuration:
+    if not wanted:
+        yield "  no diagram: for a module of your own ask for it with --diagram FILE"
         return
     try:
-        image, of = (None, "") if s.no_trace or s.data is None else _image(s, net)
         drawn = draw(net.to(s.device), job.diagram, image=image, trace=not s.no_trace, size=s.img_size,
                      weights=f"{job.target.name}, sha256 of its tensors {said['tensors']['sha256']}")  # fmt: skip
     except SnnverifyError as e:

@@ -53,7 +53,7 @@ def readiness(pair: Pair) -> Iterator[Measure]:
 
 
 def alive(pair: Pair) -> Iterator[Measure]:
-    """No activation is silent in every step of every image, and none fires in all of them: either says nothing [Pellegrini et al. 2021 call them dead and saturated]."""
+    """No activation is silent in every step of every image, and none fires in all of them: either is a constant, which the bias of the next layer says as well [derived: the entropy of a constant is 0]."""
     for path in units(pair.after):
         if (y := pair.ran.given.get(path)) is None:
             continue

@@ -56,8 +56,18 @@ class Pair:
 
     @cached_property
     def tree(self) -> Node:
-        """Description of the net after."""
-        return describe(self.after).tree
+        """Description of the net after.
+
+        Raises
+        ------
+        Unsupported
+            A net with a module that is not of the family: what it computes is known to itself alone.
+        """
+        try:
+            return describe(self.after).tree
+        except Unsupported as e:
+            named = e.what.rpartition(".")[2] if e.what.startswith("no class") else e.what
+            raise Unsupported(e.where, f"what it computes is known of the family's modules alone ({named})") from None
 
     @cached_property
     def ran(self) -> Recorded:

@@ -17,6 +17,7 @@ empty one, holds no object. ``download:`` is reported and never followed.
 from __future__ import annotations
 
 import hashlib
+import os
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -229,7 +230,7 @@ def _root(table: Mapping[str, Any], file: Path) -> Path:
         raise ConfigError(f"{file}: path = {given!r}; give a folder")
     tried = [file.parent / given, Path(given)]
     for root in tried:
-        if root.is_dir():
+        if os.path.isdir(root):  # False, too, of a name too long for the disk, of which `Path.is_dir` raises
             return root.resolve()
     hint = "; its download: is never followed, so fetch the data yourself" if table.get("download") else ""
     where = " nor ".join(dict.fromkeys(str(p) for p in tried))
@@ -243,9 +244,9 @@ def _images(entries: Any, root: Path, where: str) -> tuple[Path, ...]:
         if not isinstance(entry, str):
             raise ConfigError(f"{where} = {entry!r}: give a folder, a .txt list of images, or a list of these")
         place = root / entry
-        if place.is_dir():
+        if os.path.isdir(place):
             found += sorted(p for p in place.rglob("*") if p.suffix.lower() in SUFFIXES)
-        elif place.is_file() and place.suffix == ".txt":
+        elif os.path.isfile(place) and place.suffix == ".txt":
             found += _listed(place, root)
         else:
             raise DataError(f"{where} = {entry!r}: there is no folder and no .txt list {place}")
@@ -265,7 +266,7 @@ def _listed(file: Path, root: Path) -> list[Path]:
         if not line.strip():
             continue
         path = (file.parent if line.startswith("./") else root) / line.strip()
-        if path.suffix.lower() not in SUFFIXES or not path.is_file():
+        if path.suffix.lower() not in SUFFIXES or not os.path.isfile(path):
             raise DataError(f"{file}:{i}: {line.strip()!r}: there is no image {path}")
         paths.append(path)
     return paths

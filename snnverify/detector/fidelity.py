@@ -6,6 +6,7 @@ import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -171,9 +172,8 @@ def paired(
     assert isinstance(after, Detected)
     n = before.precision.images
     drop = before.precision.ap()[0] - after.precision.ap()[0]
-    rng = np.random.Generator(np.random.PCG64(seed))
-    draws = [rng.integers(0, n, n) for _ in range(resamples)]
-    drops = [before.precision.ap(d)[0] - after.precision.ap(d)[0] for d in draws]
+    drawn = [_resampled(p.precision, resamples, seed) for p in (before, after)]
+    drops = [a - b for a, b in zip(*drawn, strict=True)]
     upper = max(float(np.quantile(drops, 1 - LEVEL, method="higher")), 1 - LEVEL ** (1 / n))
     outcome = "FAIL" if drop > margin else "PASS" if upper <= margin else "INCONCLUSIVE"
     detail = (
@@ -181,6 +181,13 @@ def paired(
         f"({resamples} resamples), limit {float(100 * margin):g}"
     )
     return Drop(drop, upper, Verdict(outcome, (Requirement("mAP drop", outcome, detail),)))
+
+
+@lru_cache(maxsize=2)
+def _resampled(precision: Precision, resamples: int, seed: int) -> tuple[float, ...]:
+    """First mAP of each drawn choice of images, the same choices for a seed; every arm asks for that of the net before."""
+    rng = np.random.Generator(np.random.PCG64(seed))
+    return tuple(precision.ap(rng.integers(0, precision.images, precision.images))[0] for _ in range(resamples))
 
 
 def alike(before: nn.Module, after: nn.Module, samples: Samples, progress: Progress | None = None) -> list[Alike]:

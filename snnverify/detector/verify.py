@@ -6,8 +6,7 @@ import inspect
 import json
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from ..findings import Finding, Measure
 from .archive import read_archive, read_bytes
 from .behave import LAWS
 from .checkpoint import FORMAT, open_net
-from .compare import Pair
+from .compare import Pair, structure, tensors
 from .samples import first, open_samples
 
 IMAGES = 4  # of a data set
@@ -114,12 +113,10 @@ def _float(net: Any) -> Any:
     return copy.deepcopy(net).float()
 
 
-def judged(stored: Pair, run: Pair, subject: str) -> Iterator[Finding]:
-    """Every law on a pair: those of structure and bytes on what is stored, all others on what runs."""
-    for law in LAWS:
-        yield judge(
-            law, stored if law.__module__.endswith("compare") and law.__name__ != "round_trip" else run, subject
-        )
+def judged(stored: Pair, run: Pair, subject: str, laws: Sequence[Law] = LAWS) -> Iterator[Finding]:
+    """Laws on a pair: those of structure and bytes on what is stored, all others on what runs."""
+    for law in laws:
+        yield judge(law, stored if law in (tensors, structure) else run, subject)
 
 
 def judge(law: Law, pair: Pair, subject: str) -> Finding:
@@ -152,13 +149,3 @@ def claim_of(law: Law) -> tuple[str, str]:
     found = re.fullmatch(r"(.*) \[(.*)\]\.?", text)
     assert found is not None, law.__name__
     return found[1], found[2]
-
-
-def told(finding: Finding) -> Finding:
-    """The finding with the worst measure's detail as its message, where it has none."""
-    worst = finding.worst
-    return (
-        replace(finding, message=worst.detail)
-        if worst is not None and worst.detail and not finding.message
-        else finding
-    )

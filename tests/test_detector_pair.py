@@ -1,0 +1,183 @@
+"""A user's pair of nets under pytest and on the command line, and a conversion with a data set in the YOLO form."""
+
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tomllib
+import torch
+from torch import nn
+
+from snnverify.checks import select
+from snnverify.cli import main
+from snnverify.detector import save
+from snnverify.detector.behave import LAWS
+from snnverify.detector.binarize import binarize
+from snnverify.detector.blocks import mem_update
+from snnverify.detector.generated import write_rectangles
+from snnverify.detector.model import described
+from snnverify.detector.specimens import built
+
+ROOT = Path(__file__).parents[1]
+select("detector.*")  # pytester forgets what its runs import, and some of it can be imported only once
+
+
+@pytest.fixture
+def pair(tmp_path):
+    """Files of a net, of its conversion, and of one in which the last bit of a weight is another."""
+    before = built(described("digits"), 0)
+    after, _ = binarize(before)
+    save(before, tmp_path / "b.pt")
+    save(after, tmp_path / "a.pt")
+    with torch.no_grad():
+        w = after.model[0].conv.weight.view(-1)
+        w[0] = torch.nextafter(w[0], w[0] + 1)
+    save(after, tmp_path / "wrong.pt")
+    return tmp_path
+
+
+@pytest.fixture
+def suite(pytester, isolated, unpainted, pair):
+    """Run the suite of detectors, without the laws on drawn nets, in a process that has the package loaded."""
+
+    def run(*options):
+        shutil.copy(ROOT / "suites" / "test_detector.py", pytester.path)
+        common = "-p", "no:cacheprovider", "-k", "test_pair", "-rs"
+        return pytester.runpytest_inprocess(*common, *map(str, options))
+
+    return run
+
+
+def test_pytest_holds_a_pair_to_every_law(suite, pair):
+    done = suite("--before", pair / "b.pt", "--after", pair / "a.pt", "--img-size", "8")
+    done.assert_outcomes(passed=len(LAWS), deselected=done.parseoutcomes()["deselected"])
+    done.stdout.fnmatch_lines([f"a.pt: {len(LAWS)} checks on * cases: {len(LAWS)} pass"])
+
+
+def test_pytest_fails_the_law_that_a_pair_breaks(suite, pair):
+    done = suite("--before", pair / "b.pt", "--after", pair / "wrong.pt", "--img-size", "8")
+    found = done.parseoutcomes()
+    assert (found["failed"], found["passed"]) == (1, len(LAWS) - 1)
+    done.stdout.fnmatch_lines(
+        ["*test_pair[[]tensors]*", "*tensors of other bytes*: 1, limit 0", "*model.0.conv.weight"]
+    )
+
+
+@pytest.mark.parametrize(("options", "said"), [
+    (("--before", "b.pt"), "--after is missing"), (("--after", "b.pt"), "--before is missing"),
+    (("--before", "none.pt", "--after", "none.pt"), "--before none.pt: there is no such file"),
+])  # fmt: skip
+def test_half_a_pair_is_refused_before_anything_runs(suite, options, said):
+    done = suite(*options)
+    assert done.ret == pytest.ExitCode.USAGE_ERROR
+    assert said in done.stderr.str()
+
+
+def test_without_a_pair_one_skip_says_how_to_give_it(suite):
+    done = suite()
+    done.assert_outcomes(skipped=1, deselected=done.parseoutcomes()["deselected"])
+    done.stdout.fnmatch_lines(["SKIPPED*no pair of nets; give --before FILE and --after FILE"])
+
+
+class Own(nn.Module):
+    """A net of a user's own around the family's activation."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.spikes, self.last = nn.Conv2d(3, 8, 3), mem_update(True), nn.Linear(8, 10)
+
+    def forward(self, x):
+        y = self.spikes(torch.stack([self.first(x)] * 5))
+        return self.last(y.mean((0, 3, 4)))
+
+
+def own():
+    torch.manual_seed(0)
+    return Own()
+
+
+@pytest.fixture
+def users(tmp_path):
+    """Options of a pair whose numpy simulation cannot be asked for: its forward is known to itself alone."""
+    torch.save(own().state_dict(), tmp_path / "u.pt")
+    x = np.random.default_rng(0).uniform(size=(8, 3, 8, 8)).astype("f4")
+    np.savez(tmp_path / "d.npz", x=x, y=np.arange(8))
+    assert main(["binarize", "--weights", str(tmp_path / "u.pt"), "--model", f"{__file__}:own"]) == 0
+    return [str(tmp_path / n) for n in ("u.pt", "u_binary.pt")] + [
+        "--model", f"{__file__}:own", "--data", str(tmp_path / "d.npz")
+    ]  # fmt: skip
+
+
+def test_a_law_that_cannot_be_asked_is_no_pass(users, capsys):
+    capsys.readouterr()
+    assert main(["verify-binary", *users]) == 3
+    out = capsys.readouterr().out
+    assert re.search("^unsupported  simulation .*what it computes is known of the family's modules alone", out, re.M)
+    assert main(["verify-binary", *users, "--allow-unsupported"]) == 0
+
+
+def test_a_law_that_cannot_be_asked_fails_under_pytest(suite, users):
+    before, after, *options = users
+    done = suite("--before", before, "--after", after, *options)
+    assert done.parseoutcomes()["failed"] == 1
+    done.stdout.fnmatch_lines(['unsupported: *; -k "not simulation" leaves the law out'])
+
+
+def test_a_data_set_in_the_yolo_form_is_traced_and_named(tmp_path, capsys):
+    data = write_rectangles(tmp_path / "shapes", 2, 2)
+    save(built(described("resnet10"), 0), tmp_path / "w.pt")
+    options = ["binarize", "--weights", str(tmp_path / "w.pt"), "--data", str(data)]
+    assert main([*options, "--img-size", "64"]) == 0
+    image, root = data.parent / "images" / "val" / "0000.png", data.parent
+    told = f"({image} traced; {data}: root {root}, split val: 2 images, 4 classes)"
+    assert told in capsys.readouterr().out
+    drawn = (tmp_path / "w_binary.txt").read_text()
+    assert "dummy" not in drawn
+    before = {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
+    assert main([*options, "--img-size", "70"]) == 2  # before anything is written, and with the next sizes
+    assert re.search("70.*64.*96", capsys.readouterr().err)
+    (data.parent / "empty").mkdir()
+    (data.parent / "other.yaml").write_text("names: [a, b, c, d]\nval: empty\n")
+    before = {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
+    assert main([*options[:-1], str(data.parent / "other.yaml"), "--img-size", "64"]) == 2
+    assert "val = 'empty': no image there" in capsys.readouterr().err
+    assert {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()} == before
+
+
+def test_the_page_on_the_laws_lists_all_of_them():
+    rows = re.findall(r"^\| `(\w+)` \|", (ROOT / "docs" / "binarize-checks.md").read_text(), re.M)
+    assert rows == [law.__name__ for law in LAWS]
+
+
+def converted_arms():
+    """Drop and changed weights of the arm `converted` of each net, as the page's tables of digits have them."""
+    page = (ROOT / "docs" / "binarize-fidelity.md").read_text().split("## Digits", 1)[1].split("\n## ", 1)[0]
+    found = {}
+    for name in ("head-only SiLU", "all SiLU"):
+        table = page.split(f"### {name}: ", 1)[1].split("###", 1)[0]
+        rows = [[c.strip() for c in line.strip("|").split("|")] for line in table.splitlines() if line.startswith("|")]
+        found[name] = dict(zip(rows[0], next(r for r in rows if r[0] == "converted"), strict=True))
+    return found
+
+
+def test_claims_are_judged_by_the_figures_of_the_page():
+    given = tomllib.loads((ROOT / "examples" / "claims" / "detectors.toml").read_text())["given"]
+    values, arms = {g["name"]: g["value"] for g in given}, converted_arms()
+    for name, arm in arms.items():
+        assert values[f"mean drop of {name}"] == arm["drop"]
+    changed = [arm["weights"].split(" of ")[0] for arm in arms.values()]
+    assert values["tensors that differ, head-only and all SiLU"] == changed
+
+
+def test_analog_synapses_are_named_and_fail_where_hardware_is_asked_for(tmp_path, capsys):
+    """What the page says of a ResNet-10 detector: the image, and two residual sums."""
+    before = built(described("resnet10"), 0)
+    save(before, tmp_path / "b.pt")
+    save(binarize(before)[0], tmp_path / "a.pt")
+    files = [str(tmp_path / "b.pt"), str(tmp_path / "a.pt"), "--img-size", "32"]
+    assert main(["verify-binary", *files]) == 0
+    assert "3 of 19 synapses get analog inputs" in capsys.readouterr().out
+    assert main(["verify-binary", *files, "--hardware"]) == 1
+    assert "synapses with analog inputs that are not the image" in capsys.readouterr().out
