@@ -66,10 +66,11 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5, help="trainings of each net (5)")
     parser.add_argument("--epochs", type=int, default=EPOCHS, help=f"of each training ({EPOCHS})")
     parser.add_argument("--tune", type=int, default=5, help="epochs of the fine-tuning (5)")
+    parser.add_argument("--images", type=int, default=10**6, help="images of either kind, at most (all)")
     parser.add_argument("--markdown", type=Path, help="page of all tables")
     parser.add_argument("--out", type=Path, help="folder for the page of each net, first seed")
     options = parser.parse_args()
-    found = {name: studies(m, options.seeds, options.epochs, options.tune) for name, m in MODELS.items()}
+    found = {name: studies(m, options.seeds, options.epochs, options.tune, options.images) for name, m in MODELS.items()}
     print(seeds_text(found))
     if options.markdown:
         options.markdown.write_text(seeds_markdown(found, shlex.join(["python", *sys.argv])))
