@@ -235,7 +235,7 @@ def svg(figure: Figure, salt: str) -> str:
 
 def joined(text: str) -> str:
     """Neighbouring opaque lines of one style as one path: a raster has thousands, and most of their text is that style."""
-    style = r' clip-path="[^"]*" style="fill: none; stroke: [^;"]*; stroke-width: [^;"]*"'
+    style = r' clip-path="[^"]*" style="fill: none; stroke: [^;"]*(?:; stroke-width: [^;"]*)?"'
     alike = rf'<path d="[^"]*"({style})/>(?:\s*<path d="[^"]*"\1/>)+'
     return re.sub(alike, _one_path, text)
 
