@@ -94,13 +94,15 @@ def main() -> None:
     parser.add_argument(
         "--mnist", type=Path, metavar="FOLDER", help="folder of an IDX pair of MNIST, instead of digits"
     )
+    parser.add_argument("--images", type=int, default=10**6, help="images of either kind, at most (all)")
     parser.add_argument("--markdown", type=Path, help="page of all tables")
     parser.add_argument("--out", type=Path, help="folder for the page of each net, first seed")
     options = parser.parse_args()
     epochs = options.epochs or (MNIST_EPOCHS if options.mnist else EPOCHS)
     try:
         found = {
-            name: studies(m, options.seeds, epochs, options.tune, mnist=options.mnist) for name, m in MODELS.items()
+            name: studies(m, options.seeds, epochs, options.tune, options.images, options.mnist)
+            for name, m in MODELS.items()
         }
     except SnnverifyError as e:
         raise SystemExit(str(e)) from None

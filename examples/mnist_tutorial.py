@@ -150,6 +150,7 @@ def main() -> None:
     parser.add_argument("--train", type=int, default=4000, help="training images (4000)")
     parser.add_argument("--epochs", type=int, default=4)
     parser.add_argument("--samples", type=int, default=200, help="evaluation images (200)")
+    parser.add_argument("-T", "--timesteps", type=int, nargs="+", default=SHOWN, help="T that is shown")
     parser.add_argument("--oracle", default="spikingjelly")
     options = parser.parse_args()
     try:
@@ -158,7 +159,8 @@ def main() -> None:
     except SnnverifyError as e:
         library = None
         print(f"{options.oracle} is not compared: {e}\n")
-    report(options.model, subject(options.model, options.data, options.train, options.samples, options.epochs), library)
+    found = subject(options.model, options.data, options.train, options.samples, options.epochs)
+    report(options.model, found, library, tuple(options.timesteps))
 
 
 def report(model: str, found: tuple[nn.Module, Any, Any, Any], library: Any, steps: tuple[int, ...] = SHOWN) -> None:

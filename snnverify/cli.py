@@ -27,6 +27,7 @@ from . import (
     cli_explain,
     cli_gate,
     cli_hardware,
+    cli_init,
     cli_lava,
     cli_oracles,
     cli_quantise,
@@ -110,6 +111,7 @@ def _parser() -> _Parser:
     replay.add_argument("case", type=Path, help="file named by the failure")
     replay.add_argument("--oracle", help="another oracle than the one that failed")
 
+    cli_init.register(add)
     cli_analyze.register(add)
     cli_calibrate.register(add)
     cli_oracles.register(add)

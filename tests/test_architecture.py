@@ -21,7 +21,7 @@ ORDER = (
     ("checks",),
     ("run",),
     ("pipeline", "mutation", "lava_demo"),
-    ("report",),
+    ("report", "scaffold"),
     ("cli", *(path.stem for kind in ("cli_*", "plugin*") for path in PACKAGE.glob(f"{kind}.py"))),
     ("__main__",),
 )  # fmt: skip

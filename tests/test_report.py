@@ -190,3 +190,15 @@ def test_one_neuron_keeps_the_law_of_constant_input(start, bound):
     assert gap.max() <= bound + 1e-12
     assert gap.max() > 0.9 * bound
     assert (x[0], x[-1], rate[0], rate[-1]) == (-0.2, pytest.approx(1.2), 0.0, 1.0)
+
+
+def test_neighbouring_lines_of_one_style_become_one_path():
+    red, wide = (f' clip-path="url(#p)" style="fill: none; stroke: red{more}"' for more in ("", "; stroke-width: 2"))
+    lines = [
+        f'<path d="M {x}.123456 0 \nL {x} 1 \n"{style}/>' for x, style in ((1, red), (2, red), (3, wide), (4, red))
+    ]
+    seen = plots_module.joined("<g>" + "\n ".join(lines) + "</g>")
+    both = f'<path d="M 1.12 0 \nL 1 1 \nM 2.12 0 \nL 2 1 \n"{red}/>'
+    assert seen == "<g>" + "\n ".join([both, *lines[2:]]) + "</g>"
+    clear = [line.replace("red", "red; stroke-opacity: 0.5") for line in lines[:2]]
+    assert plots_module.joined("".join(clear)) == "".join(clear)

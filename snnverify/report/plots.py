@@ -229,8 +229,20 @@ def svg(figure: Figure, salt: str) -> str:
     text = re.sub(r'^<svg [^>]*?viewBox="([^"]+)"[^>]*>', r'<svg viewBox="\1" xmlns="http://www.w3.org/2000/svg" '
                   r'xmlns:xlink="http://www.w3.org/1999/xlink" aria-hidden="true">', text)  # fmt: skip
     text = re.sub(r"font-family:[^;\"]*;?", "", text)
-    text = re.sub(r"font: (\S+) [^;\"]*", r"font-size: \1", text)
+    text = joined(re.sub(r"font: (\S+) [^;\"]*", r"font-size: \1", text))
     return re.sub("|".join(COLOURS), lambda m: f"var(--{COLOURS[m[0]]})", text)
+
+
+def joined(text: str) -> str:
+    """Neighbouring opaque lines of one style as one path: a raster has thousands, and most of their text is that style."""
+    style = r' clip-path="[^"]*" style="fill: none; stroke: [^;"]*(?:; stroke-width: [^;"]*)?"'
+    alike = rf'<path d="[^"]*"({style})/>(?:\s*<path d="[^"]*"\1/>)+'
+    return re.sub(alike, _one_path, text)
+
+
+def _one_path(alike: re.Match[str]) -> str:
+    ends = re.sub(r"(\d\.\d\d)\d+", r"\1", "".join(re.findall(r' d="([^"]*)"', alike[0])))  # to 1/100 point
+    return f'<path d="{ends}"{alike[1]}/>'
 
 
 def _of(frame: pd.DataFrame, a: Assessment) -> pd.DataFrame:

@@ -1,0 +1,191 @@
+"""What `snnverify init` writes into a project: settings, a suite and a workflow, from `templates/`."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from collections.abc import Mapping
+from importlib.resources import files
+from pathlib import Path, PurePosixPath
+from string import Template
+from typing import Any
+
+import tomllib
+
+from . import __version__
+from .config import SECTION, Settings, merge
+from .content import write_atomic
+from .errors import ConfigError
+from .gate.policy import in_points, policy
+
+WORKFLOW = ".github/workflows/snnverify.yml"
+EMBEDDED = "digits_mlp"
+OURS = re.compile(r"tool\.snnverify(\.gate(\..+)?)?")  # tables that are written; those of oracles are the user's
+_HEADER = re.compile(r"\s*\[\[?\s*([^\[\]]+?)\s*\]\]?\s*(#.*)?")
+_EXAMPLES = {"weights": "net.safetensors", "data": "test.npz", "calibration": "train.npz"}
+
+
+def scaffold(
+    folder: Path, given: Mapping[str, Any], *, suite: str = "tests/test_fidelity.py", requirement: str | None = None,
+    force: bool = False,
+) -> list[Path]:  # fmt: skip
+    """Write the settings, a suite and a GitHub Actions workflow into a project: all of them, or nothing.
+
+    Parameters
+    ----------
+    folder : Path
+        The project; it is made where it does not exist.
+    given : mapping
+        Settings, by the keys of ``[tool.snnverify]``; None is left to the default. Without a model, an embedded one.
+    suite : str
+        Path of the suite, from `folder`.
+    requirement : str, optional
+        What the workflow has pip install; this version of snnverify by default.
+    force : bool
+        Replace what is there: files, and the tables ``[tool.snnverify]`` and ``[tool.snnverify.gate]``.
+
+    Returns
+    -------
+    list of Path
+        Files written. The workflow lies in the root of the git repository that `folder` is in.
+
+    Raises
+    ------
+    ConfigError
+        A setting that cannot be followed; something is there already; a ``pyproject.toml`` that cannot be read, or that no
+        table can be appended to.
+    """
+    project, root = folder.resolve(), _repository(folder.resolve())
+    inside = PurePosixPath(suite)
+    if inside.is_absolute() or ".." in inside.parts or not re.fullmatch(r"test_.*\.py|.*_test\.py", inside.name):
+        raise ConfigError(f"--suite {suite!r}: give a path inside the project that pytest collects, test_<name>.py")
+    settings, tests, workflow = project / "pyproject.toml", project / suite, root / WORKFLOW
+    there = [str(p) for p in (tests, workflow) if p.exists()]
+    if there and not force:
+        raise ConfigError(
+            f"{' and '.join(there)}: there already; --force replaces {'it' if len(there) == 1 else 'them'}"
+        )
+    place = PurePosixPath(project.relative_to(root))
+    packages = [requirement or f"snnverify=={__version__}"]
+    packages += ["-r", "requirements.txt"] * (project / "requirements.txt").is_file()
+    texts = {
+        settings: _settings(settings, _section(given), force),
+        tests: _filled("test_fidelity.py.in"),
+        workflow: _filled(
+            "snnverify.yml.in",
+            place=json.dumps(str(place)), suite=shlex.quote(suite), packages=shlex.join(packages),
+            reports=json.dumps(str(place / "reports")),
+        ),
+    }  # fmt: skip
+    _write_all(texts)
+    return list(texts)
+
+
+def _repository(project: Path) -> Path:
+    """Root of the git repository, the only place where workflows are looked for; the project itself outside of one."""
+    return next((p for p in (project, *project.parents) if (p / ".git").exists()), project)
+
+
+def _filled(template: str, **values: str) -> str:
+    return Template(files(__package__).joinpath("templates", template).read_text("utf-8")).substitute(values)
+
+
+def _section(given: Mapping[str, Any]) -> str:
+    """Text of the two tables; a key that nothing was said of stands there as a comment."""
+    told = {key: value for key, value in given.items() if value is not None}
+    drop = in_points(str(told.pop("max_drop", "1.0")))
+    checked = merge(told, Settings())
+    policy({"max_drop": drop}, "command line:")
+    model = told.get("model", EMBEDDED)
+    if ":" not in model:
+        if "model" in told:
+            from .pipeline import embedded_names
+
+            embedded_names(model)
+        if own := [key for key in _EXAMPLES if key in told]:
+            raise ConfigError(f"--{own[0]} {told[own[0]]!r}: it goes with a model of your own; name that by --model")
+    hint = "" if "model" in told else "  # an embedded one; yours: nets.py:build, a callable that returns an nn.Module"
+    lines = {key: f"{key} = {_quoted(told[key])}" if key in told else f'# {key} = "{example}"'
+             for key, example in _EXAMPLES.items()}  # fmt: skip
+    return _filled("pyproject.toml.in", model=f"model = {_quoted(model)}{hint}", **lines,
+                   timesteps=str(list(checked.timesteps)), max_drop=f"max_drop = {_quoted(drop)}")  # fmt: skip
+
+
+def _quoted(text: str) -> str:
+    """A basic string of TOML, which escapes as JSON does, but for DEL and what JSON writes as surrogates."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def _settings(file: Path, section: str, force: bool) -> str:
+    """Text of a ``pyproject.toml`` with the section; what else it says stays as it is, which is made sure of."""
+    try:
+        text = file.read_bytes().decode("utf-8") if file.exists() else ""
+        document = tomllib.loads(text)
+    except (OSError, ValueError) as e:
+        raise ConfigError(f"{file}: cannot be read ({e}); mend the file") from None
+    others = _without(document)
+    if others != document:
+        if not force:
+            raise ConfigError(f"{file}: it has {SECTION} already; edit it there, or replace it by --force")
+        text = _cut(text)
+    end = "\r\n" if "\r\n" in text else "\n"
+    joined = text + ("" if not text or text.endswith(("\n", "\r")) else end) + (end if text.strip() else "")
+    joined += section.replace("\n", end)
+    try:
+        kept = _without(tomllib.loads(joined)) == others
+    except tomllib.TOMLDecodeError:
+        kept = False
+    if not kept:
+        raise ConfigError(f"{file}: {SECTION} cannot be put there without touching the rest (a table written in another "
+                          "form?); write it yourself, as docs/gate.md shows")  # fmt: skip
+    return joined
+
+
+def _without(document: Mapping[str, Any]) -> dict[str, Any]:
+    """All of a document but what the two tables hold."""
+    tool = document.get("tool")
+    if not isinstance(tool, dict) or "snnverify" not in tool:
+        return dict(document)
+    mine = tool["snnverify"]
+    own = {"oracles": mine["oracles"]} if isinstance(mine, dict) and "oracles" in mine else {}
+    rest = {key: value for key, value in tool.items() if key != "snnverify"} | ({"snnverify": own} if own else {})
+    return {key: value for key, value in document.items() if key != "tool"} | ({"tool": rest} if rest else {})
+
+
+def _cut(text: str) -> str:
+    """A document without the two tables, line by line; comments that stand right above another table stay with it."""
+    kept: list[str] = []
+    above: list[str] = []
+    ours = False
+    for line in text.splitlines(keepends=True):
+        if header := _HEADER.fullmatch(line.rstrip("\r\n")):
+            ours = OURS.fullmatch(re.sub(r"[\s\"']", "", header[1])) is not None
+            kept += [] if ours else above
+            above = []
+        if not ours:
+            kept.append(line)
+        elif line.lstrip().startswith("#"):
+            above.append(line)
+        else:
+            above = []
+    return "".join(kept).rstrip() + "\n" if kept else ""
+
+
+def _write_all(texts: Mapping[Path, str]) -> None:
+    """Write all files, or leave everything as it was."""
+    before = {path: path.read_bytes() if path.exists() else None for path in texts}
+    missing = {folder for path in texts for folder in path.parents if not folder.exists()}
+    try:
+        for path, text in texts.items():
+            write_atomic(path.resolve(), text)  # a link stays one
+    except BaseException:
+        for path, content in before.items():
+            if content is None:
+                path.unlink(missing_ok=True)
+            elif path.read_bytes() != content:
+                write_atomic(path.resolve(), content)
+        for folder in sorted(missing, key=lambda p: len(p.parts), reverse=True):
+            if folder.exists():
+                folder.rmdir()
+        raise
