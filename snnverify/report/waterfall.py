@@ -10,6 +10,7 @@ from ..stats import Paired, exact_upper
 from ..waterfall import Cause, Remedy, Waterfall
 from ..waterfall.diagnose import GROUPS, groups
 from ..waterfall.parting import UnitParting
+from ..waterfall.score import Answer
 from .libraries import render_rows
 
 WORDS = {
@@ -244,12 +245,18 @@ def _unit_record(u: UnitParting) -> dict[str, Any]:
             "error": u.error, "parts": dict(u.parts), "mostly": mostly(u)}  # fmt: skip
 
 
-def score_table(rows: Sequence[Any]) -> str:
-    """Markdown table of the score on planted causes."""
+def score_tables(answers: Sequence[Answer]) -> tuple[str, str]:
+    """Markdown tables of the score on planted causes: by family, and every deployment with what was said of it."""
     from tabulate import tabulate
 
     head = ["planted", "deployments", "causes", "named", "missed", "wrong", "right layer", "wholly right"]
-    body = [
-        [r.family, r.subjects, r.planted, r.named, r.missed, r.wrong, f"{r.placed} / {r.places}", r.exact] for r in rows
-    ]
-    return str(tabulate(body, head, tablefmt="github"))
+    body = []
+    for family in dict.fromkeys(a.family for a in answers):
+        of = [a for a in answers if a.family == family]
+        planted, named, missed, wrong, placed, places, exact = (
+            sum(getattr(a, k) for a in of) for k in ("planted", "named", "missed", "wrong", "placed", "places", "exact")
+        )
+        body.append([family, len(of), planted, named, missed, wrong, f"{placed} / {places}", f"{exact} / {len(of)}"])
+    rows = [[a.family, a.number, a.subject, a.said, "yes" if a.exact else "no"] for a in answers]
+    every = tabulate(rows, ["family", "number", "planted", "named", "wholly right"], tablefmt="github")
+    return str(tabulate(body, head, tablefmt="github")), str(every)
