@@ -93,8 +93,9 @@ def conclusion(e: Explained) -> list[str]:
     last, n = len(w.keys) - 1, len(w.labels)
     total = w.right(0) - w.right(last)
     upper = 100 * exact_upper(w.paired(0, last))
-    found = [f"All changes together cost {points(total, n):.2f} points on {n} samples, with 95 % confidence at most "
-             f"{upper:.2f}."]  # fmt: skip
+    verb = "cost" if total >= 0 else "gain"
+    found = [f"All changes together {verb} {points(abs(total), n):.2f} points on {n} samples; with 95 % confidence they "
+             f"cost at most {upper:.2f}."]  # fmt: skip
     found += [sentence(e, c) for c in e.causes]
     spans = [groups(w)[k] for c in e.causes for k, keys in GROUPS.items() if c.stations[0] in keys]
     rest = total - sum(w.right(a - 1) - w.right(b) for a, b in dict.fromkeys(spans))

@@ -55,7 +55,9 @@ def explain(a: Assessment) -> Explanation:
     p = a.model.fidelity.paired(steps)
     meaning = " ".join([_MEANINGS[a.verdict.outcome](a, p, steps), *_caveats(a, p)])
     cause, mend = _cause(a, steps)
-    fallen = () if a.explained is None else tuple(conclusion(a.explained))
+    fallen = (f"No waterfall: {a.unsplit}.",) if a.unsplit else ()
+    if a.explained is not None:
+        fallen = tuple(conclusion(a.explained))
     return Explanation(meaning, cause, _REMEDIES[a.verdict.outcome](a, p, steps, mend), fallen)
 
 
