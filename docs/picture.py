@@ -1,6 +1,6 @@
 """The picture of the README: `python docs/picture.py` runs a report, photographs its top, and writes `docs/report.png`.
 
-It needs Chromium, and playwright of the `dev` extra. The conversion is made to lose: few steps, and thresholds that clip.
+It needs Chromium, and playwright of the `dev` extra. The conversion is made to lose: its input is noisy.
 """
 
 import shutil
@@ -12,7 +12,7 @@ from pathlib import Path
 from PIL import Image
 from playwright.sync_api import sync_playwright
 
-REPORT = ["report", "digits_cnn", "-T", "2", "4", "8", "16", "--mode", "1/2", "--max-drop", "1"]
+REPORT = ["report", "digits_cnn", "-T", "4", "8", "16", "--encoding", "poisson"]
 WIDTH, HEIGHT, COLOURS = 1100, 1120, 64
 
 

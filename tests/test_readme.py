@@ -35,7 +35,7 @@ def test_python_examples_run(page, capsys):
 def test_command_lines_parse(page):
     lines = "\n".join(blocks("bash", page)).replace("\\\n", " ").splitlines()
     commands = [line for line in lines if line.startswith("snnverify ")]
-    commands += re.findall(r"`(snnverify [^`]+)`", (ROOT / page).read_text())
+    commands += re.findall(r"^\|.*?`(snnverify [^`]+)`", (ROOT / page).read_text(), re.M)
     assert len(commands) >= 3
     for command in commands:
         _parser().parse_args(shlex.split(command, comments=True)[1:])

@@ -80,7 +80,8 @@ def number(value: Any, form: str = ".3g") -> str:
         return "–"
     if form == "d":
         return f"{int(value):,}".replace(",", "\u202f")
-    return format(float(value), form).replace("-", "\u2212")
+    sign = "+" * form.startswith("+")
+    return format(float(value), f"{sign}z{form.lstrip('+')}").replace("-", "\u2212")  # z: no minus before a zero
 
 
 def _n(key: str, form: str = ".3g") -> Text:

@@ -69,8 +69,8 @@ def score(
 ) -> list[Answer]:
     """Diagnose every planted subject."""
     found = []
-    for i, s in enumerate(subjects(seed, sizes)):
+    for s in subjects(seed, sizes):
         found.append(answer(s))
         if progress is not None:
-            progress("planted", i + 1, sum(sizes.values()))
+            progress(f"planted: {s.family}", s.number + 1, sizes[s.family])
     return found
