@@ -12,8 +12,8 @@ from pathlib import Path
 from PIL import Image
 from playwright.sync_api import sync_playwright
 
-REPORT = ["report", "digits_cnn", "-T", "4", "8", "16", "--encoding", "poisson"]
-WIDTH, HEIGHT, COLOURS = 1100, 1120, 64
+REPORT = ["report", "digits_cnn", "-T", "2", "4", "8", "--encoding", "poisson"]
+WIDTH, HEIGHT, COLOURS = 1100, 1780, 64
 
 
 def main() -> None:
