@@ -13,7 +13,7 @@ from PIL import Image
 from playwright.sync_api import sync_playwright
 
 REPORT = ["report", "digits_cnn", "-T", "2", "4", "8", "--encoding", "poisson"]
-WIDTH, HEIGHT, COLOURS = 1100, 1780, 64
+WIDTH, HEIGHT, COLOURS = 1100, 1850, 64
 
 
 def main() -> None:

@@ -16,6 +16,7 @@ from snnverify.config import Settings
 from snnverify.convert import convert
 from snnverify.errors import ConfigError, Unsupported
 from snnverify.network import INPUT, Branch, Dense, Layer, Network, Pool
+from snnverify.pipeline.waterfall import Explained
 from snnverify.quantise import Grid
 from snnverify.report.html import render_html
 from snnverify.report.markdown import render_markdown
@@ -23,6 +24,7 @@ from snnverify.report.plots import PLOTS
 from snnverify.report.record import from_json, schema, to_json
 from snnverify.report.tables import tables
 from snnverify.report.text import render_text
+from snnverify.report.waterfall import mending
 from snnverify.schema import breaches
 from snnverify.stats import Paired
 from snnverify.waterfall import Cause, Deployment, causes, chain, faulty, tried, waterfall
@@ -80,6 +82,20 @@ def test_causes_are_named_with_their_layer_and_their_remedies_tried(cnn, fallen)
     by_hand = replace(d, converted=convert(cnn.ann, cnn.calibration, mode="max"))
     assert remedies[0].right == plants.right(cnn, by_hand) > w.right(len(w.keys) - 1)
     assert remedies[0].before.drop * len(cnn.y) == w.right(len(w.keys) - 1) - remedies[0].right
+
+
+def test_what_to_do_is_the_advice_against_the_costliest_cause_with_the_best_that_was_tried(cnn, fallen):
+    d, w = fallen
+    found, parts = causes(w, cnn.x)
+    first = next(c for c in found if c.key == "clipping")
+    remedies = tried(w, first, cnn.ann, d, lambda **o: convert(cnn.ann, cnn.calibration, **o), cnn.x)
+    said = mending(Explained("cnn", w, (first,), parts, remedies, None, {}))
+    assert said.startswith(
+        "raise the percentile or calibrate channel-wise, against clipping at the threshold in layer relu2"
+    )
+    best = max(remedies, key=lambda r: r.right)
+    gain = 100 * (best.right - w.right(len(w.keys) - 1)) / len(cnn.y)
+    assert f"({best.words} gives {gain:+.2f} points" in said
 
 
 def test_nothing_is_named_where_nothing_is_planted_and_the_unknown_is_unexplained(cnn):

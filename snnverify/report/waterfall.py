@@ -87,6 +87,15 @@ def effect(w: Waterfall, r: Remedy) -> str:
     return f"{r.words} gives {back:+.2f} points ({bound})"
 
 
+def mending(e: Explained) -> str:
+    """Advice against the costliest cause, and what helps most of all that was tried; it needs a cause."""
+    cause = e.causes[0]
+    where = f" in layer {cause.layer}" if cause.layer else ""
+    said = f"{ADVICE[cause.key]}, against {WORDS[cause.key]}{where}"
+    best = min((r for r in e.remedies if r.before.drop < 0), key=lambda r: r.before.drop, default=None)
+    return said + (f" ({effect(e.waterfall, best)})" if best else "")
+
+
 def conclusion(e: Explained) -> list[str]:
     """Sentences that follow from a waterfall, the costliest cause first."""
     w = e.waterfall

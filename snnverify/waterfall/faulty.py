@@ -126,8 +126,14 @@ def _noisy(rng: Draw, network: Network) -> Network:
 
 
 def _turned(rng: Draw, network: Network) -> Network:
-    """The inputs of a layer come in the reverse order."""
-    return _changed(network, _some_layer(rng, network), lambda op: replace(op, weight=op.weight[..., ::-1].copy()))
+    """The inputs of some units of a layer come in the reverse order; of all units it costs too much to be hard to see."""
+    share = rng.uniform(0.02, 0.5)
+
+    def turn(op: Any) -> Any:
+        turned = (rng.random(len(op.weight)) < share).reshape(-1, *[1] * (op.weight.ndim - 1))
+        return replace(op, weight=np.where(turned, op.weight[..., ::-1], op.weight))
+
+    return _changed(network, _some_layer(rng, network), turn)
 
 
 def _crossed(rng: Draw, network: Network) -> Network:
