@@ -40,7 +40,7 @@ def test_a_chip_of_ones_own_takes_a_network(monkeypatch, capsys):
     (command,) = re.findall(r"^snnverify (map .*)$", PAGE, re.M)
     monkeypatch.chdir(ROOT)
     assert main(command.split()) in (0, 1)
-    assert "mine" in capsys.readouterr().out
+    assert "digits_mlp on a board of ours" in capsys.readouterr().out
 
 
 def test_every_law_that_the_derivations_name_is_a_check():

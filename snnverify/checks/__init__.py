@@ -81,10 +81,11 @@ class Check:
 def check(
     kind: str, cases: Any = None
 ) -> Callable[[Callable[..., Iterable[Measure]]], Callable[..., Iterable[Measure]]]:
-    """Register a check; the room is the first word of the module's name."""
+    """Register a check; the room is its module's name, of this package's modules the first word of it."""
 
     def register(function: Callable[..., Iterable[Measure]]) -> Callable[..., Iterable[Measure]]:
-        name = f"{function.__module__.rsplit('.', 1)[-1].split('_')[0]}.{function.__name__}"
+        package, _, module = function.__module__.rpartition(".")
+        name = f"{module.split('_')[0] if package == __name__ else module}.{function.__name__}"
         text = " ".join((inspect.getdoc(function) or "").split("\n\n")[0].split())
         found = re.fullmatch(r"(.*) \[([^\[\]]+)\]\.?", text)
         if found is None:
