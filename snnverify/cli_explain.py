@@ -23,6 +23,13 @@ SCORE = """# Score on planted causes
 Made by `snnverify waterfall --score --seed {seed}`. What is planted, and when it counts: [waterfall](waterfall.md).
 
 {table}
+
+A cause counts as missed where it is planted and not named, and as wrong where it is named and not planted; of one
+that sits in a layer, the layer counts as well. What the diagnosis has no name for is right where it is *unexplained*.
+
+## Every deployment
+
+{every}
 """
 
 
@@ -105,15 +112,13 @@ def _waterfall(
 
 def _score(seed: int, markdown: Path | None) -> int:
     from .cli import Progress
-    from .report.waterfall import score_table
+    from .report.waterfall import score_tables
     from .waterfall.score import score
 
     with Progress() as progress:
-        rows = score(seed, progress=progress)
-    page = SCORE.format(seed=seed, table=score_table(rows))
+        table, every = score_tables(score(seed, progress=progress))
+    page = SCORE.format(seed=seed, table=table, every=every)
     print(page)
-    for row in rows:
-        print("\n".join(f"{row.family}: {fault}" for fault in row.faults), end="\n" * bool(row.faults))
     if markdown is not None:
         print(f"written: {write_atomic(markdown, page)}")
     return 0

@@ -16,24 +16,35 @@ from snnverify.report import render_defects, render_laws
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
+GUIDES = sorted(p.name for p in (ROOT / "docs").glob("guide-*.md"))
+PAGES = ["README.md", *(f"docs/{name}" for name in GUIDES)]
 
 
-def blocks(language):
-    return re.findall(rf"```{language}\n(.*?)```", README, re.S)
+def blocks(language, page="README.md"):
+    return re.findall(rf"```{language}\n(.*?)```", (ROOT / page).read_text(), re.S)
 
 
-def test_python_examples_run(capsys):
-    for code in blocks("python"):
-        exec(compile(code, "README.md", "exec"), {})
-    assert "threshold" in capsys.readouterr().out
+@pytest.mark.parametrize("page", PAGES)
+def test_python_examples_run(page, capsys):
+    for code in blocks("python", page):
+        exec(compile(code, page, "exec"), {})
+    assert ("print(" in "".join(blocks("python", page))) == bool(capsys.readouterr().out)
 
 
-def test_command_lines_parse():
-    lines = "\n".join(blocks("bash")).replace("\\\n", " ").splitlines()
-    commands = [shlex.split(line, comments=True) for line in lines if line.startswith("snnverify ")]
+@pytest.mark.parametrize("page", PAGES)
+def test_command_lines_parse(page):
+    lines = "\n".join(blocks("bash", page)).replace("\\\n", " ").splitlines()
+    commands = [line for line in lines if line.startswith("snnverify ")]
+    commands += re.findall(r"^\|.*?`(snnverify [^`]+)`", (ROOT / page).read_text(), re.M)
     assert len(commands) >= 3
     for command in commands:
-        _parser().parse_args(command[1:])
+        _parser().parse_args(shlex.split(command, comments=True)[1:])
+
+
+def test_the_readme_is_short_and_its_picture_small():
+    assert len(README.splitlines()) <= 120
+    (picture,) = re.findall(r"!\[.+\]\((.+)\)", README)
+    assert (ROOT / picture).stat().st_size < 200_000
 
 
 def test_settings_example_is_read(tmp_path):
@@ -48,9 +59,10 @@ def test_exactly_two_set_up_commands():
     assert sum("venv .venv" in block for block in blocks("bash")) == 2
 
 
-def test_links_lead_somewhere():
-    for target in re.findall(r"\]\(([^)#]+)\)", README):
-        assert (ROOT / target).exists(), target
+@pytest.mark.parametrize("page", PAGES)
+def test_links_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)#]+)\)", (ROOT / page).read_text()):
+        assert (ROOT / page).parent.joinpath(target).exists(), target
 
 
 @pytest.mark.parametrize(

@@ -253,6 +253,11 @@ def every_part_counts(d: Classes, subject: Oracle) -> Iterator[Measure]:
     for name, value in UNKNOWN.items():
         outcome = said(replace(good, **{name: value}), last)
         yield Measure("an unknown is let through", float(outcome != "NO EVIDENCE"), where=name)
+    for i, f in enumerate(good.findings):  # each alone, or one that is missing would hide behind the other
+        outcome = said(replace(good, findings=good.findings[:i] + good.findings[i + 1 :]), last)
+        yield Measure(
+            "a missing finding is let through", float(outcome != "NO EVIDENCE"), where=f"{f.check}, {f.subject}"
+        )
     less = release(replace(good, synops=None), {"max_drop": "15 points", "max_synops": 1000}, ()).outcome
     yield Measure("unknown operations are let through", float(less != "NO EVIDENCE"))
     yield Measure("no last release is let through", float(said(good, None) != "NO EVIDENCE"))

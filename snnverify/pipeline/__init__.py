@@ -21,7 +21,7 @@ from ..config import Settings
 from ..convert import ConvertedNetwork
 from ..convert.curves import Curve, side_by_side
 from ..data import check_labels
-from ..errors import DataError
+from ..errors import DataError, Unsupported
 from ..fidelity import ModelUnderTest, measure
 from ..findings import Finding
 from ..gate import OF_CLASSES, REQUIRED, Verdict, policy
@@ -72,6 +72,8 @@ class Assessment:
         As in `gate.Evidence`.
     explained : Explained or None
         The waterfall at the largest T, where it was asked for.
+    unsplit : str
+        Why there is none although it was asked for; empty otherwise.
     """
 
     model: ModelUnderTest
@@ -83,6 +85,7 @@ class Assessment:
     asked: Mapping[str, Any] = field(default_factory=dict)
     energy: Mapping[str, tuple[float, float, str]] = field(default_factory=dict)
     explained: Explained | None = None
+    unsplit: str = ""
 
 
 @dataclass(frozen=True)
@@ -150,10 +153,13 @@ def assess_one(
     known = evidence(model, tuple(findings), energy, facts["data digest"])
     verdict = judged(known, asked, required, baseline)
     curves = _curves(subject, settings, model, progress, shards)
-    fallen = None
+    fallen, unsplit = None, ""
     if settings.waterfall and not model.fidelity.regression:
-        fallen = explained(subject, model.converted, settings, progress=progress, shards=shards)
-    return Assessment(model, tuple(findings), required, verdict, facts, curves, raw, energy, fallen)
+        try:
+            fallen = explained(subject, model.converted, settings, progress=progress, shards=shards)
+        except Unsupported as e:  # the verdict does not rest on it
+            unsplit = str(e)
+    return Assessment(model, tuple(findings), required, verdict, facts, curves, raw, energy, fallen, unsplit)
 
 
 def _curves(

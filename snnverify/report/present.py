@@ -78,9 +78,10 @@ def number(value: Any, form: str = ".3g") -> str:
     """Write a number; a missing one is a dash."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return "–"
-    if form == "d":
-        return f"{int(value):,}".replace(",", "\u202f")
-    return format(float(value), form).replace("-", "\u2212")
+    if form == "d" or (form.endswith("g") and 1000 <= abs(value) < 1e15):  # 16 384, not 1.638e+04
+        return f"{round(value):,}".replace(",", "\u202f").replace("-", "\u2212")
+    sign = "+" * form.startswith("+")
+    return format(float(value), f"{sign}z{form.lstrip('+')}").replace("-", "\u2212")  # z: no minus before a zero
 
 
 def _n(key: str, form: str = ".3g") -> Text:

@@ -19,6 +19,7 @@ from ..pipeline import OF_CONSTANT_INPUT, OF_SOFT_RESET, Assessment, Run
 from ..pipeline.release import evidence
 from ..schema import breaches
 from ..stats import Paired
+from .waterfall import waterfall_record
 from .words import overall
 
 SCHEMA = "snnverify.report/1"
@@ -84,6 +85,7 @@ def _assessment(a: Assessment) -> dict[str, Any]:
         "rates": dict(known.rates or {}),
         "synops_per_sample": str(known.synops),
         "energy": {name: list(v) for name, v in a.energy.items()},
+        **_fallen(a),
         "findings": [_finding(x) for x in a.findings],
         "verdict": asdict(a.verdict),
         "facts": dict(a.facts),
@@ -97,6 +99,13 @@ def _assessment(a: Assessment) -> dict[str, Any]:
             "curves": [v.digest for v in a.curves],
         },
     }
+
+
+def _fallen(a: Assessment) -> dict[str, Any]:
+    """Return the waterfall, or why there is none; nothing where it was not asked for."""
+    if a.explained is not None:
+        return {"waterfall": waterfall_record(a.explained)}
+    return {"waterfall": {"left out": a.unsplit}} if a.unsplit else {}
 
 
 def _finding(f: Finding) -> dict[str, Any]:

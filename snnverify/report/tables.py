@@ -184,7 +184,7 @@ def _facts(a: Assessment) -> Iterator[Row]:
         ("max drop", f"{points(a.model.margin):g} percentage points"), ("seed", str(a.model.seed)),
         ("ANN sha256", c.ann.digest), ("SNN sha256", c.snn.digest), *(("note", note) for note in c.notes),
     ]  # fmt: skip
-    yield from ({"model": a.model.name, "key": k, "value": v} for k, v in facts)
+    yield from ({"model": a.model.name, "key": k, "value": v} for k, v in facts if v)
 
 
 def flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:

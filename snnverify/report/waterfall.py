@@ -10,6 +10,7 @@ from ..stats import Paired, exact_upper
 from ..waterfall import Cause, Remedy, Waterfall
 from ..waterfall.diagnose import GROUPS, groups
 from ..waterfall.parting import UnitParting
+from ..waterfall.score import Answer
 from .libraries import render_rows
 
 WORDS = {
@@ -86,14 +87,24 @@ def effect(w: Waterfall, r: Remedy) -> str:
     return f"{r.words} gives {back:+.2f} points ({bound})"
 
 
+def mending(e: Explained) -> str:
+    """Advice against the costliest cause, and what helps most of all that was tried; it needs a cause."""
+    cause = e.causes[0]
+    where = f" in layer {cause.layer}" if cause.layer else ""
+    said = f"{ADVICE[cause.key]}, against {WORDS[cause.key]}{where}"
+    best = min((r for r in e.remedies if r.before.drop < 0), key=lambda r: r.before.drop, default=None)
+    return said + (f" ({effect(e.waterfall, best)})" if best else "")
+
+
 def conclusion(e: Explained) -> list[str]:
     """Sentences that follow from a waterfall, the costliest cause first."""
     w = e.waterfall
     last, n = len(w.keys) - 1, len(w.labels)
     total = w.right(0) - w.right(last)
     upper = 100 * exact_upper(w.paired(0, last))
-    found = [f"All changes together cost {points(total, n):.2f} points on {n} samples, with 95 % confidence at most "
-             f"{upper:.2f}."]  # fmt: skip
+    verb = "cost" if total >= 0 else "gain"
+    found = [f"All changes together {verb} {points(abs(total), n):.2f} points on {n} samples; with 95 % confidence they "
+             f"cost at most {upper:.2f}."]  # fmt: skip
     found += [sentence(e, c) for c in e.causes]
     spans = [groups(w)[k] for c in e.causes for k, keys in GROUPS.items() if c.stations[0] in keys]
     rest = total - sum(w.right(a - 1) - w.right(b) for a, b in dict.fromkeys(spans))
@@ -244,12 +255,18 @@ def _unit_record(u: UnitParting) -> dict[str, Any]:
             "error": u.error, "parts": dict(u.parts), "mostly": mostly(u)}  # fmt: skip
 
 
-def score_table(rows: Sequence[Any]) -> str:
-    """Markdown table of the score on planted causes."""
+def score_tables(answers: Sequence[Answer]) -> tuple[str, str]:
+    """Markdown tables of the score on planted causes: by family, and every deployment with what was said of it."""
     from tabulate import tabulate
 
     head = ["planted", "deployments", "causes", "named", "missed", "wrong", "right layer", "wholly right"]
-    body = [
-        [r.family, r.subjects, r.planted, r.named, r.missed, r.wrong, f"{r.placed} / {r.places}", r.exact] for r in rows
-    ]
-    return str(tabulate(body, head, tablefmt="github"))
+    body = []
+    for family in dict.fromkeys(a.family for a in answers):
+        of = [a for a in answers if a.family == family]
+        planted, named, missed, wrong, placed, places, exact = (
+            sum(getattr(a, k) for a in of) for k in ("planted", "named", "missed", "wrong", "placed", "places", "exact")
+        )
+        body.append([family, len(of), planted, named, missed, wrong, f"{placed} / {places}", f"{exact} / {len(of)}"])
+    rows = [[a.family, a.number, a.subject, a.said, "yes" if a.exact else "no"] for a in answers]
+    every = tabulate(rows, ["family", "number", "planted", "named", "wholly right"], tablefmt="github")
+    return str(tabulate(body, head, tablefmt="github")), str(every)

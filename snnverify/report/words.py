@@ -14,7 +14,7 @@ from ..pipeline import Assessment, Run
 from ..stats import Paired, verdict, wilson
 from . import regression
 from .tables import points, upper
-from .waterfall import conclusion
+from .waterfall import conclusion, mending
 
 WORST_FIRST = ("FAIL", "NO EVIDENCE", "INCONCLUSIVE", "PASS")
 PARTS = {
@@ -55,7 +55,11 @@ def explain(a: Assessment) -> Explanation:
     p = a.model.fidelity.paired(steps)
     meaning = " ".join([_MEANINGS[a.verdict.outcome](a, p, steps), *_caveats(a, p)])
     cause, mend = _cause(a, steps)
-    fallen = () if a.explained is None else tuple(conclusion(a.explained))
+    if a.explained is not None and a.explained.causes:  # a change that costs answers says more than an error of rates
+        mend = mending(a.explained)
+    fallen = (f"No waterfall: {a.unsplit}.",) if a.unsplit else ()
+    if a.explained is not None:
+        fallen = tuple(conclusion(a.explained))
     return Explanation(meaning, cause, _REMEDIES[a.verdict.outcome](a, p, steps, mend), fallen)
 
 

@@ -11,62 +11,66 @@ from .planted import SIZES, Subject, subjects
 
 
 @dataclass(frozen=True)
-class Row:
-    """Score of a family.
+class Answer:
+    """What the diagnosis said of one subject.
 
     Parameters
     ----------
     family : str
-    subjects : int
+    number : int
+        Of the subject in its family.
+    subject, said : str
+        Deployment and what was planted; what was named.
     planted, named, missed : int
         Causes; of the planted ones, those that were named and those that were not.
     wrong : int
         Causes that were named but not planted.
     placed, places : int
         Named causes of one layer that were put into the right one, of all such.
-    exact : int
-        Subjects whose causes were named, all and no other.
-    faults : tuple of str
     """
 
     family: str
-    subjects: int
+    number: int
+    subject: str
+    said: str
     planted: int
     named: int
     missed: int
     wrong: int
     placed: int
     places: int
-    exact: int
-    faults: tuple[str, ...] = ()
+
+    @property
+    def exact(self) -> bool:
+        """Whether all causes were named, and no other."""
+        return not self.missed and not self.wrong and self.placed == self.places
 
 
-def judge(subject: Subject, found: tuple[Cause, ...]) -> Row:
+def judge(subject: Subject, found: tuple[Cause, ...]) -> Answer:
     """Compare the answer with what was planted."""
     said = {c.key: c.layer for c in found}
     named = said.keys() & subject.planted.keys()
     missed, wrong = subject.planted.keys() - named, said.keys() - named
     places = [k for k in named if subject.planted[k]]
     placed = sum(said[k] == subject.planted[k] for k in places)
-    fault = f"{subject.name}: {', '.join(f'{k} {v}'.strip() for k, v in said.items()) or 'nothing'}"
-    whole = not missed and not wrong and placed == len(places)
-    return Row(subject.family, 1, len(subject.planted), len(named), len(missed), len(wrong), placed, len(places), int(whole),
-               () if whole else (fault,))  # fmt: skip
+    words = ", ".join(f"{k}{f' in {v}' if v else ''}" for k, v in said.items()) or "nothing"
+    return Answer(subject.family, subject.number, subject.name, words, len(subject.planted), len(named), len(missed),
+                  len(wrong), placed, len(places))  # fmt: skip
+
+
+def answer(subject: Subject) -> Answer:
+    """Diagnose one subject."""
+    b = subject.base
+    return judge(subject, causes(waterfall(b.ann, subject.deployment, b.x, b.y), b.x)[0])
 
 
 def score(
     seed: int, sizes: Mapping[str, int] = SIZES, progress: Callable[[str, int, int], None] | None = None
-) -> list[Row]:
-    """Diagnose every planted subject and add the answers up by family."""
-    rows: dict[str, Row] = {}
-    for i, s in enumerate(subjects(seed, sizes)):
-        w = waterfall(s.base.ann, s.deployment, s.base.x, s.base.y)
-        row = judge(s, causes(w, s.base.x)[0])
-        old = rows.get(s.family)
-        rows[s.family] = row if old is None else Row(s.family, *(getattr(old, k) + getattr(row, k) for k in _SUMS))
+) -> list[Answer]:
+    """Diagnose every planted subject."""
+    found = []
+    for s in subjects(seed, sizes):
+        found.append(answer(s))
         if progress is not None:
-            progress("planted", i + 1, sum(sizes.values()))
-    return list(rows.values())
-
-
-_SUMS = tuple(Row.__dataclass_fields__)[1:]
+            progress(f"planted: {s.family}", s.number + 1, sizes[s.family])
+    return found
