@@ -30,7 +30,9 @@ def register(add: Add) -> None:
     p.add_argument("--connections", choices=("every", "nonzero"), default="every", help="that energies count (every)")
     p.add_argument("--constant-input", choices=("each step", "once"), default="each step",
                    help="how often an input that never changes is paid for (each step)")  # fmt: skip
-    p.add_argument("--hops", type=int, help="hops between cores of each spike, in a placement of yours (none)")
+    p.add_argument("--hops", metavar="N or TARGET", help="hops between cores: N for each spike, or those of "
+                   "the mapping onto a target of `snnverify map`, on its mesh (none)")  # fmt: skip
+    p.add_argument("--targets", type=Path, metavar="FILE", help="TOML with targets of your own, for --hops")
     p.add_argument("--counters", nargs="+", default=[], metavar="ORACLE", help="count again: spikingjelly neurobench")
     p.add_argument(
         "--measured", type=Path, metavar="FILE", help="board log: CSV with sample, prediction, energy_uJ, latency_us"
@@ -44,10 +46,23 @@ def register(add: Add) -> None:
         p.add_argument(f"--{form}", type=Path, metavar="FILE", help=f"write all tables there, as {form}")
 
 
+def _where(hops: str | None, targets: Path | None) -> Any:
+    """What `--hops` asks for: a number, a target, or nothing."""
+    from .hardware.targets import target
+
+    if targets is not None and (hops is None or hops.isdecimal()):
+        raise ConfigError("--targets: of which target? --hops NAME")
+    if hops is None or hops.isdecimal():
+        return None if hops is None else int(hops)
+    if hops.lstrip("+-").replace(".", "").isdecimal():
+        raise ConfigError(f"--hops = {hops}: a whole number, at least 0, or a target of `snnverify map`")
+    return target(hops, targets)
+
+
 def _energy(
     *, command: str, steps: int, samples: int, table: list[str], energy_table: Path | None, connections: Any,
-    constant_input: Any, hops: int | None, counters: list[str], measured: Path | None, measure_host: bool,
-    tolerance: float | None, json: Path | None, csv: Path | None, markdown: Path | None, **options: Any,
+    constant_input: Any, hops: str | None, targets: Path | None, counters: list[str], measured: Path | None,
+    measure_host: bool, tolerance: float | None, json: Path | None, csv: Path | None, markdown: Path | None, **options: Any,
 ) -> int:  # fmt: skip
     from .hardware.counts import Convention
     from .hardware.energy import tables
@@ -55,8 +70,7 @@ def _energy(
     for name, value in (("-T", steps), ("--samples", samples)):
         if value < 1:
             raise ConfigError(f"{name} = {value}: at least 1")
-    if hops is not None and hops < 0:
-        raise ConfigError(f"--hops = {hops}: at least 0")
+    where = _where(hops, targets)
     if tolerance is not None and not 0 <= tolerance < 100:
         raise ConfigError(f"--tolerance = {tolerance}: percent, from 0 to below 100")
     chosen, convention = tables(table, energy_table), Convention(connections, constant_input)
@@ -85,7 +99,7 @@ def _energy(
     models: dict[str, dict[str, Any]] = {}
     verdicts, digests = [], {}
     with Progress() as progress:
-        for e in work.assess_energy(settings, steps, samples, hops, progress, log):
+        for e in work.assess_energy(settings, steps, samples, where, progress, log):
             found: dict[str, Any] = report.energy_tables(e, chosen, convention)
             if counters:
                 found["Counted again, on the first samples"] = work.counters(e, settings, tuple(counters))

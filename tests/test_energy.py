@@ -282,7 +282,10 @@ def test_the_command_refuses_in_one_line(capsys):
     for options, said in (
         (["--table", "loihi2"], "no energy per operation of Loihi 2"),
         (["--tolerance", "5"], "there is no measurement"),
-        (["--hops", "-1"], "--hops = -1: at least 0"),
+        (["--hops=-1"], "--hops = -1: a whole number, at least 0, or a target of `snnverify map`"),
+        (["--hops", "loihy1"], "no such target here, and --targets FILE brings others; did you mean 'loihi1'"),
+        (["--hops", "loihi2"], "its mesh is not known; [loihi2.mesh] in --targets FILE tells it"),
+        (["--hops", "3", "--targets", "t.toml"], "--targets: of which target? --hops NAME"),
     ):
         assert main(["energy", "digits_mlp", *options]) == 2
         assert said in capsys.readouterr().err

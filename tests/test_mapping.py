@@ -11,7 +11,8 @@ from snnverify.convert import convert
 from snnverify.errors import ConfigError, DataError
 from snnverify.exchange import PRESETS, from_nir, read_netx
 from snnverify.hardware.mapping import place
-from snnverify.hardware.targets import Limit, Target, target
+from snnverify.hardware.mesh import hops
+from snnverify.hardware.targets import Limit, Mesh, Target, target
 from snnverify.network import Branch, Conv, Dense, Flatten, Layer, Network, Neuron
 from snnverify.simulate import simulate
 from snnverify.trace import Case
@@ -42,6 +43,18 @@ def test_numbers_are_those_by_hand():
     assert placed.least_cores == 3  # 11 units, 5 a core
     assert [c.output_axons for c in placed.cores] == [5, 3, 0]
     assert [(v.layer, v.limit, v.value, v.most) for v in placed.violations] == [("fc", "fan_in", 8, 7)]
+
+
+def test_hops_are_those_by_hand():
+    """Eight units on cores 0 to 2, what they reach on core 3: two columns of routers, so two hops, one, and one."""
+    limits = {"units_per_core": Limit(3, "s", "user")}
+    chip = Target("t", "t", limits, Mesh(2, 2, 1, "s", "user"))
+    found = hops(by_hand(), place(by_hand(), chip, "int8"), chip)
+    assert found["conv"].ravel().tolist() == [2, 2, 2, 1, 1, 1, 1, 1]
+    assert found["fc"].tolist() == [0, 0, 0]
+    small = Target("t", "t", limits, Mesh(2, 1, 1, "s", "user"))
+    with pytest.raises(ConfigError, match="target 't': the network takes 4 cores, its mesh has 2"):
+        hops(by_hand(), place(by_hand(), small, "int8"), small)
 
 
 @pytest.mark.parametrize("name", ["loihi1", "loihi2", "many-core"])

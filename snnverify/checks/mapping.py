@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from .. import reference
 from ..content import Content
 from ..findings import Measure
-from ..hardware.targets import Limit, Target
+from ..hardware.targets import Limit, Mesh, Target
 from ..network import INPUT, Branch, Conv, Dense, Flatten, Layer, Network, Neuron, Pool
 from ..oracles import Oracle
 from ..reference.operations import connections
@@ -34,6 +34,8 @@ class Chip(Content):
     units: int
     weight_bits: int
     axons: int
+    columns: int
+    cores: int  # at each router
 
     @property
     def target(self) -> Target:
@@ -43,14 +45,16 @@ class Chip(Content):
             "weight_bits_per_core": self.weight_bits,
             "input_axons_per_core": self.axons,
         }
-        return Target("drawn", "drawn", {k: Limit(v, "drawn", "model") for k, v in limits.items()})
+        mesh = Mesh(self.columns, 1000, self.cores, "drawn", "model")
+        return Target("drawn", "drawn", {k: Limit(v, "drawn", "model") for k, v in limits.items()}, mesh)
 
 
 @st.composite
 def chips(draw: st.DrawFn) -> Chip:
     """Small spiking networks on chips with about as little room as they need."""
     network = draw(exact_cases()).network
-    return Chip(network, draw(st.integers(1, 8)), BITS * draw(st.integers(1, 24)), draw(st.integers(1, 12)))
+    return Chip(network, draw(st.integers(1, 8)), BITS * draw(st.integers(1, 24)), draw(st.integers(1, 12)),
+                draw(st.integers(1, 4)), draw(st.integers(1, 3)))  # fmt: skip
 
 
 def _pairs(network: Network) -> dict[str, set[tuple[int, str, int]]]:
@@ -143,6 +147,24 @@ def output_axons(d: Chip, subject: Oracle) -> Iterator[Measure]:
     for c in placed.cores:
         wanted = sum(layer == c.layer and c.start <= i < c.stop for layer, i, _ in reached)
         yield Measure("differs", float(abs(c.output_axons - wanted)), where=c.layer)
+
+
+@check("operators", chips())
+def hops(d: Chip, subject: Oracle) -> Iterator[Measure]:
+    """A spike hops from its core's router to that of each core that it reaches, along row and column [Davies et al., IEEE Micro 38(1), 2018: dimension-order routing, unicast; the stated order of cores]."""
+    told, pairs = subject.operator("mesh_hops")(d.network, d.target, "int4"), _pairs(d.network)
+    placed = subject.operator("place")(d.network, d.target, "int4").cores
+    at = {(c.layer, u): (k // d.cores // d.columns, k // d.cores % d.columns)
+          for k, c in enumerate(placed) for u in range(c.start, c.stop)}  # fmt: skip
+    core = {(c.layer, u): k for k, c in enumerate(placed) for u in range(c.start, c.stop)}
+    ways = {((source, i), core[name, here], at[name, here]) for name, each in pairs.items()
+            for here, source, i in ((h, s.split(" ", 1)[1], i) for h, s, i in each) if source != INPUT}  # fmt: skip
+    for name in pairs:
+        wanted = np.zeros(d.network.shapes[name], np.int64)
+        for unit, _, (row, column) in ways:
+            if unit[0] == name:
+                wanted.reshape(-1)[unit[1]] += abs(at[unit][0] - row) + abs(at[unit][1] - column)
+        yield Measure("differs", differences(told[name], wanted), where=name)
 
 
 @check("operators", chips())

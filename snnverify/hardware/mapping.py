@@ -175,12 +175,12 @@ def _partition(name: str, wires: Sequence[Wire], into: Array, target: Target, bi
 
 
 def _core(name: str, wires: Sequence[Wire], into: Array, start: int, stop: int, bits: int) -> Core:
-    sources = _sources(wires, into.shape, start, stop)
+    sources = sources_of(wires, into.shape, start, stop)
     weight_bits = int(into.reshape(-1)[start:stop].sum()) * bits
     return Core(name, start, stop, weight_bits, sum(int(s.sum()) for s in sources.values()))
 
 
-def _sources(wires: Sequence[Wire], shape: Shape, start: int, stop: int) -> dict[str, Array]:
+def sources_of(wires: Sequence[Wire], shape: Shape, start: int, stop: int) -> dict[str, Array]:
     """Which units of each source reach units `start` to `stop` of a layer: flat booleans."""
     chosen = np.zeros(math.prod(shape), np.int64)
     chosen[start:stop] = 1
@@ -207,7 +207,7 @@ def _axons(cores: Sequence[Core], wires: Mapping[str, Sequence[Wire]], shapes: M
     """Add the output axons: one for every pair of a unit and a core that it reaches."""
     reached: dict[str, Array] = defaultdict(lambda: np.zeros(1, np.int64))
     for c in cores:
-        for source, hit in _sources(wires[c.layer], shapes[c.layer], c.start, c.stop).items():
+        for source, hit in sources_of(wires[c.layer], shapes[c.layer], c.start, c.stop).items():
             reached[source] = reached[source] + hit
     return [Core(c.layer, c.start, c.stop, c.weight_bits, c.input_axons, int(reached[c.layer][c.start : c.stop].sum()))
             for c in cores]  # fmt: skip

@@ -19,14 +19,22 @@ LIMITS = (
     "fan_out", "connections",
 )  # fmt: skip
 GRADES = ("paper", "vendor", "software", "secondary", "model", "user")
+_EVIDENCE = {
+    "source": {"type": "string", "pattern": r"(?s).*\S.*"},
+    "grade": {"type": "string", "enum": list(GRADES)},
+}
 _LIMIT = {
     "type": "object", "required": ["value", "source", "grade"],
-    "properties": {"value": {"type": "integer", "minimum": 1}, "source": {"type": "string", "pattern": r"(?s).*\S.*"},
-                   "grade": {"type": "string", "enum": list(GRADES)}},
+    "properties": {"value": {"type": "integer", "minimum": 1}, **_EVIDENCE},
+}  # fmt: skip
+_MESH = {
+    "type": "object", "required": ["columns", "rows", "cores", "source", "grade"], "additionalProperties": False,
+    "properties": {**{k: {"type": "integer", "minimum": 1} for k in ("columns", "rows", "cores")},
+                   **_EVIDENCE},
 }  # fmt: skip
 _TARGET = {
     "type": "object", "required": ["title", "limits"],
-    "properties": {"title": {"type": "string"}, "limits": {"type": "object", "additionalProperties": _LIMIT}},
+    "properties": {"title": {"type": "string"}, "limits": {"type": "object", "additionalProperties": _LIMIT}, "mesh": _MESH},
 }  # fmt: skip
 
 
@@ -40,12 +48,24 @@ class Limit:
 
 
 @dataclass(frozen=True)
+class Mesh:
+    """Routers in columns and rows, `cores` at each; its source, and the grade of that evidence."""
+
+    columns: int
+    rows: int
+    cores: int
+    source: str
+    grade: str
+
+
+@dataclass(frozen=True)
 class Target:
     """A chip and its known limits; one that is not in `limits` has no published figure."""
 
     name: str
     title: str
     limits: Mapping[str, Limit]
+    mesh: Mesh | None = None
 
     def most(self, name: str) -> int | None:
         """Value of a limit; None where it is not known."""
@@ -91,4 +111,5 @@ def _built(name: str, entry: Mapping[str, Any]) -> Target:
     for limit in entry["limits"]:
         if limit not in LIMITS:
             raise ConfigError(f"target {name!r}: limits.{limit}: no such limit{nearest(limit, LIMITS)}")
-    return Target(name, entry["title"], {k: Limit(**v) for k, v in entry["limits"].items()})
+    mesh = Mesh(**entry["mesh"]) if "mesh" in entry else None
+    return Target(name, entry["title"], {k: Limit(**v) for k, v in entry["limits"].items()}, mesh)

@@ -20,6 +20,7 @@ def oracle() -> Oracle:
     from ..exchange import from_nir, netx_bytes, netx_ignores, read_netx, to_nir
     from ..exchange.nir_table import nir_export, nir_run
     from ..gate import judge
+    from ..hardware import mesh
     from ..hardware.audit import audit
     from ..hardware.claims import parse_claims
     from ..hardware.dead import remove_dead
@@ -65,6 +66,7 @@ def oracle() -> Oracle:
             "gate": judge,
             "audit": lambda table: audit(parse_claims(table, "drawn")),
             "place": place,
+            "mesh_hops": lambda network, target, bits: mesh.hops(network, place(network, target, bits), target),
             "remove_dead": remove_dead,
             "read_tensors": written.by_reader,
             "open_checkpoint": written.opened,

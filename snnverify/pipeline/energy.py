@@ -15,11 +15,14 @@ from ..convert import ConvertedNetwork
 from ..data import check_labels
 from ..errors import ConfigError, DataError
 from ..gate import Verdict, judge
+from ..hardware import mesh
 from ..hardware.counts import Convention, Counts, count, count_ann, joined, operations, static_synops
 from ..hardware.energy import Table, estimate
+from ..hardware.mapping import place
 from ..hardware.measured import Comparison, Log, compare
 from ..hardware.sent import spiking, train, values
-from ..network import Conv, Dense
+from ..hardware.targets import Target
+from ..network import Conv, Dense, Network
 from ..oracles import get
 from ..simulate import run
 from ..stats import from_predictions, points
@@ -45,8 +48,16 @@ class Energy:
     snn_classes: Array
 
 
+def _hops(snn: Network, given: int | Target | None) -> Mapping[str, Array | int] | None:
+    """Hops of a spike: the same for all, or of each unit where its core lies on a target, weights of 8 bits."""
+    if isinstance(given, Target):
+        found = mesh.hops(snn, place(snn, given, "int8"), given)
+        return {v.name: found[v.name] for v in snn.spiking}
+    return None if given is None else {v.name: given for v in snn.spiking}
+
+
 def assess_energy(
-    settings: Settings, steps: int, samples: int, hops: int | None, progress: Progress | None = None,
+    settings: Settings, steps: int, samples: int, hops: int | Target | None, progress: Progress | None = None,
     log: Log | None = None,
 ) -> Iterator[Energy]:  # fmt: skip
     """Convert each model and count its operations at T = `steps`; on at most `samples` samples, among them the log's."""
@@ -58,7 +69,7 @@ def assess_energy(
             places(subject.numbers, log, logits.shape[1])
         converted = _convert(subject, settings)
         x = converted.entered(subject.x, cast(Encoding, settings.encoding))
-        where = None if hops is None else {v.name: hops for v in converted.snn.spiking}
+        where = _hops(converted.snn, hops)
         parts, ann, classes = [], [], []
         for start in range(0, len(x), TILE):
             case = _case(subject, x, converted, settings, steps, start)
