@@ -28,7 +28,7 @@ from .walk import values_of
 LEAST, MOST = 0.01, 0.30  # of the samples
 TRIES = 12
 STEPS = (32, 64)
-SIZES = {"nothing": 4, "single causes": 12, "pairs": 15, "triples": 4, "unknown": 15, "known and unknown": 6}
+SIZES = {"nothing": 4, "single causes": 12, "pairs": 13, "triples": 1, "unknown": 15, "known and unknown": 6}
 
 
 def deployment(b: Base, plan: Plan) -> Deployment:
