@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 
 import junitparser
@@ -12,10 +13,11 @@ import snnverify
 from snnverify.config import Settings
 from snnverify.gate import baseline
 from snnverify.gate.outcomes import to_tree
-from snnverify.pipeline import prepare, subjects
+from snnverify.pipeline import prepare, provenance, subjects
 from snnverify.pipeline.release import evidence
 from snnverify.report import judge_again, load
 from snnverify.report.verdicts import provenance_of
+from snnverify.stats import from_predictions, verdict
 
 ROOT = Path(__file__).parents[1]
 RELEASE = ROOT / "reports" / "release" / snnverify.__version__
@@ -50,12 +52,18 @@ def test_the_evidence_passes_and_the_verdicts_beside_it_are_its_own():
 
 @pytest.mark.parametrize("i", [0, 1])
 def test_a_fresh_run_finds_the_same(i):
-    """Digests of data, ANN and SNN, what both answered to every sample at every T, mean rates and operations: bit for bit
-    on processors of one kind."""
+    """Digests of data, ANN and SNN, what both answered to every sample at every T, mean rates and operations: bit for bit on
+    processors of one kind. On another one sums are rounded in another order: the data and the ANN are the same, and the SNN
+    is no worse than the one that was released, by the bound that the gate has."""
     kept = load(RELEASE / "report")[i].evidence
     subject = list(subjects(Settings()))[i]
     model, facts = prepare(subject, Settings())
     fresh = evidence(model, (), {}, facts["data digest"])
-    assert replace(fresh, outcomes=None) == replace(kept, findings=(), energy={}, outcomes=None), REMEDY
-    assert to_tree(fresh.outcomes) == to_tree(kept.outcomes), REMEDY
     assert fresh.outcomes.steps == (4, 8, 16, 32, 64)
+    if provenance_of(RELEASE / "report")["processor"] == provenance(Settings(), 0.0, False)["processor"]:
+        assert replace(fresh, outcomes=None) == replace(kept, findings=(), energy={}, outcomes=None), REMEDY
+        assert to_tree(fresh.outcomes) == to_tree(kept.outcomes), REMEDY
+    else:
+        assert (fresh.data, fresh.ann) == (kept.data, kept.ann), REMEDY
+        for released, now in zip(kept.outcomes.snn, fresh.outcomes.snn, strict=True):
+            assert verdict(from_predictions(kept.outcomes.labels, released, now), Fraction(1, 100)) == "PASS"
