@@ -57,7 +57,7 @@ def explain(a: Assessment) -> Explanation:
     cause, mend = _cause(a, steps)
     if a.explained is not None and a.explained.causes:  # a change that costs answers says more than an error of rates
         mend = mending(a.explained)
-    fallen = (f"No waterfall: {a.unsplit}.",) if a.unsplit else ()
+    fallen: tuple[str, ...] = (f"No waterfall: {a.unsplit}.",) if a.unsplit else ()
     if a.explained is not None:
         fallen = tuple(conclusion(a.explained))
     return Explanation(meaning, cause, _REMEDIES[a.verdict.outcome](a, p, steps, mend), fallen)
