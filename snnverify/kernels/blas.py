@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from contextlib import AbstractContextManager
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -25,3 +26,12 @@ def _libraries() -> ThreadpoolController:
     from threadpoolctl import ThreadpoolController
 
     return ThreadpoolController()  # looks through all loaded libraries, which takes a millisecond
+
+
+def processor() -> str:
+    """Kind of the processor, on which the order of BLAS's and torch's sums depends."""
+    try:
+        from llvmlite.binding import get_host_cpu_name
+    except ImportError:  # numba, which brings it, is not on every machine
+        return platform.machine()
+    return str(get_host_cpu_name())

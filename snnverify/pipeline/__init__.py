@@ -26,6 +26,7 @@ from ..fidelity import ModelUnderTest, measure
 from ..findings import Finding
 from ..gate import OF_CLASSES, REQUIRED, Verdict, policy
 from ..gate import release as judged
+from ..kernels.blas import processor
 from ..oracles import get
 from ..run import run_model
 from ..shards import HERE, Shards
@@ -242,20 +243,11 @@ def _command(settings: Settings) -> str:
     return shlex.join(["snnverify", "report", *([settings.model] if settings.model else []), *given, *steps, *options])
 
 
-def _processor() -> str:
-    """Kind of the processor, on which the order of BLAS's and torch's sums depends."""
-    try:
-        from llvmlite.binding import get_host_cpu_name
-    except ImportError:  # numba, which brings it, is not on every machine
-        return platform.machine()
-    return str(get_host_cpu_name())
-
-
 def provenance(settings: Settings, seconds: float, quick: bool) -> dict[str, Any]:
     """What is needed to run a report again."""
     return {
         "snnverify": get("snnverify").version, "python": platform.python_version(), "platform": platform.platform(),
-        "processor": _processor(), **{name: version(name) for name in LIBRARIES},
+        "processor": processor(), **{name: version(name) for name in LIBRARIES},
         "command": shlex.join(["snnverify", *sys.argv[1:]]) if sys.argv else "",
         "seed": str(settings.seed), "quick": str(quick), "max drop": f"{settings.max_drop} points",
         "T": ", ".join(map(str, settings.timesteps)), "encoding": settings.encoding,
