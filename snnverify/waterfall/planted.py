@@ -19,6 +19,7 @@ from .. import zoo
 from ..activation import Neuron
 from ..content import Array
 from ..convert import ConvertedNetwork, convert, spiking
+from ..errors import DataError
 from ..simulate import forward
 from .faulty import IMPORTED, KNOWN, UNKNOWN, Base, Draw, NoPlaceError, Plan, base
 from .measure import TILE
@@ -26,7 +27,7 @@ from .stations import Deployment, chain
 from .walk import values_of
 
 LEAST, MOST = 0.01, 0.30  # of the samples
-TRIES = 12
+TRIES, DRAWS = 12, 200  # parameters of a fault; models and faults
 STEPS = (32, 64)
 SIZES = {"nothing": 4, "single causes": 12, "pairs": 13, "triples": 1, "unknown": 15, "known and unknown": 6}
 
@@ -106,7 +107,7 @@ NOISY = ("encoding", "delay")  # of no consequence at a large T
 
 def _drawn(rng: Draw, family: str, number: int, names: tuple[str, ...]) -> Subject:
     """A model and faults, each of which costs what it should, alone and beside the others."""
-    while True:
+    for _ in range(DRAWS):
         b = base(str(rng.choice(list(zoo.MODELS))))
         steps = int(rng.integers(12, 21)) if set(NOISY) & set(names) else int(rng.choice(STEPS))
         clean = Plan(b.ann, {}, steps)
@@ -126,6 +127,9 @@ def _drawn(rng: Draw, family: str, number: int, names: tuple[str, ...]) -> Subje
         if len(names) < 2 or all(right(b, other) - worst >= LEAST * len(b.x) for other in others):
             planted = {"unexplained" if k in UNKNOWN else k: where[k] for k in names}
             return Subject(family, number, b, d, planted, {k: where[k] for k in names})
+    raise DataError(
+        f"{' and '.join(names)}: in {DRAWS} draws none cost what a planted cause should; see `LEAST` and `MOST`"
+    )
 
 
 def _order(name: str) -> int:
