@@ -7,6 +7,7 @@ from fractions import Fraction
 
 import pytest
 
+from snnverify.cli import main
 from snnverify.config import merge, read_config
 from snnverify.errors import ConfigError
 from snnverify.gate import Limit, policy
@@ -156,3 +157,21 @@ def test_a_bare_number_on_the_command_line_is_in_points():
     assert drop_of("1 % relative") == Limit(Fraction(1, 100), relative=True)
     with pytest.raises(ConfigError, match="with its unit"):
         drop_of("1 %")
+
+
+def test_the_sentence_of_a_verdict_is_of_what_was_judged(tmp_path, capsys):
+    """Of the T, the confidence and the requirements that the gate was given, not of the largest T at 95 %."""
+    options = ["-T", "4", "8", "--no-waterfall", "--set", "at=4", "--set", "confidence=0.99", "--set", "max_synops=100"]
+    assert main(["report", "digits_mlp", "--gate", "--out", str(tmp_path / "r"), "--max-drop", "9", *options]) == 1
+    said = " ".join(capsys.readouterr().out.split())
+    assert "It is not the accuracy at T = 4 that fails (the SNN loses 2.73 points of accuracy, 9 allowed)" in said
+    assert "1 requirement fails: synaptic operations. " in said
+    assert "For synaptic operations, take fewer steps" in said
+    assert "A failing check" not in said
+    options[-1] = "max_synops=10000000"
+    assert main(["report", "digits_mlp", "--gate", "--out", str(tmp_path / "s"), "--max-drop", "9", *options]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert (
+        "at T = 4 the SNN loses 2.73 points of accuracy on 1207 samples and, with 99 % confidence, loses at most 4.39"
+        in said
+    )

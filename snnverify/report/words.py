@@ -9,7 +9,7 @@ import numpy as np
 
 from ..convert.curves import Curve
 from ..fidelity import LayerFidelity
-from ..gate import EXIT
+from ..gate import EXIT, Requirement, policy
 from ..pipeline import Assessment, Run
 from ..stats import Paired, verdict, wilson
 from . import regression
@@ -26,6 +26,16 @@ COSTS = {
     "maxpool": ("A gate in the place of max pooling",
                 "where the greatest unit of each window is known from the first step on"),
     "pool_neurons": ("A neuron after each average pooling", "without these neurons"),
+}  # fmt: skip
+FEWER = "take fewer steps, or thresholds of a lower rate (mode rate)"
+WAYS = {  # by how the name of a requirement begins
+    "accuracy drop at": "take more steps there, or allow more",
+    "drop of class": "see where that class parts: snnverify explain MODEL --class K",
+    "accuracy of class": "see where that class parts: snnverify explain MODEL --class K",
+    "agreement": "see where a sample parts: snnverify explain MODEL --sample N",
+    "synaptic operations": FEWER, "growth of": FEWER, "energy": FEWER,
+    "firing rate": "calibrate to that range: mode rate with its target rate",
+    "no worse than": "see what changed: snnverify diff LAST THIS",
 }  # fmt: skip
 assert set(WORST_FIRST) == set(EXIT)
 
@@ -47,14 +57,14 @@ def overall(run: Run) -> str:
 
 
 def explain(a: Assessment) -> Explanation:
-    """Explain the verdict of one model at its largest T."""
-    steps = a.model.fidelity.steps[-1]
+    """Explain the verdict of one model at the T that is judged."""
+    steps = policy(a.asked).at or a.model.fidelity.steps[-1]
     if a.model.fidelity.regression:
         meaning, remedy = regression.meaning(a)
-        return Explanation(meaning, _cause(a, steps)[0], remedy)
+        return Explanation(meaning, _cause(a, a.model.fidelity.steps[-1])[0], remedy)
     p = a.model.fidelity.paired(steps)
     meaning = " ".join([_MEANINGS[a.verdict.outcome](a, p, steps), *_caveats(a, p)])
-    cause, mend = _cause(a, steps)
+    cause, mend = _cause(a, a.model.fidelity.steps[-1])
     if a.explained is not None and a.explained.causes:  # a change that costs answers says more than an error of rates
         mend = mending(a.explained)
     fallen = [f"No waterfall: {a.unsplit}."] if a.unsplit else []
@@ -99,8 +109,24 @@ def _change(p: Paired) -> str:
     return f"loses {size}" if p.drop > 0 else f"gains {size}" if p.drop < 0 else "loses no accuracy"
 
 
+def _drop(a: Assessment) -> Requirement:
+    """The requirement on the accuracy at the T that is judged, whose figures are the gate's own."""
+    none = Requirement("accuracy drop", "NO EVIDENCE", "", limit=points(a.model.margin), unit="points")
+    return next((r for r in a.verdict.requirements if r.name == "accuracy drop"), none)
+
+
 def _limit(a: Assessment) -> str:
-    return f"{points(a.model.margin):g} allowed"
+    drop = _drop(a)
+    limit = points(a.model.margin) if drop.limit is None else drop.limit
+    return f"{limit:g}{f' {drop.unit}' * (drop.unit == '% relative')} allowed"
+
+
+def _bound(a: Assessment, p: Paired) -> tuple[float, str]:
+    """Upper bound of the drop in points, and its confidence: the gate's, or the usual one of a relative limit."""
+    drop = _drop(a)
+    if drop.bound is None or drop.unit != "points":
+        return points(upper(p)), "95 %"
+    return drop.bound, f"{float(100 * policy(a.asked).confidence):g} %"
 
 
 def _blocking(a: Assessment, outcome: str) -> list[str]:
@@ -108,10 +134,10 @@ def _blocking(a: Assessment, outcome: str) -> list[str]:
 
 
 def _passed(a: Assessment, p: Paired, steps: int) -> str:
-    checks, most = len(a.required), points(upper(p))
+    checks, (most, level) = len(a.required), _bound(a, p)
     bound = f"loses at most {most:.2f}" if most >= 0 else f"gains at least {-most:.2f}"
     return (
-        f"The conversion keeps the accuracy: at T = {steps} the SNN {_change(p)} on {p.n} samples and, with 95 % "
+        f"The conversion keeps the accuracy: at T = {steps} the SNN {_change(p)} on {p.n} samples and, with {level} "
         f"confidence, {bound} points ({_limit(a)}); all {checks} required checks hold."
     )
 
@@ -120,19 +146,20 @@ def _failed(a: Assessment, p: Paired, steps: int) -> str:
     broken = _blocking(a, "FAIL")
     kind = "check" if all(name in {f.check for f in a.findings} for name in broken) else "requirement"
     checks = f"{len(broken)} {kind}{'s' * (len(broken) > 1)} fail{'s' * (len(broken) == 1)}: {', '.join(broken)}."
-    if verdict(p, a.model.margin) == "FAIL":
+    if _drop(a).outcome == "FAIL":
         lost = f"At T = {steps} the SNN {_change(p)} on {p.n} samples ({_limit(a)})."
         return f"{lost} Besides, {checks}" if broken else lost
-    return f"The accuracy is not what fails (at T = {steps} the SNN {_change(p)}, {_limit(a)}), but {checks}"
+    return f"It is not the accuracy at T = {steps} that fails (the SNN {_change(p)}, {_limit(a)}), but {checks}"
 
 
 def _undecided(a: Assessment, p: Paired, steps: int) -> str:
     others = [r for r in a.verdict.requirements if r.outcome == "INCONCLUSIVE" and r.name != "accuracy drop"]
     if others and not _accuracy_undecided(a):
         return f"The data cannot decide {', '.join(r.name for r in others)}; the accuracy drop at T = {steps} is kept."
+    most, level = _bound(a, p)
     return (
         f"The data cannot decide: at T = {steps} the SNN {_change(p)} on {p.n} samples, but the loss may be as large as "
-        f"{points(upper(p)):.2f} points (upper 95 % bound; {_limit(a)})."
+        f"{most:.2f} points (upper {level} bound; {_limit(a)})."
     )
 
 
@@ -205,9 +232,11 @@ def _keep(a: Assessment, p: Paired, steps: int, mend: str) -> str:
 
 def _repair(a: Assessment, p: Paired, steps: int, mend: str) -> str:
     said = []
-    if verdict(p, a.model.margin) == "FAIL":
+    if _drop(a).outcome == "FAIL":
         said.append(f"More samples will not change this: {mend or 'change the conversion'}.")
-    if _blocking(a, "FAIL"):
+    broken = _blocking(a, "FAIL")
+    said += [f"For {name}, {way}." for name in broken for begins, way in WAYS.items() if name.startswith(begins)]
+    if any(name in {f.check for f in a.findings} for name in broken):
         said.append(
             "A failing check points at the conversion or the simulator; see its row under Checks, then replay it."
         )
