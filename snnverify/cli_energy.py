@@ -46,16 +46,19 @@ def register(add: Add) -> None:
         p.add_argument(f"--{form}", type=Path, metavar="FILE", help=f"write all tables there, as {form}")
 
 
+MOST = 10_000  # hops of a spike
+
+
 def _where(hops: str | None, targets: Path | None) -> Any:
     """What `--hops` asks for: a number, a target, or nothing."""
     from .hardware.targets import target
 
     if targets is not None and (hops is None or hops.isdecimal()):
         raise ConfigError("--targets: of which target? --hops NAME")
-    if hops is None or hops.isdecimal():
+    if hops is None or (hops.isdecimal() and int(hops) <= MOST):
         return None if hops is None else int(hops)
-    if hops.lstrip("+-").replace(".", "").isdecimal():
-        raise ConfigError(f"--hops = {hops}: a whole number, at least 0, or a target of `snnverify map`")
+    if hops.isdecimal() or hops.lstrip("+-").replace(".", "").isdecimal():
+        raise ConfigError(f"--hops = {hops}: a whole number from 0 to {MOST:,}, or a target of `snnverify map`")
     return target(hops, targets)
 
 
@@ -101,6 +104,8 @@ def _energy(
     with Progress() as progress:
         for e in work.assess_energy(settings, steps, samples, where, progress, log):
             found: dict[str, Any] = report.energy_tables(e, chosen, convention)
+            if hops is not None and not hops.isdecimal():
+                found["Mapping that the hops are of"] = [work.mapped(e.converted.snn, where)]
             if counters:
                 found["Counted again, on the first samples"] = work.counters(e, settings, tuple(counters))
             logs = [("", log)] if log is not None else []

@@ -33,9 +33,12 @@ def breaches(value: Any, form: Mapping[str, Any], path: str) -> Iterator[str]:
         for name, inner in form.get("properties", {}).items():
             if name in value:
                 yield from breaches(value[name], inner, f"{path}.{name}")
-        for name, item in value.items():
-            if name not in form.get("properties", {}):
-                yield from breaches(item, form.get("additionalProperties", {}), f"{path}.{name}")
+        known, rest = form.get("properties", {}), form.get("additionalProperties", {})
+        for name in value.keys() - known.keys() if rest is False else ():
+            yield f"{path}.{name}: no such entry; one of {', '.join(known)}"
+        for name in value if rest else ():
+            if name not in known:
+                yield from breaches(value[name], rest, f"{path}.{name}")
     if isinstance(value, list):
         for i, item in enumerate(value):
             yield from breaches(item, form.get("items", {}), f"{path}[{i}]")

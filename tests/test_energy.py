@@ -282,7 +282,8 @@ def test_the_command_refuses_in_one_line(capsys):
     for options, said in (
         (["--table", "loihi2"], "no energy per operation of Loihi 2"),
         (["--tolerance", "5"], "there is no measurement"),
-        (["--hops=-1"], "--hops = -1: a whole number, at least 0, or a target of `snnverify map`"),
+        (["--hops=-1"], "--hops = -1: a whole number from 0 to 10,000, or a target of `snnverify map`"),
+        (["--hops", "10001"], "--hops = 10001: a whole number from 0 to 10,000"),
         (["--hops", "loihy1"], "no such target here, and --targets FILE brings others; did you mean 'loihi1'"),
         (["--hops", "loihi2"], "its mesh is not known; [loihi2.mesh] in --targets FILE tells it"),
         (["--hops", "3", "--targets", "t.toml"], "--targets: of which target? --hops NAME"),

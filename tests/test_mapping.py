@@ -1,6 +1,7 @@
 """The mapping: numbers by hand, targets of users, refusals by name, and what the command writes."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -161,3 +162,15 @@ def test_what_is_written_spikes_as_the_model_that_was_mapped(tmp_path, monkeypat
     assert f"(data {mapped['data digest'][:16]})" in capsys.readouterr().out
     assert [(v["layer"], v["units"], v["stored"]) for v in mapped["layers"]] == [("1", 6, 24), ("2", 3, 18)]
     assert (mapped["cores"], mapped["fits"], mapped["T"]) == (2, True, 6)
+
+
+def test_a_mesh_of_ones_own(tmp_path, capsys):
+    example = Path(__file__).parents[1] / "examples" / "my_target.toml"
+    command = ["energy", "digits_mlp", "-T", "4", "--samples", "4", "--table", "loihi", "--hops", "mine", "--targets"]
+    assert main([*command, str(example)]) == 0
+    out = capsys.readouterr().out
+    assert "4 x 4, 1 cores each (vendor: its data" in out
+    assert "hops" in out.split("Totals")[0]
+    (tmp_path / "t.toml").write_text(example.read_text().replace("mine.mesh", "mine.mehs"))
+    assert main([*command, str(tmp_path / "t.toml")]) == 2
+    assert "mehs: no such entry; one of title, limits, mesh" in capsys.readouterr().err

@@ -33,7 +33,7 @@ _MESH = {
                    **_EVIDENCE},
 }  # fmt: skip
 _TARGET = {
-    "type": "object", "required": ["title", "limits"],
+    "type": "object", "required": ["title", "limits"], "additionalProperties": False,
     "properties": {"title": {"type": "string"}, "limits": {"type": "object", "additionalProperties": _LIMIT}, "mesh": _MESH},
 }  # fmt: skip
 
@@ -90,10 +90,7 @@ def target(name: str, extra: str | Path | None = None) -> Target:
             raise DataError(f"{extra}: no such file; give a TOML file of targets") from None
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
             raise DataError(f"{extra}: not TOML ({e}); mend that line") from None
-        for (
-            key,
-            entry,
-        ) in own.items():  # all of it, whichever is asked for: a file that is none of targets is no silent one
+        for key, entry in own.items():  # all, whichever is asked for: a file of something else is told
             if not isinstance(entry, dict):
                 raise ConfigError(f"{extra}: {key} = {entry!r}: no target; write a table [{key}] with title and limits")
             _built(key, entry)
@@ -107,7 +104,9 @@ def target(name: str, extra: str | Path | None = None) -> Target:
 
 def _built(name: str, entry: Mapping[str, Any]) -> Target:
     for breach in breaches(entry, _TARGET, f"target {name!r}"):
-        raise ConfigError(f"{breach}; every limit has value, source and grade")
+        raise ConfigError(
+            f"{breach}; every limit has value, source and grade, a mesh columns, rows, cores, source and grade"
+        )
     for limit in entry["limits"]:
         if limit not in LIMITS:
             raise ConfigError(f"target {name!r}: limits.{limit}: no such limit{nearest(limit, LIMITS)}")

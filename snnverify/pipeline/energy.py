@@ -50,10 +50,23 @@ class Energy:
 
 def _hops(snn: Network, given: int | Target | None) -> Mapping[str, Array | int] | None:
     """Hops of a spike: the same for all, or of each unit where its core lies on a target, weights of 8 bits."""
+    senders = spiking(snn, False)
     if isinstance(given, Target):
         found = mesh.hops(snn, place(snn, given, "int8"), given)
-        return {v.name: found[v.name] for v in snn.spiking}
-    return None if given is None else {v.name: given for v in snn.spiking}
+        return {name: each for name, each in found.items() if name in senders}
+    return None if given is None else dict.fromkeys(senders, given)
+
+
+def mapped(snn: Network, target: Target) -> dict[str, Any]:
+    """Where the hops of a target come from: its cores and routers, and the limits that the mapping breaks."""
+    placed, m = place(snn, target, "int8"), target.mesh
+    assert m is not None
+    broken = ", ".join(sorted({f"{v.limit} of {v.layer}: {v.value:,} of {v.most:,}" for v in placed.violations}))
+    routers = f"{m.columns} x {m.rows}, {m.cores} cores each ({m.grade}: {m.source})"
+    return {
+        "target": target.title, "weights": "int8", "cores": len(placed.cores),
+        "routers": -(-len(placed.cores) // m.cores), "mesh": routers, "limits broken": broken or "none",
+    }  # fmt: skip
 
 
 def assess_energy(
