@@ -240,7 +240,7 @@ def test_what_is_not_read_back_equal_is_not_written(weights, tmp_path, monkeypat
     (["{w}", "--img-size", "0"], "at least 1"), (["{w}", "--no-trace", "--data", "d.yaml"], "leave one of them out"),
     (["{w}", "--trust-pickle"], "both or neither"), (["{w}", "--code", "."], "both or neither"),
     (["{w}", "--threshold", "0.7"], "the checkpoint says 0.5"), (["{w}", "--timesteps", "0"], "the checkpoint says 5"),
-    (["{w}", "--data", "none.yaml", "--img-size", "8"], "not drawn"),
+    (["{w}", "--data", "none.yaml", "--img-size", "8"], "none.yaml: no such file"),
 ])  # fmt: skip
 def test_what_cannot_be_followed_is_one_line_that_names_it(weights, arguments, words, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

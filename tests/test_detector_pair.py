@@ -1,5 +1,6 @@
 """A user's pair of nets under pytest and on the command line, and a conversion with a data set in the YOLO form."""
 
+import copy
 import re
 import shutil
 from pathlib import Path
@@ -18,7 +19,9 @@ from snnverify.detector.binarize import binarize
 from snnverify.detector.blocks import mem_update
 from snnverify.detector.generated import write_rectangles
 from snnverify.detector.model import described
+from snnverify.detector.record import record
 from snnverify.detector.specimens import built
+from snnverify.detector.verify import judged, opened
 
 ROOT = Path(__file__).parents[1]
 select("detector.*")  # pytester forgets what its runs import, and some of it can be imported only once
@@ -181,3 +184,37 @@ def test_analog_synapses_are_named_and_fail_where_hardware_is_asked_for(tmp_path
     assert "3 of 19 synapses get analog inputs" in capsys.readouterr().out
     assert main(["verify-binary", *files, "--hardware"]) == 1
     assert "synapses with analog inputs that are not the image" in capsys.readouterr().out
+
+
+EDITS = {  # a key of the manifest, and what is written there
+    "comparison": lambda m: m.update(comparison="s = mem >= threshold"),
+    "reset": lambda m: m.update(reset="by subtraction of the threshold"),
+    "activation": lambda m: m.update(activation="silu"),
+    "threshold.value": lambda m: m["threshold"].update(value=0.9),
+    "decay.value": lambda m: m["decay"].update(value=0.9),
+    "inplace.value": lambda m: m["inplace"].update(value=not m["inplace"]["value"]),
+    "statistics.total": lambda m: m["statistics"].update(total=99),
+    "source.sha256": lambda m: m["source"].update(sha256="0" * 64),
+    "tensors.sha256": lambda m: m["tensors"].update(sha256="0" * 64),
+    "units.none.now": lambda m: m["units"].update(none={"now": "binary"}),
+}
+
+
+def test_what_is_recorded_is_what_the_files_show(tmp_path, capsys):
+    """Each key of a manifest, edited alone, breaks the law on it and is named."""
+    save(built(described("digits-silu"), 0), tmp_path / "w.pt")
+    assert main(["binarize", "--weights", str(tmp_path / "w.pt"), "--no-trace"]) == 0
+    before, whole = tmp_path / "w.pt", tmp_path / "w_binary.pt"
+    content = torch.load(whole, weights_only=True)
+    for key, edit in EDITS.items():
+        edited = copy.deepcopy(content)
+        edit(edited["manifest"])
+        torch.save(edited, tmp_path / "edited.pt")
+        stored, run = opened(before, tmp_path / "edited.pt", size=8)
+        (found,) = judged(stored, run, "edited.pt", [record])
+        assert (found.outcome, found.worst.where) == ("fail", key)
+    capsys.readouterr()
+    stored, run = opened(before, whole, size=8)
+    (found,) = judged(stored, run, "whole", [record])
+    assert found.outcome == "pass"
+    assert found.cases > 20

@@ -16,6 +16,7 @@ from ..findings import Measure
 from .compare import Pair, emits_silu, first_of, outputs, round_trip, structure, tensors, units
 from .executed import executed, recurrence
 from .readiness import CLASSES, SYNAPSES, activity, expected, recorded
+from .record import record
 from .simulate import Simulated, simulate
 
 
@@ -198,5 +199,5 @@ def _refused(run: Callable[[], Any], name: str, where: str) -> Measure:
 
 
 LAWS: tuple[Callable[[Pair], Iterator[Measure]], ...] = (
-    tensors, structure, spikes, readiness, alive, constants, recurrences, round_trip, simulation, refusals,
+    tensors, structure, record, spikes, readiness, alive, constants, recurrences, round_trip, simulation, refusals,
 )  # fmt: skip

@@ -44,6 +44,10 @@ class Pair:
         The images are data: dead and saturated layers count, which on dummy images say little.
     ready : bool
         Every synapse but those of the image must get whole numbers.
+    notes : list of str
+        What a reader should know beside the findings.
+    shown : mapping, optional
+        The manifest that a conversion of `before` into `after` would have, made from the two.
     """
 
     before: nn.Module
@@ -53,6 +57,7 @@ class Pair:
     real: bool = True
     ready: bool = False
     notes: list[str] = field(default_factory=list)
+    shown: Mapping[str, Any] | None = None
 
     @cached_property
     def tree(self) -> Node:

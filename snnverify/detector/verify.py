@@ -17,8 +17,11 @@ from ..errors import ConfigError, DataError, Unsupported
 from ..findings import Finding, Measure
 from .archive import read_archive, read_bytes
 from .behave import LAWS
+from .binarize import statistics
 from .checkpoint import FORMAT, open_net
 from .compare import Pair, structure, tensors
+from .manifest import manifest
+from .record import record
 from .samples import first, open_samples
 
 IMAGES = 4  # of a data set
@@ -43,7 +46,8 @@ def opened(
     given = {} if said is None else {k: said[_SAID[k]]["value"] for k in _SAID if said[_SAID[k]]["from"] == "option"}
     b = open_net(before, model=model, given=given)
     x = images(a.net, data, size)
-    stored = Pair(b.net.eval(), a.net.eval(), x, said, data is not None, ready)
+    shown = manifest(b, a.net, statistics(b.net)) if said is not None else None
+    stored = Pair(b.net.eval(), a.net.eval(), x, said, data is not None, ready, shown=shown)
     if said is None:
         stored.notes.append(f"{after}: no manifest; constants are held to those of the modules")
     if data is None:
@@ -116,7 +120,7 @@ def _float(net: Any) -> Any:
 def judged(stored: Pair, run: Pair, subject: str, laws: Sequence[Law] = LAWS) -> Iterator[Finding]:
     """Laws on a pair: those of structure and bytes on what is stored, all others on what runs."""
     for law in laws:
-        yield judge(law, stored if law in (tensors, structure) else run, subject)
+        yield judge(law, stored if law in (tensors, structure, record) else run, subject)
 
 
 def judge(law: Law, pair: Pair, subject: str) -> Finding:

@@ -1,0 +1,46 @@
+"""What a manifest records, key by key, against what two nets show."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ..findings import Measure
+from .compare import Pair
+
+# Where, when and by what it was made says nothing of the nets; where a constant came from is the conversion's to say.
+FREE = re.compile(r"(versions|device|command|source)(\..*)?|.*\.(from|meaning)")
+OF_BEFORE = re.compile(r"units\..*\.(before|kind|inplace)|inplace\..*|statistics\..*|source\.sha256")
+
+
+def record(pair: Pair) -> Iterator[Measure]:
+    """Units, activation, constants, comparison, reset, counts and digests that are recorded are those of the two files [what a manifest is for; all of it is made again from the files]."""
+    if pair.said is None or pair.shown is None:
+        yield Measure("records", 0.0, detail="no manifest")
+        return
+    said, shown = _flat(pair.said), _flat(pair.shown)
+    converted = bool(said.get("source.sha256"))  # else it says what a net is, and of no conversion
+    for key in sorted(said.keys() | shown.keys()):
+        free = FREE.fullmatch(key) and key != "source.sha256"
+        if free or (OF_BEFORE.fullmatch(key) and not converted):
+            continue
+        told, found = said.get(key, "nothing"), shown.get(key, "nothing")
+        yield Measure("not what the files show", float(told != found), where=key, detail=f"says {told}, is {found}")
+
+
+def _flat(value: Any, path: str = "") -> dict[str, Any]:
+    """Leaves of nested mappings and lists by dotted path, as JSON has them."""
+    if not path:
+        value = json.loads(json.dumps(value))
+    if isinstance(value, Mapping):
+        inner = value.items()
+    elif isinstance(value, list):
+        inner = enumerate(value)  # type: ignore[assignment]
+    else:
+        return {path[1:]: value}
+    found: dict[str, Any] = {}
+    for key, item in inner:
+        found |= _flat(item, f"{path}.{key}")
+    return found
