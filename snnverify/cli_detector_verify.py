@@ -67,7 +67,7 @@ def _verify(
 def _numbers(f: Any) -> str:
     said = f"{f.cases} measures"
     if f.outcome in ("error", "unsupported"):  # a measure that held says nothing of why the others are missing
-        return f.message
+        return str(f.message)
     if f.outcome != "pass" and f.worst is not None:
         return f"{f.worst}" + (f" ({f.worst.detail})" if f.worst.detail else "")
     return f"{said}{f'; {f.message}' if f.message else ''}"

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from .pipeline import Assessment
     from .pipeline.models import Subject
 
+CALL = " ("  # and the number of the call, of a test that asserts several times
+
 
 @pytest.fixture(scope="session")
 def assessment(model_name: str, request: pytest.FixtureRequest) -> Assessment:
@@ -62,23 +64,29 @@ def calibration(subject: Subject) -> Any:
 
 @pytest.fixture
 def assert_fidelity(request: pytest.FixtureRequest) -> Callable[..., Assessment]:
-    """Return ``assert_fidelity(model=None, dataset=None, calibration=None, **settings)``.
+    """Return ``assert_fidelity(model=None, dataset=None, calibration=None, name=None, **settings)``.
 
     It converts the model, measures it on the data, asks every check on models, and fails unless the gate answers PASS,
-    with each requirement that it missed. What is not given comes from the fixtures `model`, `dataset`, `calibration`; of
+    with each requirement that it missed. `name` is the model's in the report, the test's if not given; a second call of
+    one test has ``(2)`` behind it. What is not given comes from the fixtures `model`, `dataset`, `calibration`; of
     a data set that is given without calibration data a tenth is held back. The call's settings go over those of the
     marker ``@pytest.mark.snnverify(...)``, those over ``[tool.snnverify]``. It returns the `Assessment`, which the
     session's report shows, too.
     """
 
-    def judge(model: Any = None, dataset: Any = None, calibration: Any = None, **given: Any) -> Assessment:
+    def judge(
+        model: Any = None, dataset: Any = None, calibration: Any = None, name: str | None = None, **given: Any
+    ) -> Assessment:
         from .config import merge
         from .pipeline import assess_one
         from .pipeline.models import of_arrays
 
         __tracebackhide__ = True
         marked = [m.kwargs for m in request.node.iter_markers("snnverify")][::-1]
-        value = request.getfixturevalue
+        value, said = request.getfixturevalue, request.config.stash.setdefault(ASSESSMENTS, {})
+        here = request.node.nodeid
+        before = sum(key == here or key.startswith(f"{here}{CALL}") for key in said)
+        call = f"{CALL}{before + 1})" if before else ""
         try:
             settings = settings_of(request.config)
             for options in (*marked, given):
@@ -87,10 +95,12 @@ def assert_fidelity(request: pytest.FixtureRequest) -> Callable[..., Assessment]
                 calibration = value("calibration")
             x, y = value("dataset") if dataset is None else dataset
             module = value("model") if model is None else model
-            found = assess_one(of_arrays(request.node.name, module, x, y, calibration, seed=settings.seed), settings)
+            named = name or f"{request.node.name}{call}"
+            found = assess_one(of_arrays(named, module, x, y, calibration, seed=settings.seed), settings)
         except SnnverifyError as e:
-            raise pytest.fail.Exception(str(e), pytrace=False) from None
-        request.config.stash.setdefault(ASSESSMENTS, {})[request.node.nodeid] = found
+            wrong = str(e).replace("command line:", "assert_fidelity:", 1)
+            raise pytest.fail.Exception(wrong, pytrace=False) from None
+        said[f"{here}{call}"] = found
         passed(found)
         return found
 

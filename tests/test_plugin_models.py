@@ -74,7 +74,19 @@ def test_wrong_data_and_settings_are_one_line(project):
         "\ndef test_slip(assert_fidelity):\n    assert_fidelity(max_dorp=1)\n"
     )
     done.assert_outcomes(failed=2)
-    done.stdout.fnmatch_lines(["*x holds 20 samples and y 19 labels*", "*max_dorp*max_drop*"])
+    done.stdout.fnmatch_lines(["*x holds 20 samples and y 19 labels*", "*assert_fidelity: *max_dorp*max_drop*"])
+
+
+def test_every_call_of_a_test_is_reported_by_its_name(project, pytester):
+    text = """
+def test_twice(assert_fidelity):
+    assert_fidelity(timesteps=[64], max_drop=3)
+    assert_fidelity(timesteps=[32], max_drop=9)
+    assert_fidelity(timesteps=[16], max_drop=99, name="short")
+"""
+    done = project(text, "--report", "out")
+    done.assert_outcomes(passed=1)
+    done.stdout.fnmatch_lines(["PASS: test_twice*", "PASS: test_twice (2)*", "PASS: short*"])
 
 
 def test_options_may_stand_in_the_ini(project, pytester):
