@@ -53,13 +53,16 @@ def _where(hops: str | None, targets: Path | None) -> Any:
     """What `--hops` asks for: a number, a target, or nothing."""
     from .hardware.targets import target
 
-    if targets is not None and (hops is None or hops.isdecimal()):
+    number = hops is not None and hops.lstrip("+-").replace(".", "").isdecimal()
+    if targets is not None and (hops is None or number):
         raise ConfigError("--targets: of which target? --hops NAME")
-    if hops is None or (hops.isdecimal() and int(hops) <= MOST):
-        return None if hops is None else int(hops)
-    if hops.isdecimal() or hops.lstrip("+-").replace(".", "").isdecimal():
+    if hops is None:
+        return None
+    if not number:
+        return target(hops, targets)
+    if not hops.isdecimal() or int(hops) > MOST:
         raise ConfigError(f"--hops = {hops}: a whole number from 0 to {MOST:,}, or a target of `snnverify map`")
-    return target(hops, targets)
+    return int(hops)
 
 
 def _energy(
@@ -104,8 +107,6 @@ def _energy(
     with Progress() as progress:
         for e in work.assess_energy(settings, steps, samples, where, progress, log):
             found: dict[str, Any] = report.energy_tables(e, chosen, convention)
-            if hops is not None and not hops.isdecimal():
-                found["Mapping that the hops are of"] = [work.mapped(e.converted.snn, where)]
             if counters:
                 found["Counted again, on the first samples"] = work.counters(e, settings, tuple(counters))
             logs = [("", log)] if log is not None else []

@@ -34,10 +34,10 @@ def breaches(value: Any, form: Mapping[str, Any], path: str) -> Iterator[str]:
             if name in value:
                 yield from breaches(value[name], inner, f"{path}.{name}")
         known, rest = form.get("properties", {}), form.get("additionalProperties", {})
-        for name in value.keys() - known.keys() if rest is False else ():
-            yield f"{path}.{name}: no such entry; one of {', '.join(known)}"
-        for name in value if rest else ():
-            if name not in known:
+        for name in (n for n in value if n not in known):
+            if rest is False:
+                yield f"{path}.{name}: no such entry; one of {', '.join(known)}"
+            else:
                 yield from breaches(value[name], rest, f"{path}.{name}")
     if isinstance(value, list):
         for i, item in enumerate(value):

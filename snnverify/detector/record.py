@@ -20,7 +20,7 @@ def record(pair: Pair) -> Iterator[Measure]:
     if pair.said is None or pair.shown is None:
         yield Measure("records", 0.0, detail="no manifest")
         return
-    said, shown = _flat(pair.said), _flat(pair.shown)
+    said, shown = (dict(_leaves(json.loads(json.dumps(m)))) for m in (pair.said, pair.shown))
     converted = bool(said.get("source.sha256"))  # else it says what a net is, and of no conversion
     for key in sorted(said.keys() | shown.keys()):
         free = FREE.fullmatch(key) and key != "source.sha256"
@@ -30,17 +30,10 @@ def record(pair: Pair) -> Iterator[Measure]:
         yield Measure("not what the files show", float(told != found), where=key, detail=f"says {told}, is {found}")
 
 
-def _flat(value: Any, path: str = "") -> dict[str, Any]:
-    """Leaves of nested mappings and lists by dotted path, as JSON has them."""
-    if not path:
-        value = json.loads(json.dumps(value))
-    if isinstance(value, Mapping):
-        inner = value.items()
-    elif isinstance(value, list):
-        inner = enumerate(value)  # type: ignore[assignment]
-    else:
-        return {path[1:]: value}
-    found: dict[str, Any] = {}
-    for key, item in inner:
-        found |= _flat(item, f"{path}.{key}")
-    return found
+def _leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """What nested mappings hold, by dotted path."""
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value

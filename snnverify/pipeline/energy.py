@@ -18,7 +18,7 @@ from ..gate import Verdict, judge
 from ..hardware import mesh
 from ..hardware.counts import Convention, Counts, count, count_ann, joined, operations, static_synops
 from ..hardware.energy import Table, estimate
-from ..hardware.mapping import place
+from ..hardware.mapping import Placement, place
 from ..hardware.measured import Comparison, Log, compare
 from ..hardware.sent import spiking, train, values
 from ..hardware.targets import Target
@@ -36,7 +36,10 @@ TILE = 16
 
 @dataclass(frozen=True)
 class Energy:
-    """Counts of one model on its samples `x`, as both networks take them; predictions of ANN and SNN, [N]."""
+    """Counts of one model on its samples `x`, as both networks take them; predictions of ANN and SNN, [N].
+
+    `placed` tells the mapping that the hops are of, where they are of one.
+    """
 
     subject: Subject
     x: Array
@@ -46,20 +49,25 @@ class Energy:
     static: Mapping[str, float]
     ann_classes: Array
     snn_classes: Array
+    placed: dict[str, Any] | None = None
 
 
-def _hops(snn: Network, given: int | Target | None) -> Mapping[str, Array | int] | None:
-    """Hops of a spike: the same for all, or of each unit where its core lies on a target, weights of 8 bits."""
+Hops = Mapping[str, Array | int]
+
+
+def _hops(snn: Network, given: int | Target | None) -> tuple[Hops | None, dict[str, Any] | None]:
+    """Hops of a spike, the same for all or as its core lies on a target, weights of 8 bits; and that mapping in words."""
     senders = spiking(snn, False)
-    if isinstance(given, Target):
-        found = mesh.hops(snn, place(snn, given, "int8"), given)
-        return {name: each for name, each in found.items() if name in senders}
-    return None if given is None else dict.fromkeys(senders, given)
+    if not isinstance(given, Target):
+        return None if given is None else dict.fromkeys(senders, given), None
+    placed = place(snn, given, "int8")
+    found = mesh.hops(snn, placed, given)
+    return {name: each for name, each in found.items() if name in senders}, _placed(placed, given)
 
 
-def mapped(snn: Network, target: Target) -> dict[str, Any]:
-    """Where the hops of a target come from: its cores and routers, and the limits that the mapping breaks."""
-    placed, m = place(snn, target, "int8"), target.mesh
+def _placed(placed: Placement, target: Target) -> dict[str, Any]:
+    """A mapping's cores and routers, and the limits that it breaks."""
+    m = target.mesh
     assert m is not None
     broken = ", ".join(sorted({f"{v.limit} of {v.layer}: {v.value:,} of {v.most:,}" for v in placed.violations}))
     routers = f"{m.columns} x {m.rows}, {m.cores} cores each ({m.grade}: {m.source})"
@@ -82,7 +90,7 @@ def assess_energy(
             places(subject.numbers, log, logits.shape[1])
         converted = _convert(subject, settings)
         x = converted.entered(subject.x, cast(Encoding, settings.encoding))
-        where = _hops(converted.snn, hops)
+        where, placed = _hops(converted.snn, hops)
         parts, ann, classes = [], [], []
         for start in range(0, len(x), TILE):
             case = _case(subject, x, converted, settings, steps, start)
@@ -94,20 +102,16 @@ def assess_energy(
                 progress(f"{subject.name}: counts", min(start + TILE, len(x)), len(x))
         snn = joined(parts)
         static = {k: float(v) for k, v in static_synops(converted.snn, snn).items()}
-        yield Energy(subject, x, converted, snn, joined(ann), static, logits.argmax(-1), np.concatenate(classes))
+        yield Energy(
+            subject, x, converted, snn, joined(ann), static, logits.argmax(-1), np.concatenate(classes), placed
+        )
 
 
-def _case(subject: Subject, x: Array, converted: ConvertedNetwork, settings: Settings, steps: int, start: int) -> Case:
-    first = int(subject.numbers[0]) + start
-    return Case(
-        converted.snn,
-        x[start : start + TILE],
-        steps,
-        cast(Encoding, settings.encoding),
-        settings.seed,
-        first,
-        "float32",
-    )
+def _case(
+    subject: Subject, x: Array, converted: ConvertedNetwork, settings: Settings, steps: int, start: int, size: int = TILE
+) -> Case:  # fmt: skip
+    first, encoding = int(subject.numbers[0]) + start, cast(Encoding, settings.encoding)
+    return Case(converted.snn, x[start : start + size], steps, encoding, settings.seed, first, "float32")
 
 
 def counters(e: Energy, settings: Settings, names: tuple[str, ...]) -> list[dict[str, Any]]:
@@ -174,9 +178,7 @@ def simulated(e: Energy, settings: Settings) -> Callable[[int], int]:
         raise ConfigError("encoding = 'spikes': the host is measured with constant or poisson input")
 
     def work(n: int) -> int:
-        first = int(e.subject.numbers[0]) + n
-        case = Case(e.converted.snn, e.x[n : n + 1], e.snn.steps, cast(Encoding, settings.encoding), settings.seed,
-                    first, "float32")  # fmt: skip
+        case = _case(e.subject, e.x, e.converted, settings, e.snn.steps, n, 1)
         return int(e.converted.outputs(run(case, "counts"))[-1, 0].argmax())
 
     return work

@@ -45,6 +45,8 @@ def energy_tables(e: Energy, tables: Sequence[Table], convention: Convention) ->
     found[
         f"Energy per inference ({convention}); spikes per connection and step: {rate(e.snn, network, has, convention):.3f}"
     ] = rows
+    if e.placed is not None:
+        found["Mapping that the hops are of"] = [e.placed]
     return found
 
 

@@ -58,18 +58,18 @@ def overall(run: Run) -> str:
 
 def explain(a: Assessment) -> Explanation:
     """Explain the verdict of one model at the T that is judged."""
-    steps = policy(a.asked).at or a.model.fidelity.steps[-1]
+    last = a.model.fidelity.steps[-1]  # at which layers were measured
+    steps = policy(a.asked).at or last
+    cause, mend = _cause(a, last)
     if a.model.fidelity.regression:
         meaning, remedy = regression.meaning(a)
-        return Explanation(meaning, _cause(a, a.model.fidelity.steps[-1])[0], remedy)
+        return Explanation(meaning, cause, remedy)
     p = a.model.fidelity.paired(steps)
     meaning = " ".join([_MEANINGS[a.verdict.outcome](a, p, steps), *_caveats(a, p)])
-    cause, mend = _cause(a, a.model.fidelity.steps[-1])
     if a.explained is not None and a.explained.causes:  # a change that costs answers says more than an error of rates
         mend = mending(a.explained)
-    fallen = [f"No waterfall: {a.unsplit}."] if a.unsplit else []
-    if a.explained is not None:
-        fallen = conclusion(a.explained)
+    left_out = [f"No waterfall: {a.unsplit}."] if a.unsplit else []
+    fallen = left_out if a.explained is None else conclusion(a.explained)
     return Explanation(meaning, cause, _REMEDIES[a.verdict.outcome](a, p, steps, mend), tuple(fallen))
 
 

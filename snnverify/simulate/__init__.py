@@ -109,8 +109,8 @@ def run(
         raise ConfigError(f"record = {record!r}: one of {', '.join(get_args(Record))}")
     if engine not in get_args(Engine):
         raise ConfigError(f"engine = {engine!r}: one of {', '.join(get_args(Engine))}")
-    for name, value in (("threads", threads), ("memory", memory)):
-        if (value is not None or name == "memory") and (not isinstance(value, int) or value < 1):
+    for name, value in (("threads", 1 if threads is None else threads), ("memory", memory)):
+        if not isinstance(value, int) or value < 1:
             raise ConfigError(f"{name} = {value!r}: a whole number, at least 1")
     if not all(isinstance(t, (int, np.integer)) and 1 <= t <= steps for t in readout_at or ()):
         raise ConfigError(f"readout_at = {readout_at!r}: steps of a run, whole numbers in 1 ... {steps}")
