@@ -22,6 +22,7 @@ from .image import NO_IMAGE
 from .integers import Calls
 from .layout import Frame, plain
 from .memory import LINE, aligned
+from .parallel import cores
 from .recorder import Recorder
 from .stages import Part, Stage
 
@@ -274,7 +275,7 @@ class Worker:
         total += part
 
 
-_idle: deque[Worker] = deque(maxlen=4)
+_idle: deque[Worker] = deque(maxlen=max(cores(), 4))
 
 
 def borrowed(plan: tuple[Stage, ...]) -> Worker:
@@ -291,7 +292,7 @@ def borrowed(plan: tuple[Stage, ...]) -> Worker:
 
 
 def give_back(worker: Worker) -> None:
-    """Keep a worker, and its memory, for the next run; at most four of them."""
+    """Keep a worker, and its memory, for the next run; at most as many as run at once."""
     _idle.append(worker)
 
 
