@@ -157,10 +157,12 @@ def _share(op: Op) -> float:
     return 1.0 / float(np.prod(op.kernel)) if isinstance(op, Pool) and op.kind == "average" else 1.0
 
 
-def _stage(layer: Layer, frame: Frame, views: dict[str, View], dtype: np.dtype[Any], last: bool) -> tuple[Stage, View]:
+def _stage(
+    layer: Layer, frame: Frame, views: dict[str, View], dtype: np.dtype[Any], output: bool
+) -> tuple[Stage, View]:
     act = layer.act
     if isinstance(act, Cuba):
-        return _cuba(layer, act, frame, views, last)
+        return _cuba(layer, act, frame, views, output)
     if act is not None and not isinstance(act, Neuron):
         raise Unsupported(layer.name, f"the fused engine has no {type(act).__name__}", "use engine='numpy'")
     if act is not None and act.max_spikes != 1:
@@ -175,12 +177,15 @@ def _stage(layer: Layer, frame: Frame, views: dict[str, View], dtype: np.dtype[A
         v_init = frame.of(act.v_init, 0.0, dtype)
         currents = 2 if act.syn_decay is not None or act.delay else 0
     bias = frame.pattern(bias, 0.0, dtype)
-    stage = Stage(layer.name, frame, bias, constant, *_roles(varying, act is not None), neuron, worth,
-                  v_init, currents)  # fmt: skip
+    others, skip, last = _roles(varying, act is not None)
+    stage = Stage(
+        name=layer.name, frame=frame, bias=bias, constant=constant, others=others, skip=skip, last=last,
+        neuron=neuron, worth=worth, v_init=v_init, currents=currents,
+    )  # fmt: skip
     return stage, View(layer.name, kind, frame, frame, worth, act is not None or bool(varying))
 
 
-def _cuba(layer: Layer, act: Cuba, frame: Frame, views: dict[str, View], last: bool) -> tuple[Stage, View]:
+def _cuba(layer: Layer, act: Cuba, frame: Frame, views: dict[str, View], output: bool) -> tuple[Stage, View]:
     """A layer of integer neurons behind one branch of spikes; its sums are int32 at most, and exact."""
     branch, view = layer.branches[0], views[layer.branches[0].source]
     held = act.drive == "current" and act.recurrent is None and len(layer.branches) == 1 and view.kind == BITS
@@ -189,7 +194,7 @@ def _cuba(layer: Layer, act: Cuba, frame: Frame, views: dict[str, View], last: b
         raise Unsupported(
             layer.name, "the fused engine has Cuba behind one Dense or Conv of spikes alone", "use engine='numpy'"
         )
-    if last and np.any(act.axon_delay):
+    if output and np.any(act.axon_delay):
         raise Unsupported(layer.name, "the fused engine has no axon_delay of the output", "use engine='numpy'")
     reach = fan_in(branch.op)[0]
     if reach >= 2**31:
@@ -199,24 +204,12 @@ def _cuba(layer: Layer, act: Cuba, frame: Frame, views: dict[str, View], last: b
     values = ((4096 - np.asarray(act.current_decay), 0), (4096 - np.asarray(act.voltage_decay), 0),
               (np.asarray(act.bias) << act.bias_exponent, 0), (64 * np.asarray(act.threshold), never))  # fmt: skip
     u_left, v_left, bias, theta = (frame.pattern(value, rest, np.int64) for value, rest in values)
-    zeros = frame.of(0, 0, np.int64)
-    worth = np.ones(frame.shape[0])
+    zeros, worth = frame.of(0, 0, np.int64), np.ones(frame.shape[0])
     stage = Stage(
-        layer.name,
-        frame,
-        zeros,
-        (),
-        (),
-        None,
-        part,
-        (zeros, zeros, zeros),
-        worth,
-        zeros,
-        0,
-        act,
-        (u_left, v_left, bias, theta),
-        reach,
-    )
+        name=layer.name, frame=frame, bias=zeros, constant=(), others=(), skip=None, last=part,
+        neuron=(zeros, zeros, zeros), worth=worth, v_init=zeros, currents=0,
+        cuba=act, units=(u_left, v_left, bias, theta), reach=reach,
+    )  # fmt: skip
     return stage, View(layer.name, BITS, frame, frame, worth)
 
 
