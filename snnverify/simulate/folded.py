@@ -24,7 +24,7 @@ from ..kernels import blas, encode, loihi, neuron, synapse
 from ..network import INPUT, Array, Branch, Conv, Integer, Layer, Network, gated, per_channel
 from ..trace import Case
 from .operations import Gates, over_time
-from .parallel import cores, each
+from .parallel import cores, in_threads
 from .recorder import Recorder
 
 TILE = 64  # samples: enough for BLAS, whose products have a row for each
@@ -43,7 +43,7 @@ def run(
     threads = min(threads or cores(), max(1, memory // CACHE))  # a tile takes CACHE at most
     work = partial(_tile, case, out, tile, block, head_start or {})
     with blas.one_thread():
-        for rows in each(work, tiles, threads):
+        for rows in in_threads(work, tiles, threads):
             if progress is not None:
                 progress(rows.stop - rows.start)
 

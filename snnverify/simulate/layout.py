@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..kernels.arguments import Weights
 from ..kernels.fused_synapse import BLOCKS
 from ..kernels.vectors import WIDE
 from ..kernels.vectors_rows import AT_ONCE
@@ -69,29 +70,26 @@ def plain(x: Array) -> Array:
 
 @dataclass(frozen=True)
 class Synapses:
-    """Weights of one branch as `kernels.fused_synapse.spread` takes them.
+    """Weights of one branch as rows.
 
     Parameters
     ----------
-    pieces, ranges, targets, weight : arrays
+    weights : Weights
     rows : int
         Weight rows between one pixel of the source and the next.
-    nothing : int
+    zeros : int
         A row of zeros, the last.
     channels : int
         Of an output's pixel.
     sums : dtype
-        Of the currents: of `weight`, or 16 bits where those have 8.
+        Of the currents: of the weights, or 16 bits where those have 8.
     scale : float
         What the sums count in.
     """
 
-    pieces: Array
-    ranges: Array
-    targets: Array
-    weight: Array
+    weights: Weights
     rows: int
-    nothing: int
+    zeros: int
     channels: int
     sums: np.dtype[Any]
     scale: Any
@@ -106,10 +104,10 @@ def windows(op: Op, source: Frame) -> Array:
     for n, k, s, p in zip(sizes, op.kernel, op.stride, op.padding, strict=True):
         at = np.arange((n + 2 * p - k) // s + 1)[:, None] * s - p + np.arange(k)
         axes.append(np.where((at >= 0) & (at < n), at, -1))
-    found = np.zeros((1, 1), np.int64)
+    table = np.zeros((1, 1), np.int64)
     for at, n in zip(axes, sizes, strict=True):
-        found = _crossed(found, at, n)
-    return np.ascontiguousarray(found, np.int32)
+        table = _crossed(table, at, n)
+    return np.ascontiguousarray(table, np.int32)
 
 
 def _crossed(table: Array, axis: Array, size: int) -> Array:
@@ -154,8 +152,8 @@ def synapses(op: Op, source: Frame, out: Frame, worth: Array, single: bool, most
     pieces, ranges, flat = _pieces(padded, taps.groups, widths, LINE // sums.itemsize, limit)
     targets = np.ascontiguousarray(taps.targets, np.int32)
     return Synapses(
-        pieces=pieces, ranges=ranges[taps.group_of], targets=targets, weight=flat, rows=taps.rows,
-        nothing=len(taps.weight), channels=out.channels, sums=sums, scale=dtype.type(scale),
+        weights=Weights(pieces, ranges[taps.group_of], targets, flat), rows=taps.rows, zeros=len(taps.weight),
+        channels=out.channels, sums=sums, scale=dtype.type(scale),
     )  # fmt: skip
 
 

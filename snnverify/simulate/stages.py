@@ -11,10 +11,11 @@ import numpy as np
 from ..activation import Cuba, Integer, Neuron
 from ..bounds import fan_in
 from ..errors import Unsupported
+from ..kernels.arguments import CubaUnits, Images, Neurons
 from ..kernels.fused_neuron import settings
 from ..kernels.fused_synapse import BITS, VALUES
 from ..network import INPUT, Array, Branch, Conv, Dense, Flatten, Layer, Network, Op, Pool, Scale, gated, output_shape
-from .image import Image, image, matrix
+from .dense import Matrix, images_of, matrix_of
 from .layout import Frame, Synapses, as_weights, synapses, windows
 
 
@@ -53,7 +54,8 @@ class View:
 class Part:
     """A branch: synapses of a view, or the spikes in its windows times a factor per channel, [C] with padding.
 
-    `single`: all units of the source count as one pixel. `image`: the same synapses for steps of many spikes.
+    `single`: all units of the source count as one pixel. `images`: the same synapses for samples of many spikes; `matrix`:
+    for numbers that are bytes.
     """
 
     view: View
@@ -61,7 +63,8 @@ class Part:
     synapses: Synapses | None = None
     factor: Array | None = None
     single: bool = False
-    image: Image | None = None
+    images: Images | None = None
+    matrix: Matrix | None = None
 
     @property
     def channels(self) -> int:
@@ -84,20 +87,21 @@ class Stage:
     others: tuple[Part, ...]
     skip: Part | None
     last: Part | None
-    neuron: tuple[Array, Array, Array] | None
+    neurons: Neurons | None
     worth: Array  # of a spike
     v_init: Array
     currents: int  # synaptic currents that a unit keeps: 2 or none
     cuba: Cuba | None = None
-    units: tuple[Array, Array, Array, Array] | None = None  # of a Cuba: as `kernels.fused_loihi.spiking` takes them
+    units: CubaUnits | None = None
     reach: float = 0.0  # of a Cuba: how far the sum of its weights may go
 
 
+Plan = tuple[Stage, ...]
 COUNTED = 255  # pixels of a window at most whose spikes are counted, in bytes
 
 
 @lru_cache(maxsize=8)
-def stages(network: Network, encoding: str, dtype: str) -> tuple[Stage, ...]:
+def plan_of(network: Network, encoding: str, dtype: str) -> Plan:
     """Plan a network; the last stage is its output.
 
     Raises
@@ -114,16 +118,16 @@ def stages(network: Network, encoding: str, dtype: str) -> tuple[Stage, ...]:
     frame = Frame(network.input_shape)
     spikes, once = encoding == "bits", np.ones(network.input_shape[0])
     views = {INPUT: View(INPUT, BITS if spikes else VALUES, frame, frame, once, encoding != "constant")}
-    found = []
+    plan = []
     for layer in network.layers:
         view = None if layer is network.output else _view(layer, views)
         if view is None:
-            stage, view = _stage(
+            stage, view = _computed(
                 layer, Frame(network.shapes[layer.name]), views, np.dtype(dtype), layer is network.output
             )
-            found.append(stage)
+            plan.append(stage)
         views[layer.name] = view
-    return tuple(found)
+    return tuple(plan)
 
 
 def _view(layer: Layer, views: dict[str, View]) -> View | None:
@@ -157,7 +161,7 @@ def _share(op: Op) -> float:
     return 1.0 / float(np.prod(op.kernel)) if isinstance(op, Pool) and op.kind == "average" else 1.0
 
 
-def _stage(
+def _computed(
     layer: Layer, frame: Frame, views: dict[str, View], dtype: np.dtype[Any], output: bool
 ) -> tuple[Stage, View]:
     act = layer.act
@@ -170,9 +174,9 @@ def _stage(
     parts = [_part(layer, b, views[b.source], frame, dtype) for b in layer.branches]
     bias = sum((np.asarray(p) for b in layer.branches if (p := getattr(b.op, "bias", None)) is not None), np.zeros(()))
     constant, varying = (tuple(p for p in parts if p.view.varies == varies) for varies in (False, True))
-    kind, worth, neuron, v_init, currents = VALUES, np.ones(frame.shape[0]), None, frame.of(0.0, 0.0, dtype), 0
+    kind, worth, neurons, v_init, currents = VALUES, np.ones(frame.shape[0]), None, frame.of(0.0, 0.0, dtype), 0
     if act is not None:
-        neuron = (*settings(act, dtype), frame.pattern(act.theta, np.inf, dtype))
+        neurons = Neurons(*settings(act, dtype), frame.pattern(act.theta, np.inf, dtype))
         kind, worth = BITS, worth * act.amplitude
         v_init = frame.of(act.v_init, 0.0, dtype)
         currents = 2 if act.syn_decay is not None or act.delay else 0
@@ -180,7 +184,7 @@ def _stage(
     others, skip, last = _roles(varying, act is not None)
     stage = Stage(
         name=layer.name, frame=frame, bias=bias, constant=constant, others=others, skip=skip, last=last,
-        neuron=neuron, worth=worth, v_init=v_init, currents=currents,
+        neurons=neurons, worth=worth, v_init=v_init, currents=currents,
     )  # fmt: skip
     return stage, View(layer.name, kind, frame, frame, worth, act is not None or bool(varying))
 
@@ -207,8 +211,8 @@ def _cuba(layer: Layer, act: Cuba, frame: Frame, views: dict[str, View], output:
     zeros, worth = frame.of(0, 0, np.int64), np.ones(frame.shape[0])
     stage = Stage(
         name=layer.name, frame=frame, bias=zeros, constant=(), others=(), skip=None, last=part,
-        neuron=(zeros, zeros, zeros), worth=worth, v_init=zeros, currents=0,
-        cuba=act, units=(u_left, v_left, bias, theta), reach=reach,
+        neurons=Neurons(zeros, zeros, zeros), worth=worth, v_init=zeros, currents=0,
+        cuba=act, units=CubaUnits(u_left, v_left, bias, theta), reach=reach,
     )  # fmt: skip
     return stage, View(layer.name, BITS, frame, frame, worth)
 
@@ -246,8 +250,9 @@ def _part(layer: Layer, branch: Branch, view: View, frame: Frame, dtype: np.dtyp
     most = None if view.kind == VALUES else 1 if view.windows is None else view.windows.shape[1]
     single = isinstance(op, Dense) and view.windows is None
     laid = synapses(op, view.frame, frame, view.worth, single, most, dtype)
+    images, matrix = None, None
     if isinstance(op, Conv):
-        dense = image(op, view.frame, frame, view.worth, most, laid) if most else None
-    else:
-        dense = None if most or view.varies or np.any(view.worth != 1) else matrix(op, view.frame)
-    return Part(view, dtype, laid, single=single, image=dense)
+        images = images_of(op, view.frame, frame, view.worth, most, laid) if most else None
+    elif not (most or view.varies or np.any(view.worth != 1)):
+        matrix = matrix_of(op, view.frame, frame)
+    return Part(view, dtype, laid, single=single, images=images, matrix=matrix)
