@@ -17,7 +17,7 @@ from snnverify import reference
 from snnverify.errors import ConfigError, Unsupported
 from snnverify.kernels import encode
 from snnverify.network import Branch, Conv, Cuba, Dense, Flatten, Layer, Network, Neuron, Pool, Scale, SigmaDelta
-from snnverify.simulate import run, simulate
+from snnverify.simulate import forget, run, simulate
 from snnverify.trace import Case
 
 fused = import_module("snnverify.simulate.fused")
@@ -151,9 +151,9 @@ def test_float32_with_and_without_16_bits(name, monkeypatch):
     exactly = reference.run(case)
     for limit in (layout.EXACT_IN_16, -1):
         monkeypatch.setattr(layout, "EXACT_IN_16", limit)
-        fused.plan_of.cache_clear()
+        forget()
         assert_same(run(case, "full", engine="fused"), exactly)
-    fused.plan_of.cache_clear()
+    forget()
 
 
 def test_sums_of_16_bits_are_taken_up_to_their_last_unit():

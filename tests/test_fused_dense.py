@@ -9,7 +9,7 @@ import pytest
 from snnverify import reference
 from snnverify.kernels import fused_dense, fused_record, vectors, vectors_bits, vectors_dense
 from snnverify.network import Branch, Conv, Cuba, Dense, Layer, Network, Neuron, Pool, Scale
-from snnverify.simulate import run
+from snnverify.simulate import forget, run
 from snnverify.trace import Case
 
 fused, dense = (import_module(f"snnverify.simulate.{name}") for name in ("fused", "dense"))
@@ -118,7 +118,7 @@ def test_as_bytes_finds_the_least_power_of_two(unit, top):
 @pytest.mark.parametrize(("x", "bias"), [(255 / 256, False), (0.3, False), (-0.5, False), (0.5, True)])
 def test_a_dense_layer_on_numbers_is_the_reference(x, bias, dtype, monkeypatch):
     monkeypatch.setattr(dense, "DOTS", True)
-    fused.plan_of.cache_clear()
+    forget()
     weight = RNG.integers(-127, 128, (70, 9)) / 64
     net = Network((9,), (Layer("a", (Branch(Dense(weight, RNG.integers(-9, 9, 70) / 8 if bias else None)),), IF),))
     stimulus = RNG.integers(0, 2, (11, 9)) * np.float64(np.float32(x))
@@ -130,7 +130,7 @@ def test_a_dense_layer_on_numbers_is_the_reference(x, bias, dtype, monkeypatch):
     )  # nine products and sums a step, of 0.6 at most each
     assert np.abs(ours.v_end["a"] - exactly.v_end["a"]).max() <= near
     assert np.array_equal(ours.counts["a"], exactly.counts["a"])
-    fused.plan_of.cache_clear()
+    forget()
 
 
 def layer(name, source, out, inputs, act, **more):
@@ -174,9 +174,9 @@ def way(request, monkeypatch):
     if not dense.DOTS:
         monkeypatch.setattr(dense, "DOTS", True)  # what dots come to without is as exact, only slow
     monkeypatch.setattr(dense, "_least", lambda *a: request.param)
-    fused.plan_of.cache_clear()
+    forget()
     yield request.param
-    fused.plan_of.cache_clear()
+    forget()
 
 
 @pytest.mark.parametrize("name", NETS)

@@ -149,7 +149,7 @@ def spiking(source: Any, weights: Any, images: Any, scale: Any, out: Any, skip: 
 
 
 @inlined
-def side_by_side(source: Any, units: int) -> bool:
+def side_by_side(source: Any, units: int) -> Any:
     """Whether a source's pixels, each for itself, are those of a frame of `units`."""
     seen, last = source.windows, len(source.windows) - 1
     return seen.shape[1] == 1 and seen[0, 0] == 0 and seen[last, 0] == last and 8 * source.size == units

@@ -37,7 +37,7 @@ def run(
     head_start: Mapping[str, Array] | None, threads: int | None = None,
 ) -> None:  # fmt: skip
     """Fill a recorder with the run of a case."""
-    tile, block = plan(case.network, TILE, case.steps, np.dtype(case.dtype).itemsize, min(memory, CACHE))
+    tile, block = tiling(case.network, TILE, case.steps, np.dtype(case.dtype).itemsize, min(memory, CACHE))
     tile = 2 ** int(math.log2(tile))  # so that batches of the usual sizes leave no tile half empty
     tiles = [slice(n, min(n + tile, samples)) for n in range(0, samples, tile)]
     threads = min(threads or cores(), max(1, memory // CACHE))  # a tile takes CACHE at most
@@ -48,7 +48,7 @@ def run(
                 progress(rows.stop - rows.start)
 
 
-def plan(network: Network, samples: int, steps: int, itemsize: int, memory: int) -> tuple[int, int]:
+def tiling(network: Network, samples: int, steps: int, itemsize: int, memory: int) -> tuple[int, int]:
     """Choose samples per tile and steps per block so that the working arrays of a block fit into `memory` bytes."""
     widest = total = columns = 0
     for layer in network.layers:

@@ -49,7 +49,7 @@ def run(
     def work(rows: slice) -> slice:
         worker = borrowed(plan)
         worker.run(case, out, rows, steps)
-        give_back(worker)
+        give_back(worker, case.network)
         return rows
 
     for rows in in_threads(work, chunks, threads):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from ..kernels.fused_neuron import settings
 from ..kernels.fused_synapse import BITS, VALUES
 from ..network import INPUT, Array, Branch, Conv, Dense, Flatten, Layer, Network, Op, Pool, Scale, gated, output_shape
 from .dense import Matrix, images_of, matrix_of
+from .kept import PerNetwork
 from .layout import Frame, Synapses, as_weights, synapses, windows
 
 
@@ -100,7 +100,7 @@ Plan = tuple[Stage, ...]
 COUNTED = 255  # pixels of a window at most whose spikes are counted, in bytes
 
 
-@lru_cache(maxsize=8)
+@PerNetwork
 def plan_of(network: Network, encoding: str, dtype: str) -> Plan:
     """Plan a network; the last stage is its output.
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import weakref
 from collections import deque
+from contextlib import suppress
 from functools import partial
 from typing import NamedTuple
 
@@ -11,11 +13,12 @@ import numpy as np
 from ..kernels import fused_encode, fused_record
 from ..kernels.arguments import CubaState, State
 from ..kernels.fused_synapse import VALUES
-from ..network import INPUT, Array, per_channel
+from ..network import INPUT, Array, Network, per_channel
 from ..trace import Case
 from . import integers
 from .calls import Ready, Sizes, ready
 from .desk import Desk
+from .kept import forgotten_by
 from .layout import Frame, plain
 from .recorder import Recorder
 from .stages import Plan, Stage
@@ -51,6 +54,7 @@ class Worker:
         self.desk = Desk()
         self.ready: dict[str, Ready] = {}
         self.sizes: Sizes | None = None
+        self.network: weakref.ref[Network] | None = None  # of an idle worker
 
     def run(self, case: Case, out: Recorder, rows: slice, steps: int) -> None:
         """Run a chunk of samples over all steps, `steps` at a time, into a recorder."""
@@ -145,6 +149,7 @@ class Worker:
 
 
 _idle: deque[Worker] = deque(maxlen=4)
+forgotten_by(_idle.clear)
 
 
 def borrowed(plan: Plan) -> Worker:
@@ -160,9 +165,17 @@ def borrowed(plan: Plan) -> Worker:
     return Worker(plan)
 
 
-def give_back(worker: Worker) -> None:
-    """Keep a worker, and its memory, for the next run; at most four of them."""
+def give_back(worker: Worker, network: Network) -> None:
+    """Keep a worker, and its memory, for the next run of its network; at most four of them."""
+    worker.network = weakref.ref(network, _gone)
     _idle.append(worker)
+
+
+def _gone(network: weakref.ref[Network]) -> None:
+    for worker in list(_idle):
+        if worker.network is network:
+            with suppress(ValueError, IndexError):  # another thread took it, or is taking one
+                _idle.remove(worker)
 
 
 def _frames(x: Array, frame: Frame, into: Array) -> Array:
