@@ -39,16 +39,17 @@ class PerNetwork(Generic[T]):
         forgotten_by(self.results.clear)
 
     def __call__(self, network: Network, *more: str) -> T:
-        """What the function gives; every step here is one that threads and finalisers cannot come between."""
+        """What the function gives. No lock: threads and finalisers come between steps, and no step minds."""
         key = (network.digest, *more)
         kept = self.results.get(key)
-        result = self.make(network, *more) if kept is None else kept[1]
-        self.results[key] = weakref.ref(network, partial(self._gone, key)), result
-        with suppress(KeyError):
+        if kept is None or kept[0]() is not network:
+            result = self.make(network, *more) if kept is None else kept[1]
+            kept = self.results[key] = weakref.ref(network, partial(self._gone, key)), result
+        with suppress(KeyError):  # another thread may have dropped it
             self.results.move_to_end(key)
             while len(self.results) > MOST:
                 self.results.popitem(last=False)
-        return result
+        return kept[1]
 
     def _gone(self, key: tuple[str, ...], network: weakref.ref[Network]) -> None:
         kept = self.results.get(key)
