@@ -70,8 +70,9 @@ def _where(hops: str | None, targets: Path | None, precision: str | None) -> Any
 
 def _energy(
     *, command: str, steps: int, samples: int, table: list[str], energy_table: Path | None, connections: Any,
-    constant_input: Any, hops: str | None, targets: Path | None, precision: str | None, counters: list[str], measured: Path | None,
-    measure_host: bool, tolerance: float | None, json: Path | None, csv: Path | None, markdown: Path | None, **options: Any,
+    constant_input: Any, hops: str | None, targets: Path | None, precision: str | None, counters: list[str],
+    measured: Path | None, measure_host: bool, tolerance: float | None, json: Path | None, csv: Path | None,
+    markdown: Path | None, **options: Any,
 ) -> int:  # fmt: skip
     from .hardware.counts import Convention
     from .hardware.energy import tables

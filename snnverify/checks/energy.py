@@ -232,7 +232,9 @@ def hops_by_direction(drawn: tuple[Fraction, Fraction, int, int, int], subject: 
                            ({"hop": ew}, sum(n) * ew)):  # fmt: skip
         least = dearest - n[2] * (max(ew, ns) - min(ew, ns)) * (len(given) - 1)
         told = subject.operator("energy")(counts, subject.operator("prices")(given))
-        yield Measure("energy off, pJ", float(max(abs(told[0] - least), abs(told[1] - dearest))), where=", ".join(given))
+        yield Measure(
+            "energy off, pJ", float(max(abs(told[0] - least), abs(told[1] - dearest))), where=", ".join(given)
+        )
 
 
 @check("operators", exact_cases(v_floor=None, max_spikes=1))

@@ -191,7 +191,9 @@ def senders(draw: st.DrawFn) -> Sender:
     layers = (
         Layer("conv", (Branch(Conv(rng.integers(-1, 4, (2, 1, 2, 2)) / 4)),), Neuron(theta=0.5)),
         Layer("pool", (Branch(Pool(kind, (2, 2), (1, 1)), "conv"),)),
-        Layer("merge", (Branch(Conv(rng.integers(-1, 4, (2, 2, 1, 1)) / 4), "pool"), Branch(Scale(0.5), "pool")), Neuron()),
+        Layer(
+            "merge", (Branch(Conv(rng.integers(-1, 4, (2, 2, 1, 1)) / 4), "pool"), Branch(Scale(0.5), "pool")), Neuron()
+        ),
         Layer("flat", (Branch(Flatten(), "merge"),)),
         Layer("fc", (Branch(Dense(rng.integers(-2, 5, (3, 8)) / 4), "flat"),), Neuron(theta=0.5)),
         Layer("out", (Branch(Dense(rng.integers(-2, 5, (2, 3)) / 4), "fc"),)),

@@ -11,7 +11,6 @@ from . import sent
 from .counts import Convention, Counts, synapses_from
 from .energy import Range, Table, break_even, equal_bits, estimate, quantised_mac, unpriced
 
-
 DRIVEN = ("synop", "spike", "hop", "hop_ew", "hop_ns")  # what a silent network does not pay
 
 

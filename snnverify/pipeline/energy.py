@@ -71,15 +71,15 @@ def _told(placed: dict[str, Any], routes: mesh.Routes, snn: Counts) -> dict[str,
     sums = {kind: sum(int(snn.layers[name][kind].sum()) for name in routes)
             for kind in ("handed", "packets", "hops_ew", "hops_ns")}  # fmt: skip
     spikes = sums["handed"] or 1
-    return placed | {"packets a spike": f"{sums['packets'] / spikes:.3f}", "hops a spike E-W": f"{sums['hops_ew'] / spikes:.3f}",
-                     "hops a spike N-S": f"{sums['hops_ns'] / spikes:.3f}"}  # fmt: skip
+    heads = {"packets": "packets a spike", "hops_ew": "hops a spike E-W", "hops_ns": "hops a spike N-S"}
+    return placed | {head: f"{sums[kind] / spikes:.3f}" for kind, head in heads.items()}
 
 
 def assess_energy(
     settings: Settings, steps: int, samples: int, hops: int | mesh.Onto | None, progress: Progress | None = None,
     log: Log | None = None,
 ) -> Iterator[Energy]:  # fmt: skip
-    """Convert each model and count its operations at T = `steps`: on all of the log's samples, up to `samples` with others."""
+    """Convert each model and count its operations at T = `steps`, on all samples of the log and, up to `samples`, others."""
     settings = replace(settings, timesteps=(steps,))  # of the rates that thresholds are sought for
     for subject in subjects(settings, samples, () if log is None else log.sample.tolist()):
         logits = outputs(subject.module, subject.x, torch.float32, None)

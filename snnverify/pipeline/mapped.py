@@ -55,6 +55,10 @@ def mapped(
             paths, why = mesh.routes(network, placement, target), ""
         except ConfigError as e:
             paths, why = None, str(e)
-        sent = None if paths is None else mesh.traffic(paths, handed(network, spiking(network, False), removal.counts, None))
+        sent = (
+            None
+            if paths is None
+            else mesh.traffic(paths, handed(network, spiking(network, False), removal.counts, None))
+        )
         yield Mapped(subject.name, subject.facts["data digest"], network, placement, removal, smaller, len(x), steps,
                      sent, why)  # fmt: skip

@@ -151,7 +151,7 @@ def _hops(m: Mapped, target: Target) -> str:
     return (f"hops: {float(t.per_spike):.2f} a spike (E-W {t.hops_ew / each:.2f}, N-S {t.hops_ns / each:.2f}), in "
             f"{t.packets / each:.2f} packets, one to each core that it reaches, over {t.spikes:,} spikes; "
             f"{mesh.described(m.placement, target)}. Cores lie row by row, layer after layer; within a router a packet "
-            "makes no hop, and the input's way onto the chip is not counted")  # fmt: skip
+            "makes no hop; not counted: the input's way onto the chip, analog values of pooling")  # fmt: skip
 
 
 def _broken(m: Mapped) -> Iterable[str]:
