@@ -12,7 +12,7 @@ import numpy as np
 from ..content import Array
 from ..errors import ConfigError
 from ..network import INPUT, Network
-from .mapping import Placement, sources_of, wires_of
+from .mapping import Placement, Progress, sources_of, wires_of
 from .targets import Target
 
 Routes = Mapping[str, Mapping[str, Array | int]]
@@ -41,13 +41,15 @@ class Traffic:
         return Fraction(self.hops_ew + self.hops_ns, self.spikes or 1)
 
 
-def routes(network: Network, placed: Placement, target: Target) -> dict[str, dict[str, Array]]:
+def routes(
+    network: Network, placed: Placement, target: Target, progress: Progress | None = None
+) -> dict[str, dict[str, Array]]:
     """What one spike of each unit sends: a packet to every core that it reaches, and the hops of them all.
 
     Cores fill the routers in the order of the mapping, row by row. A packet goes along its row (E-W), then along its
     column (N-S) (Davies et al., IEEE Micro 38(1), 2018: dimension-order routing, unicast): its hops are the distances
     between the two routers. To its own core, or to another at the same router, a packet makes none. The way of the input
-    onto the chip is not counted.
+    onto the chip is not counted. `progress` is told of the cores that are done, and of all.
 
     Returns
     -------
@@ -81,6 +83,8 @@ def routes(network: Network, placed: Placement, target: Target) -> dict[str, dic
                 found[source]["packets"] += reached
                 found[source]["hops_ew"] += reached * abs(column[at] - column[k])
                 found[source]["hops_ns"] += reached * abs(row[at] - row[k])
+        if progress is not None:
+            progress(k + 1, len(placed.cores))
     return {name: {k: total.reshape(shapes[name]) for k, total in kinds.items()} for name, kinds in found.items()}
 
 

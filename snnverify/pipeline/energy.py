@@ -26,7 +26,7 @@ from ..oracles import get
 from ..simulate import run
 from ..stats import from_predictions, points
 from ..trace import Encoding
-from . import Progress
+from . import Progress, of_stage
 from .conversion import conversion as _convert
 from .models import Subject, case_of, outputs, subjects
 
@@ -51,14 +51,16 @@ class Energy:
     placed: dict[str, Any] | None = None
 
 
-def _routes(snn: Network, given: int | mesh.Onto | None) -> tuple[mesh.Routes | None, dict[str, Any] | None]:
+def _routes(
+    snn: Network, given: int | mesh.Onto | None, name: str = "", progress: Progress | None = None
+) -> tuple[mesh.Routes | None, dict[str, Any] | None]:
     """What a spike sends, as many hops for all or as its core lies on a target; and that mapping in words."""
     if given is None:
         return None, None
     if isinstance(given, int):  # flattening renames spikes that have hopped
         return {name: {"hops": given} for name in spiking(snn, False) if not renames(snn[name])}, None
-    placed = place(snn, given.target, given.precision)
-    found = mesh.routes(snn, placed, given.target)
+    placed = place(snn, given.target, given.precision, of_stage(progress, f"{name}: cores"))
+    found = mesh.routes(snn, placed, given.target, of_stage(progress, f"{name}: hops"))
     broken = ", ".join(sorted({f"{v.limit} of {v.layer}: {v.value:,} of {v.most:,}" for v in placed.violations}))
     return found, {
         "target": given.target.title, "weights": given.precision, "cores": len(placed.cores),
@@ -88,7 +90,7 @@ def assess_energy(
             places(subject.numbers, log, logits.shape[1])
         converted = _convert(subject, settings)
         x = converted.entered(subject.x, cast(Encoding, settings.encoding))
-        routes, placed = _routes(converted.snn, hops)
+        routes, placed = _routes(converted.snn, hops, subject.name, progress)
         parts, ann, classes = [], [], []
         for start in range(0, len(x), TILE):
             rows = slice(start, start + TILE)

@@ -15,7 +15,7 @@ from ..hardware.sent import handed, spiking
 from ..hardware.targets import Target
 from ..network import Network
 from ..trace import Encoding
-from . import Progress
+from . import Progress, of_stage
 from .conversion import conversion as _convert
 from .models import case_of, subjects
 
@@ -46,13 +46,13 @@ def mapped(
     """Map every model that the settings name; the largest T and `samples` samples find the silent neurons."""
     for subject in subjects(settings, samples):
         converted = _convert(subject, settings)
-        network, steps, stage = converted.snn, max(settings.timesteps), f"{subject.name}: silent neurons"
+        network, steps, name = converted.snn, max(settings.timesteps), subject.name
         x = converted.entered(subject.x, cast(Encoding, settings.encoding))
-        tick = None if progress is None else lambda done, todo, stage=stage: progress(stage, done, todo)
-        removal = remove_dead(case_of(subject, network, x, settings, steps), tick)
-        placement, smaller = (place(n, target, precision) for n in (network, removal.network))
+        removal = remove_dead(case_of(subject, network, x, settings, steps), of_stage(progress, f"{name}: silent neurons"))
+        placement = place(network, target, precision, of_stage(progress, f"{name}: cores"))
+        smaller = place(removal.network, target, precision, of_stage(progress, f"{name}: cores without silent"))
         try:
-            paths, why = mesh.routes(network, placement, target), ""
+            paths, why = mesh.routes(network, placement, target, of_stage(progress, f"{name}: hops")), ""
         except ConfigError as e:
             paths, why = None, str(e)
         sent = (

@@ -178,7 +178,8 @@ def _with_facts(
         "calibration samples": str(len(calibration)),
         "shared by calibration and evaluation": f"{len(shared)}: {_ranges(shared)}" if len(shared) else "none",
     }  # fmt: skip
-    return Subject(name, module, calibration, x, y, numbers, {**facts, **more})
+    told = {key: fact for key, fact in facts.items() if fact}  # of weights as built there is no file, hence no digest
+    return Subject(name, module, calibration, x, y, numbers, {**told, **more})
 
 
 def _ranges(numbers: Array, most: int = 20) -> str:
