@@ -379,3 +379,37 @@ def test_a_samples_count_does_not_hang_on_which_others_are_drawn(tmp_path):
 
     assert costs(40, [3, 31]) == costs(2, [3, 31])
     assert costs(40, [3, 31])["synop"][0] != costs(40, [3, 31])["synop"][1]
+
+
+POOLED = """
+import torch
+from torch import nn
+
+def build():
+    net = nn.Sequential(nn.Conv2d(1, 1, 1, bias=False), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(1, 2))
+    with torch.no_grad():
+        net[0].weight[:] = 1
+        net[4].weight[:] = torch.tensor([[1.0], [-1.0]])
+        net[4].bias[:] = 0
+    return net
+"""
+
+
+def test_what_a_gate_hands_on_hops_too_through_the_whole_job(tmp_path, capsys):
+    """Inputs 1, 1/2, 1/4 and 0 in thresholds, from half of one: floor(z 4 + 1/2) = 4, 2, 1, 0 spikes. Each hops to the gate's
+    core, the next in the row, and the gate hands on the busiest unit's 4, which hop to the core of the read-out."""
+    (tmp_path / "net.py").write_text(POOLED)
+    x = np.array([[[[1, 0.5], [0.25, 0]]]] * 2, np.float32)
+    np.savez(tmp_path / "d.npz", x=x, y=np.zeros(2, int))
+    (tmp_path / "t.toml").write_text(
+        '[t]\ntitle = "t"\n[t.limits]\n[t.mesh]\ncolumns = 3\nrows = 1\ncores = 1\nsource = "s"\ngrade = "user"\n'
+    )
+    command = ["energy", f"{tmp_path}/net.py:build", "--data", f"{tmp_path}/d.npz", "--calibration", f"{tmp_path}/d.npz",
+               "--mode", "max", "--maxpool", "gate", "-T", "4", "--table", "loihi", "--hops", "t", "--targets",
+               f"{tmp_path}/t.toml", "--json", f"{tmp_path}/a.json"]  # fmt: skip
+    assert main(command) == 0
+    (tables,) = (t for name, t in json.loads((tmp_path / "a.json").read_text())["models"].items() if name == "build")
+    rows = next(rows for title, rows in tables.items() if title.startswith("Operations of 2 samples"))
+    hops = {r["layer"]: (r["packets"], r["hops E-W"], r["hops N-S"]) for r in rows}
+    assert sorted(hops.pop("all")) == [0, 22, 22]
+    assert sorted(h for h in hops.values() if any(h)) == [(8, 8, 0), (14, 14, 0)]
