@@ -215,8 +215,8 @@ def figures(out: Path, found: dict[str, Any], o: argparse.Namespace, training: f
         (f"accuracy in a chip's arithmetic: INT4 before fine-tuning, {PLACES} binary places", "77.1 %; 0.3 % variation",
          arithmetic),
         ("measured energy", "0.88 uJ", measured),
-        ("routing overhead", "8.6 %", f"{' to '.join(f'{100 * v:.2f}' for v in overheads)} %: {sum(hops.values()) / spikes:.1f} "
-         "hops a spike on the many-core's mesh, at Loihi's prices"),
+        ("routing overhead", "8.6 %", f"{' to '.join(f'{100 * v:.2f}' for v in overheads)} %: "
+         f"{sum(hops.values()) / spikes:.1f} hops a spike on the many-core's mesh, at Loihi's prices"),
         ("latency P50, P99", "312, 580 us", latencies),
         ("natively trained: accuracy", "79.3 %, 2.2 points better",
          f"{percent(native['accuracy'])}, {100 * (native['accuracy'] - converted['accuracy']):+.2f} points to converted"),

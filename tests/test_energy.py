@@ -396,8 +396,8 @@ def build():
 
 
 def test_what_a_gate_hands_on_hops_too_through_the_whole_job(tmp_path, capsys):
-    """Inputs 1, 1/2, 1/4 and 0 in thresholds, from half of one: floor(z 4 + 1/2) = 4, 2, 1, 0 spikes. Each hops to the gate's
-    core, the next in the row, and the gate hands on the busiest unit's 4, which hop to the core of the read-out."""
+    """Inputs 1, 1/2, 1/4, 0 in thresholds, from half of one, make floor(z 4 + 1/2) = 4, 2, 1, 0 spikes. Each hops to the
+    gate's core, the next in the row, and the gate hands on the busiest unit's 4, which hop to the core of the read-out."""
     (tmp_path / "net.py").write_text(POOLED)
     x = np.array([[[[1, 0.5], [0.25, 0]]]] * 2, np.float32)
     np.savez(tmp_path / "d.npz", x=x, y=np.zeros(2, int))
