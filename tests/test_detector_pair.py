@@ -12,16 +12,18 @@ import torch
 from torch import nn
 
 from snnverify.checks import select
+from snnverify.checks.detector_pairs import PLANTED
 from snnverify.cli import main
 from snnverify.detector import save
-from snnverify.detector.behave import LAWS
+from snnverify.detector.behave import LAWS, recurrences
 from snnverify.detector.binarize import binarize
 from snnverify.detector.blocks import mem_update
+from snnverify.detector.compare import Pair
 from snnverify.detector.generated import write_rectangles
 from snnverify.detector.model import described
 from snnverify.detector.record import record
 from snnverify.detector.specimens import built
-from snnverify.detector.verify import judged, opened
+from snnverify.detector.verify import judge, judged, opened
 
 ROOT = Path(__file__).parents[1]
 select("detector.*")  # pytester forgets what its runs import, and some of it can be imported only once
@@ -141,6 +143,7 @@ def test_a_data_set_in_the_yolo_form_is_traced_and_named(tmp_path, capsys):
     before = {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
     assert main([*options, "--img-size", "70"]) == 2  # before anything is written, and with the next sizes
     assert re.search("70.*64.*96", capsys.readouterr().err)
+    assert {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()} == before
     (data.parent / "empty").mkdir()
     (data.parent / "other.yaml").write_text("names: [a, b, c, d]\nval: empty\n")
     before = {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
@@ -152,6 +155,27 @@ def test_a_data_set_in_the_yolo_form_is_traced_and_named(tmp_path, capsys):
 def test_the_page_on_the_laws_lists_all_of_them():
     rows = re.findall(r"^\| `(\w+)` \|", (ROOT / "docs" / "binarize-checks.md").read_text(), re.M)
     assert rows == [law.__name__ for law in LAWS]
+
+
+def test_something_is_planted_for_every_law():
+    assert {law for law, _ in PLANTED.values()} == {law.__name__ for law in LAWS}
+
+
+class Doubled(mem_update):
+    def forward(self, x):
+        return 2 * super().forward(x)
+
+
+def test_a_net_without_silu_has_no_recurrence_to_tell_and_another_function_is_told():
+    before = built(described("digits"), 0)
+    after, _ = binarize(before)
+    x = np.zeros((1, 1, 8, 8), np.float32)
+    assert judge(recurrences, Pair(after, after, x), "a").outcome == "unsupported"
+    assert judge(recurrences, Pair(before, after, x), "a").outcome == "pass"
+    before.get_submodule("model.3.act").__class__ = Doubled
+    found = judge(recurrences, Pair(before, after, x), "a")
+    assert (found.outcome, found.worst.name, found.worst.where) == ("fail", "s[0] is not silu(x[0])", "model.3.act")
+    assert found.worst.value == pytest.approx(1, abs=2**-50)  # 2 silu / silu - 1, of some roundings
 
 
 def converted_arms():

@@ -16,6 +16,7 @@ from ..content import Array
 from ..detector.behave import refusals, simulation
 from ..detector.blocks import Constants, Conv, Conv_A, mem_update
 from ..detector.compare import Pair
+from ..detector.executed import DECAY_ROUNDOFFS
 from ..detector.model import Detector
 from ..errors import DataError
 from ..findings import Measure
@@ -108,8 +109,8 @@ def recurrences_are_told(drawn: tuple[Constants, Array], subject: Oracle) -> Ite
         if c.steps > 1 and c.decay:
             way, decay = subject.operator("recurrence")(mem_update(True, inplace, c))
             yield Measure("told wrong", float(way != ("in-place" if inplace else "plain")), detail=way)
-            # of the quotient of two values of some roundings each, in float32, from which a unit of float32 is asked
-            yield Measure("decay off", abs(decay - c.decay), 2.0**-16)
+            # a unit without parameters is asked in float64
+            yield Measure("decay off", abs(decay - c.decay), DECAY_ROUNDOFFS * 2.0**-53)
 
 
 def _silu_recurrence(x: Array, decay: float, inplace: bool) -> Array:

@@ -14,9 +14,9 @@ from ..content import Array
 from ..errors import Unsupported
 from ..findings import Measure
 from .compare import Pair, emits_silu, first_of, outputs, round_trip, structure, tensors, units
-from .executed import executed, recurrence
+from .executed import DECAY_ROUNDOFFS, SILU_ROUNDOFFS, emitted, executed, recurrence, roundoff
 from .readiness import CLASSES, SYNAPSES, activity, expected, recorded
-from .record import record
+from .record import converted, record
 from .simulate import Simulated, simulate
 
 
@@ -106,24 +106,31 @@ def runs_on(unit: nn.Module, threshold: float, decay: float, steps: int, where: 
 
 
 def recurrences(pair: Pair) -> Iterator[Measure]:
-    """The recurrence of SiLU before, in-place or not, is the one that is recorded, and its decay is that of the spikes after [mem[t-1] is silu(mem[t-1]) under nn.SiLU(inplace=True)]."""
+    """Each unit that emits SiLU before emits silu(mem), by the recurrence that is recorded, in-place or not, and by the decay of the spikes after; those that are recorded as SiLU are these [mem[t-1] is silu(mem[t-1]) under nn.SiLU(inplace=True)]."""
     said = None if pair.said is None else pair.said["units"]
-    for path, unit in units(pair.before).items():
-        if not emits_silu(unit):
-            continue
-        held: Any = unit
+    found = {p: u for p, u in units(pair.before).items() if emits_silu(u)}
+    if said is None and not found:
+        raise Unsupported("the net before", "no unit of it emits SiLU, so that it follows no recurrence of SiLU")
+    if said is not None and converted(pair.said):
+        odd = sorted(found.keys() ^ {p for p, u in said.items() if u.get("before") == "silu"})
+        yield Measure("recorded as SiLU and no SiLU, or the reverse", float(len(odd)), where=f"{len(found)} units",
+                      detail=first_of(odd))  # fmt: skip
+    spikes = units(pair.after)
+    for path, unit in found.items():
+        u = roundoff(unit)
+        yield Measure("s[0] is not silu(x[0])", emitted(unit), SILU_ROUNDOFFS * u, where=path)
         silu = unit if isinstance(unit, nn.SiLU) else getattr(unit, "actFun", None)
         inplace = bool(getattr(silu, "inplace", False)) if said is None else bool(said.get(path, {}).get("inplace"))
         asked = "memoryless" if isinstance(unit, nn.SiLU) else "in-place" if inplace else "plain"
-        found, decay = recurrence(unit)
-        if found.startswith("unseen") or (
-            found == "memoryless" and getattr(held, "constants", None) and held.constants.decay == 0
-        ):
-            continue
-        yield Measure("another recurrence", float(found != asked), where=path, detail=f"said {asked}, runs {found}")
-        if found in ("plain", "in-place"):
-            yield Measure("another decay", abs(decay - held.constants.decay), 2.0**-40, where=path, detail=f"{decay!r}")
-    yield Measure("recurrences told", 0.0)
+        way, decay = recurrence(unit)
+        wanted = getattr(getattr(spikes.get(path), "constants", None), "decay", float("nan"))
+        if way.startswith("unseen") or (way == "memoryless" and wanted == 0):
+            continue  # nothing of an earlier step is left to be seen
+        yield Measure("another recurrence", float(way != asked), where=path, detail=f"said {asked}, runs {way}")
+        if way in ("plain", "in-place"):
+            off = abs(decay - wanted)
+            yield Measure("another decay", off if off == off else float("inf"), DECAY_ROUNDOFFS * u, where=path,
+                          detail=f"{decay!r}, of the spikes {wanted!r}")  # fmt: skip
 
 
 def simulation(pair: Pair, exact: bool = False) -> Iterator[Measure]:

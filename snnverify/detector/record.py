@@ -21,13 +21,18 @@ def record(pair: Pair) -> Iterator[Measure]:
         yield Measure("records", 0.0, detail="no manifest")
         return
     said, shown = (dict(_leaves(json.loads(json.dumps(m)))) for m in (pair.said, pair.shown))
-    converted = bool(said.get("source.sha256"))  # else it says what a net is, and of no conversion
     for key in sorted(said.keys() | shown.keys()):
         free = FREE.fullmatch(key) and key != "source.sha256"
-        if free or (OF_BEFORE.fullmatch(key) and not converted):
+        if free or (OF_BEFORE.fullmatch(key) and not converted(pair.said)):
             continue
         told, found = said.get(key, "nothing"), shown.get(key, "nothing")
         yield Measure("not what the files show", float(told != found), where=key, detail=f"says {told}, is {found}")
+
+
+def converted(said: Mapping[str, Any] | None) -> bool:
+    """Whether a manifest tells of a conversion; else it says what a net is, and nothing of one before."""
+    source = None if said is None else said.get("source")
+    return isinstance(source, Mapping) and bool(source.get("sha256"))
 
 
 def _leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
