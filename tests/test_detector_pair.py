@@ -161,6 +161,30 @@ def test_something_is_planted_for_every_law():
     assert {law for law, _ in PLANTED.values()} == {law.__name__ for law in LAWS}
 
 
+def test_dead_and_saturated_channels_are_told_for_each_layer_and_whole_layers_found(tmp_path, capsys):
+    """Batch norms whose weight is 0 give their bias everywhere: -1 never reaches 0.5, 1 does in each step, 0.45 in every other."""
+    before = built(described("digits"), 0)
+    some, whole = (before.get_submodule(p) for p in ("model.1.residual_function.2.bn", "model.3.bn.bn"))
+    with torch.no_grad():
+        for bn, biases in ((some, [-1.0] * 3 + [1.0] * 2), (whole, [1.0] * whole.num_features)):
+            bn.weight[:] = 0
+            bn.bias[:] = 0.45
+            bn.bias[: len(biases)] = torch.tensor(biases)
+    save(before, tmp_path / "b.pt")
+    save(binarize(before)[0], tmp_path / "a.pt")
+    np.savez(tmp_path / "d.npz", x=np.random.default_rng(0).uniform(size=(4, 1, 8, 8)).astype("f4"), y=np.arange(4))
+    files = [str(tmp_path / n) for n in ("b.pt", "a.pt")]
+    assert main(["verify-binary", *files, "--img-size", "8"]) == 0
+    told = capsys.readouterr().out
+    n, m = some.num_features, whole.num_features
+    shares = [f"{k} of {n} channels {w} ({100 * k / n:.0f} %)" for k, w in ((3, "dead"), (2, "saturated"))]
+    assert f"  model.1.residual_function.3: {', '.join(shares)}\n" in told
+    full = f"0 of {m} channels dead (0 %), {m} of {m} channels saturated (100 %): the whole layer is saturated"
+    assert f"  model.3.act: {full}\n" in told
+    assert main(["verify-binary", *files, "--data", str(tmp_path / "d.npz")]) == 1
+    assert re.search("^fail +alive +layers with all units saturated at model.3.act", capsys.readouterr().out, re.M)
+
+
 class Doubled(mem_update):
     def forward(self, x):
         return 2 * super().forward(x)

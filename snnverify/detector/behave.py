@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -15,7 +15,7 @@ from ..errors import Unsupported
 from ..findings import Measure
 from .compare import Pair, emits_silu, first_of, outputs, round_trip, structure, tensors, units
 from .executed import DECAY_ROUNDOFFS, SILU_ROUNDOFFS, emitted, executed, recurrence, roundoff
-from .readiness import CLASSES, SYNAPSES, activity, expected, recorded
+from .readiness import CLASSES, SYNAPSES, Activity, activity, expected, recorded
 from .record import converted, record
 from .simulate import Simulated, simulate
 
@@ -55,13 +55,27 @@ def readiness(pair: Pair) -> Iterator[Measure]:
 
 def alive(pair: Pair) -> Iterator[Measure]:
     """No activation is silent in every step of every image, and none fires in all of them: either is a constant, which the bias of the next layer says as well [derived: the entropy of a constant is 0]."""
-    for path in units(pair.after):
-        if (y := pair.ran.given.get(path)) is None:
-            continue
-        a = activity(y)
+    seen = {p: activity(y) for p in units(pair.after) if (y := pair.ran.given.get(p)) is not None}
+    for path, a in seen.items():
         for what, n in (("dead", a.dead), ("saturated", a.saturated)):
             yield Measure(f"layers with all units {what}", float(n == a.units), 0.0 if pair.real else float("inf"),
                           where=path, detail=f"{n} of {a.units} units {what}, {a.rate:.4f} spikes a unit and step")  # fmt: skip
+    pair.notes += _idle(seen)
+
+
+def _idle(seen: Mapping[str, Activity]) -> list[str]:
+    """Shares of channels that are dead and saturated: of each layer that has some, and of all."""
+    told, both = [], [0, 0, 0]
+    for path, a in seen.items():
+        n, counts = a.channels, (a.dead_channels, a.saturated_channels)
+        both = [x + y for x, y in zip(both, (*counts, n), strict=True)]
+        if not any(counts):
+            continue
+        whole = next((f": the whole layer is {w}" for w, k in zip(("dead", "saturated"), counts, strict=True) if k == n), "")
+        shares = ", ".join(f"{k} of {n} channels {w} ({100 * k / n:.0f} %)"
+                           for w, k in zip(("dead", "saturated"), counts, strict=True))  # fmt: skip
+        told.append(f"{path}: {shares}{whole}")
+    return [f"channels: {both[0]} of {both[2]} dead, {both[1]} saturated, in {len(told)} of {len(seen)} layers", *told]
 
 
 def constants(pair: Pair) -> Iterator[Measure]:

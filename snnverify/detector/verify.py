@@ -51,7 +51,7 @@ def opened(
     if said is None:
         stored.notes.append(f"{after}: no manifest; constants are held to those of the modules")
     if data is None:
-        stored.notes.append(f"dummy images {list(x.shape)}, seed 0: dead and saturated layers are told and not judged")
+        stored.notes.append(f"dummy images {list(x.shape)}, seed 0: dead and saturated layers are told below, and not judged")
     run = Pair(_float(b.net), _float(a.net), x, said, data is not None, ready, stored.notes)
     return stored, run
 
