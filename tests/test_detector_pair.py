@@ -144,6 +144,17 @@ def test_a_data_set_in_the_yolo_form_is_traced_and_named(tmp_path, capsys):
     assert main([*options, "--img-size", "70"]) == 2  # before anything is written, and with the next sizes
     assert re.search("70.*64.*96", capsys.readouterr().err)
     assert {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()} == before
+    mark = data.parent / "ran"
+    data.write_text(f"{data.read_text()}download: touch {mark}\n")
+    pair, given = [str(tmp_path / n) for n in ("w.pt", "w_binary.pt")], options[3:]
+    int8 = ["quantize", "--quant-type", "static_int8", "--weights", pair[1]]
+    for command in (options, ["verify-binary", *pair, *given], [*int8, *given]):
+        assert main([*command, "--img-size", "64"]) == 0
+        told = capsys.readouterr()
+        assert f"download: touch {mark}"[:70] in told.out + told.err
+        assert "not executed" in told.out + told.err
+        assert not mark.exists()
+    before = {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
     (data.parent / "empty").mkdir()
     (data.parent / "other.yaml").write_text("names: [a, b, c, d]\nval: empty\n")
     before = {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
@@ -162,7 +173,7 @@ def test_something_is_planted_for_every_law():
 
 
 def test_dead_and_saturated_channels_are_told_for_each_layer_and_whole_layers_found(tmp_path, capsys):
-    """Batch norms whose weight is 0 give their bias everywhere: -1 never reaches 0.5, 1 does in each step, 0.45 in every other."""
+    """Norms whose weight is 0 give their bias everywhere: -1 never reaches 0.5, 1 does in each step, 0.45 in every other."""
     before = built(described("digits"), 0)
     some, whole = (before.get_submodule(p) for p in ("model.1.residual_function.2.bn", "model.3.bn.bn"))
     with torch.no_grad():

@@ -45,13 +45,15 @@ def opened(
     a = open_net(after, model=model)
     given = {} if said is None else {k: said[_SAID[k]]["value"] for k in _SAID if said[_SAID[k]]["from"] == "option"}
     b = open_net(before, model=model, given=given)
-    x = images(a.net, data, size)
+    x, notes = images(a.net, data, size)
     shown = manifest(b, a.net, statistics(b.net)) if said is not None else None
-    stored = Pair(b.net.eval(), a.net.eval(), x, said, data is not None, ready, shown=shown)
+    stored = Pair(b.net.eval(), a.net.eval(), x, said, data is not None, ready, [*notes], shown)
     if said is None:
         stored.notes.append(f"{after}: no manifest; constants are held to those of the modules")
     if data is None:
-        stored.notes.append(f"dummy images {list(x.shape)}, seed 0: dead and saturated layers are told below, and not judged")
+        stored.notes.append(
+            f"dummy images {list(x.shape)}, seed 0: dead and saturated layers are told below, and not judged"
+        )
     run = Pair(_float(b.net), _float(a.net), x, said, data is not None, ready, stored.notes)
     return stored, run
 
@@ -88,8 +90,8 @@ def manifest_of(path: Path) -> Mapping[str, Any] | None:
     return said
 
 
-def images(net: Any, data: str | None, size: int | None) -> Array:
-    """A few images of a data set, or dummy ones of the form that the net takes: float32 [B, C, H, W].
+def images(net: Any, data: str | None, size: int | None) -> tuple[Array, tuple[str, ...]]:
+    """A few images of a data set, float32 [B, C, H, W], and what to know of it; or dummy ones of the form that the net takes.
 
     Raises
     ------
@@ -98,7 +100,7 @@ def images(net: Any, data: str | None, size: int | None) -> Array:
     """
     if data is not None:
         samples = first(open_samples(data, net, size or 640), IMAGES)
-        return np.ascontiguousarray(samples.read(range(len(samples)))[0], np.float32)
+        return np.ascontiguousarray(samples.read(range(len(samples)))[0], np.float32), samples.notes
     described, stride = getattr(net, "yaml", None), int(getattr(net, "stride", 1) or 1)
     if not isinstance(described, Mapping):
         raise ConfigError("--data: the net does not say which images it takes; give some")
@@ -107,7 +109,7 @@ def images(net: Any, data: str | None, size: int | None) -> Array:
         near = max(stride, side // stride * stride)
         raise ConfigError(f"--img-size {side}: no multiple of the stride {stride}; take {near} or {near + stride}")
     shape = (2, int(described.get("channels", 3)), side, side)
-    return np.random.default_rng(0).uniform(size=shape).astype(np.float32)
+    return np.random.default_rng(0).uniform(size=shape).astype(np.float32), ()
 
 
 def _float(net: Any) -> Any:
