@@ -1,6 +1,8 @@
 """A user's pair of nets under pytest and on the command line, and a conversion with a data set in the YOLO form."""
 
 import copy
+import hashlib
+import json
 import re
 import shutil
 from pathlib import Path
@@ -24,6 +26,7 @@ from snnverify.detector.model import described
 from snnverify.detector.record import record
 from snnverify.detector.specimens import built
 from snnverify.detector.verify import judge, judged, opened
+from snnverify.errors import DataError
 
 ROOT = Path(__file__).parents[1]
 select("detector.*")  # pytester forgets what its runs import, and some of it can be imported only once
@@ -194,6 +197,49 @@ def test_dead_and_saturated_channels_are_told_for_each_layer_and_whole_layers_fo
     assert f"  model.3.act: {full}\n" in told
     assert main(["verify-binary", *files, "--data", str(tmp_path / "d.npz")]) == 1
     assert re.search("^fail +alive +layers with all units saturated at model.3.act", capsys.readouterr().out, re.M)
+
+
+def test_what_led_to_a_file_is_kept_by_a_second_conversion(tmp_path, capsys):
+    """A constant that was assumed stays assumed, and the file that was converted first stays named, with its digest."""
+    net = built(described("digits-silu"), 0)
+    for m in net.modules():
+        vars(m).pop("constants", None)  # as checkpoints in the wild have none
+    torch.save({"model": net}, tmp_path / "w.pt")
+    for source in ("w.pt", "w_binary.pt"):
+        assert main(["binarize", "--weights", str(tmp_path / source), "--no-trace", "--allow-none"]) == 0
+    first, second = tmp_path / "w_binary.pt", tmp_path / "w_binary_binary.pt"
+    digest = hashlib.sha256((tmp_path / "w.pt").read_bytes()).hexdigest()
+    assert f"made of w.pt, sha256 {digest[:16]}: 7 converted" in capsys.readouterr().out
+    before, said = (json.loads(p.with_suffix(".json").read_text()) for p in (first, second))
+    assert said["source"]["sha256"] == hashlib.sha256(first.read_bytes()).hexdigest()
+    assert said["source"]["earlier"] == [{k: v for k, v in before.items() if k != "files"}]
+    assert said["source"]["earlier"][0]["source"]["sha256"] == digest
+    assert {said[k]["from"] for k in ("T", "threshold", "decay")} == {"assumed default"}
+
+
+def test_a_history_that_was_edited_breaks_the_law_on_records(tmp_path):
+    save(built(described("digits-silu"), 0), tmp_path / "w.pt")
+    for source in ("w.pt", "w_binary.pt"):
+        assert main(["binarize", "--weights", str(tmp_path / source), "--no-trace", "--allow-none"]) == 0
+    before, after = tmp_path / "w_binary.pt", tmp_path / "w_binary_binary.pt"
+    content = torch.load(after, weights_only=True)
+    assert len(content["manifest"]["source"]["earlier"]) == 2
+    for key, edit in {
+        "source.earlier.1.source.sha256": lambda m: m["source"]["earlier"][1]["source"].update(sha256="0" * 64),
+        "source.earlier.0.T.from": lambda m: m["source"]["earlier"][0]["T"].update({"from": "option"}),
+        "T.from": lambda m: m["T"].update({"from": "option"}),
+    }.items():
+        edited = copy.deepcopy(content)
+        edit(edited["manifest"])
+        torch.save(edited, tmp_path / "edited.pt")
+        (found,) = judged(*opened(before, tmp_path / "edited.pt", size=8), "edited.pt", [record])
+        assert (found.outcome, found.worst.where) == ("fail", key)
+    (found,) = judged(*opened(before, after, size=8), "whole", [record])
+    assert found.outcome == "pass"
+    content["manifest"]["source"]["earlier"] = "none"
+    torch.save(content, tmp_path / "edited.pt")
+    with pytest.raises(DataError, match="no list of manifests"):
+        opened(tmp_path / "edited.pt", after)
 
 
 class Doubled(mem_update):

@@ -166,7 +166,7 @@ def _another_epsilon(pair: Pair) -> bool:
     return True
 
 
-def _edited(*path: str) -> Plant:
+def _edited(*path: Any) -> Plant:
     """One entry of the manifest says another thing; ``*`` is the first unit that was SiLU and is no ``nn.SiLU``."""
 
     def plant(pair: Pair) -> bool:
@@ -217,6 +217,7 @@ PLANTED: dict[str, tuple[str, Plant]] = {
     "a bias of one more": ("tensors", _one_more),
     "another epsilon": ("structure", _another_epsilon),
     "another digest in the manifest": ("record", _edited("tensors", "sha256")),
+    "another earlier file in the manifest": ("record", _edited("source", "earlier", 0, "sha256")),
     "another count in the manifest": ("record", _edited("statistics", "total")),
     "spikes with a value": ("spikes", _spikes(Graded)),
     "halves before a convolution": ("readiness", _graded_in_a_block),
@@ -292,6 +293,8 @@ def _converted(given: Drawn, subject: Oracle) -> Pair:
     before = net(given)
     after, _ = subject.operator("binarize")(before)
     found = describe(before)
-    opened = Opened(before, found.tree, complete(found.tree, {}), {"sha256": "0" * 64, "classes": found.classes})
+    opened = Opened(
+        before, found.tree, complete(found.tree, {}), {"sha256": "0" * 64, "earlier": [{"sha256": "1" * 64}]}
+    )
     shown = manifest(opened, after, statistics(before))
     return Pair(before, after, picture(given), copy.deepcopy(shown), real=False, shown=shown)

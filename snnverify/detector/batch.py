@@ -17,6 +17,7 @@ from .dataset import MODES, read_image, read_split
 from .draw import view
 from .draw import write as draw
 from .letterbox import check_size, letterbox
+from .lineage import SAID, told
 from .manifest import manifest, write
 
 
@@ -134,9 +135,10 @@ def convert(job: Job, settings: Settings) -> Iterator[str]:
 def _told(job: Job, opened: Opened, found: Statistics) -> Iterator[str]:
     source = opened.source
     yield f"{job.weights}: {source['taken']}, read {source['read']}, sha256 {source['sha256'][:16]}"
-    words = {"steps": "T", "threshold": "threshold", "decay": "decay"}
+    if source.get("earlier"):
+        yield f"  made of {told(source['earlier'])}"
     yield "  " + ", ".join(
-        f"{words[k]} = {'as each unit has it' if v is None else v} ({origin})"
+        f"{SAID[k]} = {'as each unit has it' if v is None else v} ({origin})"
         for k, (v, origin) in opened.constants.items()
     )
     kinds = ", ".join(f"{k} {n}" for k, n in found.kinds.items())

@@ -20,6 +20,7 @@ from .behave import LAWS
 from .binarize import statistics
 from .checkpoint import FORMAT, open_net
 from .compare import Pair, structure, tensors
+from .lineage import SAID
 from .manifest import manifest
 from .record import record
 from .samples import first, open_samples
@@ -43,7 +44,7 @@ def opened(
     """
     said = manifest_of(after)
     a = open_net(after, model=model)
-    given = {} if said is None else {k: said[_SAID[k]]["value"] for k in _SAID if said[_SAID[k]]["from"] == "option"}
+    given = {} if said is None else {k: said[SAID[k]]["value"] for k in SAID if said[SAID[k]]["from"] == "option"}
     b = open_net(before, model=model, given=given)
     x, notes = images(a.net, data, size)
     shown = manifest(b, a.net, statistics(b.net)) if said is not None else None
@@ -56,9 +57,6 @@ def opened(
         )
     run = Pair(_float(b.net), _float(a.net), x, said, data is not None, ready, stored.notes)
     return stored, run
-
-
-_SAID = {"steps": "T", "threshold": "threshold", "decay": "decay"}
 
 
 def manifest_of(path: Path) -> Mapping[str, Any] | None:
@@ -83,7 +81,7 @@ def manifest_of(path: Path) -> Mapping[str, Any] | None:
     if not isinstance(held, Mapping) or held.get("format") != FORMAT:
         return None
     said = held.get("manifest")
-    parts = [said.get(k) for k in _SAID.values()] if isinstance(said, Mapping) else [None]
+    parts = [said.get(k) for k in SAID.values()] if isinstance(said, Mapping) else [None]
     whole = all(isinstance(p, Mapping) and {"value", "from"} <= set(p) for p in parts)
     if not isinstance(said, Mapping) or not whole or not isinstance(said.get("units"), Mapping):
         raise DataError(f"{path}: its manifest does not say T, threshold, decay and units; convert it again")
@@ -91,7 +89,7 @@ def manifest_of(path: Path) -> Mapping[str, Any] | None:
 
 
 def images(net: Any, data: str | None, size: int | None) -> tuple[Array, tuple[str, ...]]:
-    """A few images of a data set, float32 [B, C, H, W], and what to know of it; or dummy ones of the form that the net takes.
+    """A few images of a data set, float32 [B, C, H, W], and what to know of it; or dummy ones as the net takes.
 
     Raises
     ------
