@@ -126,6 +126,13 @@ def test_a_law_that_cannot_be_asked_is_no_pass(users, capsys):
     assert main(["verify-binary", *users, "--allow-unsupported"]) == 0
 
 
+def test_images_that_the_net_before_does_not_take_are_one_line(users, tmp_path, capsys):
+    np.savez(tmp_path / "d.npz", x=np.zeros((2, 3, 2, 2), np.float32), y=np.arange(2))
+    capsys.readouterr()
+    assert main(["verify-binary", *users]) == 2
+    assert re.fullmatch(r"snnverify: .*u.pt: it does not run on images \[3, 2, 2\] \(.*\n", capsys.readouterr().err)
+
+
 def test_a_law_that_cannot_be_asked_fails_under_pytest(suite, users):
     before, after, *options = users
     done = suite("--before", before, "--after", after, *options)
@@ -240,6 +247,26 @@ def test_a_history_that_was_edited_breaks_the_law_on_records(tmp_path):
     torch.save(content, tmp_path / "edited.pt")
     with pytest.raises(DataError, match="no list of manifests"):
         opened(tmp_path / "edited.pt", after)
+
+
+@pytest.mark.parametrize("command", ["verify-binary b.pt a.pt", "fidelity --before b.pt --after a.pt",
+                                     "quantize --quant-type static_int8 --weights a.pt --train odd.npz"])  # fmt: skip
+def test_images_of_a_size_that_the_net_does_not_take_are_one_line(command, pair, capsys, monkeypatch):
+    monkeypatch.chdir(pair)
+    x = np.zeros((4, 1, 9, 8), np.float32)
+    np.savez("odd.npz", x=x, y=np.arange(4))
+    assert main([*command.split(), "--data", "odd.npz"]) == 2
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    told = [line for line in shown.err.splitlines() if line.startswith("snnverify: ")]
+    assert told == ["snnverify: odd.npz: images of 9 x 8, no multiple of the net's stride 2; crop them, say to 8 x 8"]
+
+
+def test_a_side_of_images_that_have_another_is_one_line(pair, capsys, monkeypatch):
+    monkeypatch.chdir(pair)
+    np.savez("d.npz", x=np.zeros((4, 1, 8, 8), np.float32), y=np.arange(4))
+    assert main(["verify-binary", "b.pt", "a.pt", "--data", "d.npz", "--img-size", "16"]) == 2
+    assert capsys.readouterr().err == "snnverify: --img-size 16: the images of d.npz are 8 high; leave the option out\n"
 
 
 class Doubled(mem_update):

@@ -19,6 +19,7 @@ from .draw import write as draw
 from .letterbox import check_size, letterbox
 from .lineage import SAID, told
 from .manifest import manifest, write
+from .memory import check_memory
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,9 @@ def convert(job: Job, settings: Settings) -> Iterator[str]:
             "already; --allow-none writes it all the same"
         )
     wanted = job.asked or "model" not in opened.configuration
-    # before anything is written: a wrong data set leaves nothing
+    # before anything is written: a wrong data set, or an image that does not fit, leaves nothing
+    if wanted and not s.no_trace:
+        check_memory(net, s.img_size, device=s.device)
     image, of, notes = _image(s, net) if wanted and s.data is not None and not s.no_trace else (None, "", ())
     said = manifest(opened, net, found, s.command, s.device)
     paths = write(opened, net, said, job.target)

@@ -22,6 +22,8 @@ from .checkpoint import FORMAT, open_net
 from .compare import Pair, structure, tensors
 from .lineage import SAID
 from .manifest import manifest
+from .memory import check_memory
+from .readiness import recorded
 from .record import record
 from .samples import first, open_samples
 
@@ -55,7 +57,15 @@ def opened(
         stored.notes.append(
             f"dummy images {list(x.shape)}, seed 0: dead and saturated layers are told below, and not judged"
         )
-    run = Pair(_float(b.net), _float(a.net), x, said, data is not None, ready, stored.notes)
+    whole = _float(b.net)
+    try:
+        recorded(whole, x[:1], {})
+    except Exception as e:  # a user's module may have errors of its own
+        said = str(e).strip().partition("\n")[0][:200] or type(e).__name__
+        raise DataError(
+            f"{before}: it does not run on images {list(x.shape[1:])} ({said}); give such as it takes: --data"
+        ) from e
+    run = Pair(whole, _float(a.net), x, said, data is not None, ready, stored.notes)
     return stored, run
 
 
@@ -98,6 +108,9 @@ def images(net: Any, data: str | None, size: int | None) -> tuple[Array, tuple[s
     """
     if data is not None:
         samples = first(open_samples(data, net, size or 640), IMAGES)
+        if size is not None and samples.kind == "classes" and samples.size != size:
+            raise ConfigError(f"--img-size {size}: the images of {data} are {samples.size} high; leave the option out")
+        check_memory(net, samples.size, images=len(samples), kept=True)
         return np.ascontiguousarray(samples.read(range(len(samples)))[0], np.float32), samples.notes
     described, stride = getattr(net, "yaml", None), int(getattr(net, "stride", 1) or 1)
     if not isinstance(described, Mapping):
@@ -106,6 +119,7 @@ def images(net: Any, data: str | None, size: int | None) -> tuple[Array, tuple[s
     if side < 1 or side % stride:
         near = max(stride, side // stride * stride)
         raise ConfigError(f"--img-size {side}: no multiple of the stride {stride}; take {near} or {near + stride}")
+    check_memory(net, side, images=2, kept=True)
     shape = (2, int(described.get("channels", 3)), side, side)
     return np.random.default_rng(0).uniform(size=shape).astype(np.float32), ()
 
