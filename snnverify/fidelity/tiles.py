@@ -12,7 +12,7 @@ from ..content import Array, Content
 from ..convert import ConvertedNetwork
 from ..kernels import blas, encode
 from ..network import INPUT, Network, per_channel
-from ..simulate import MEMORY, forward, plan, simulate, summed
+from ..simulate import MEMORY, fan_out, forward, plan, simulate, summed
 from ..trace import Encoding
 from .layers import LayerTile, added_layer, layer_tile
 
@@ -31,6 +31,7 @@ class FidelityTile(Content):
         Samples whose greatest read-out was not unique, at each T.
     layers : tuple of LayerTile
     events : mapping of layer to mapping of str to int
+        Those of the trace; of an encoded input, which a trace does not count, its spikes and the operations they make.
     """
 
     snn: Array
@@ -77,7 +78,8 @@ def tile(
             for v in converted.snn.spiking
         )
     said = outputs.astype(float) if regression else outputs.argmax(-1)
-    return FidelityTile(said, tuple(ties.tolist()), layers, trace.events)
+    drawn = {INPUT: _of_input(converted.snn, means[INPUT] * steps)} if encoding == "poisson" else {}
+    return FidelityTile(said, tuple(ties.tolist()), layers, {**drawn, **trace.events})
 
 
 def drives(
@@ -101,6 +103,14 @@ def added(tiles: Sequence[FidelityTile]) -> FidelityTile:
     ties = tuple(map(sum, zip(*(part.ties for part in tiles), strict=True)))
     layers = tuple(map(added_layer, zip(*(part.layers for part in tiles), strict=True)))
     return FidelityTile(np.concatenate([part.snn for part in tiles], axis=1), ties, layers, events)
+
+
+def _of_input(network: Network, spikes: Array) -> dict[str, int]:
+    """Spikes of an encoded input, [N, *shape] over all steps, and the connections of non-zero weight that they go over."""
+    total = np.rint(spikes).sum(0).astype(np.int64)
+    fans = [fan_out(b.op, network.shapes[INPUT]) for v in network.layers for b in v.branches if b.source == INPUT]
+    return {"spikes": int(total.sum()), "neuron_updates": 0,
+            "synaptic_operations": sum(int((total.ravel() * f.ravel()).sum()) for f in fans)}  # fmt: skip
 
 
 def _mean_train(x: Array, steps: int, seed: int, first_sample: int) -> Array:

@@ -8,9 +8,10 @@ from fractions import Fraction
 from ..findings import Finding
 from ..stats import Paired
 from .baseline import Baseline, against
+from .forms import Limit
 from .limits import accuracy, measured
 from .outcomes import Outcomes
-from .policy import Limit, Policy, policy
+from .policy import Policy, policy
 from .regression import errors
 from .verdict import EXIT, Evidence, Requirement, Verdict, concluded
 

@@ -84,6 +84,7 @@ def _assessment(a: Assessment) -> dict[str, Any]:
         "outcomes": to_tree(known.outcomes),
         "rates": dict(known.rates or {}),
         "synops_per_sample": str(known.synops),
+        "macs_per_sample": str(known.macs),
         "energy": {name: list(v) for name, v in a.energy.items()},
         **_fallen(a),
         "findings": [_finding(x) for x in a.findings],
@@ -195,7 +196,8 @@ def _stored(a: Mapping[str, Any], encoding: str, where: str) -> Stored:
     outcomes = _outcomes(a, paired, where)
     regression = outcomes is not None and outcomes.regression
     digests, energy = a["digests"], {k: tuple(v) for k, v in a.get("energy", {}).items()}
-    known = Evidence(a["model"], paired, findings, outcomes, a.get("rates"), _synops(a, where), energy,
+    known = Evidence(a["model"], paired, findings, outcomes, a.get("rates"), _count(a, "synops", where),
+                     _count(a, "macs", where), energy,
                      digests.get("data", ""), digests["ann"], digests["snn"])  # fmt: skip
     return Stored(
         a["model"], paired, Fraction(a["margin"]), findings,
@@ -220,11 +222,12 @@ def _outcomes(a: Mapping[str, Any], paired: Mapping[int, Paired], where: str) ->
     return o
 
 
-def _synops(a: Mapping[str, Any], where: str) -> Fraction | None:
+def _count(a: Mapping[str, Any], kind: str, where: str) -> Fraction | None:
+    key = f"{kind}_per_sample"
     try:
-        return Fraction(a["synops_per_sample"]) if "synops_per_sample" in a else None
+        return Fraction(a[key]) if key in a else None
     except (ValueError, ZeroDivisionError) as e:
-        raise EvidenceError(f"{where}.synops_per_sample: {e}; write the report anew") from None
+        raise EvidenceError(f"{where}.{key}: {e}; write the report anew") from None
 
 
 def _read_finding(f: Mapping[str, Any], where: str) -> Finding:

@@ -255,7 +255,11 @@ def _decide(a: Assessment, p: Paired, steps: int, mend: str) -> str:
 
 
 def _prove(a: Assessment, p: Paired, steps: int, mend: str) -> str:
-    return "Run snnverify report with all required checks; each needs a pass on at least one case."
+    missing = [r for r in a.verdict.requirements if r.outcome == "NO EVIDENCE"]
+    said = [f"For {r.name}: {r.detail.rpartition('; ')[2]}." for r in missing if r.name not in a.required]
+    if len(said) < len(missing) or not missing:
+        said.append("Run snnverify report with all required checks; each needs a pass on at least one case.")
+    return " ".join(said)
 
 
 _REMEDIES: Mapping[str, Callable[[Assessment, Paired, int, str], str]] = {
