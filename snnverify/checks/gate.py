@@ -238,7 +238,7 @@ def _whole(n: int, broken: str) -> tuple[Evidence, Evidence]:
     before = labels if broken == "regression" else ann
     last = Outcomes((4, 8), labels, ann, np.stack([before, before]))
     return new, replace(
-        new, outcomes=last, synops=Fraction(500) if broken == "growth" else synops, macs=min(macs, Fraction(50))
+        new, outcomes=last, synops=Fraction(500) if broken == "growth" else synops, macs=Fraction(50) if broken == "moved" else macs
     )
 
 
