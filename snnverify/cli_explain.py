@@ -118,10 +118,8 @@ def _score(seed: int, markdown: Path | None) -> int:
     with Progress() as progress:
         answers = score(seed, progress=progress)
     table, every = score_tables(answers)
-    page = (
-        "\n\n".join([SCORE.format(seed=seed, table=table, every=every).rstrip(), passed_over(seed, answers)]).rstrip()
-        + "\n"
-    )
+    page = SCORE.format(seed=seed, table=table, every=every) + "\n" + passed_over(seed, answers)
+    page = page.rstrip() + "\n"
     print(page)
     if markdown is not None:
         print(f"written: {write_atomic(markdown, page)}")

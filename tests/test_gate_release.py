@@ -267,6 +267,15 @@ def test_errors(e, raw, outcome, said):
     assert (found.outcome, said in found.detail) == (outcome, True), found.detail
 
 
+@pytest.mark.parametrize("asked", [{"error_cap": 2.0}, {"error_cap": 1, "max_error_increase": 0}])
+def test_limits_of_errors_are_refused_where_labels_are_classes(asked):
+    with pytest.raises(
+        EvidenceError, match=r"(error_cap = 2|max_error_increase = 0): the labels are classes"
+    ) as caught:
+        judged(evidence(), **asked)
+    assert "\n" not in str(caught.value)
+
+
 def test_squared_errors_and_outputs_are_means():
     targets = np.zeros((2, 2))
     o = Outcomes((8,), targets, np.array([[1.0, 0.0], [0.0, 2.0]]), np.array([[[3.0, 0.0], [0.0, 0.0]]]))

@@ -237,9 +237,8 @@ def _whole(n: int, broken: str) -> tuple[Evidence, Evidence]:
                    {"loihi": (high, high, "")}, "data", "ann", "snn")  # fmt: skip
     before = labels if broken == "regression" else ann
     last = Outcomes((4, 8), labels, ann, np.stack([before, before]))
-    return new, replace(
-        new, outcomes=last, synops=Fraction(500) if broken == "growth" else synops, macs=Fraction(50) if broken == "moved" else macs
-    )
+    was = {"growth": {"synops": Fraction(500)}, "moved": {"macs": Fraction(50)}}.get(broken, {})
+    return new, replace(new, outcomes=last, **was)
 
 
 @check("operators", st.builds(Classes, st.integers(45, 60), st.sampled_from(CONFIDENCES[:2])))

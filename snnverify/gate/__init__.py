@@ -9,7 +9,7 @@ from ..findings import Finding
 from ..stats import Paired
 from .baseline import Baseline, against
 from .forms import Limit
-from .limits import accuracy, measured
+from .limits import accuracy, measured, refuse_errors
 from .outcomes import Outcomes
 from .policy import Policy, policy
 from .regression import errors
@@ -86,10 +86,12 @@ def release(
     Raises
     ------
     EvidenceError
-        There is no accuracy at all, or none at a T that the policy names.
+        There is no accuracy at all, or none at a T that the policy names; limits of errors where labels are classes.
     """
     steps = evidence.at(asked.at)
     regression = evidence.outcomes is not None and evidence.outcomes.regression
+    if not regression:
+        refuse_errors(asked)
     judged = list((errors if regression else accuracy)(evidence, asked, steps))
     judged += measured(evidence, asked)
     if baseline is not None:

@@ -9,6 +9,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from ..errors import EvidenceError
 from ..stats import Paired
 from ..stats import exact_upper as _exact_upper
 from ..stats import needed as _needed
@@ -39,6 +40,20 @@ def accuracy(e: Evidence, asked: Policy, steps: int) -> Iterator[Requirement]:
         yield _drop_at(e, limit, e.at(at, "max_drop_at"), asked, f"accuracy drop at T = {at}")
     if asked.max_class_drop is not None or asked.min_class_accuracy is not None or asked.min_agreement is not None:
         yield from _by_sample(e, asked, steps)
+
+
+def refuse_errors(asked: Policy) -> None:
+    """Refuse what only a regression can keep: on classes it would be read and never judged.
+
+    Raises
+    ------
+    EvidenceError
+        A limit of the mean error, or the cap that its bound rests on.
+    """
+    for key in ("max_error_increase", "error_cap"):
+        if getattr(asked, key) is not None:
+            raise EvidenceError(f"{key} = {float(getattr(asked, key)):g}: the labels are classes, which have no error to "
+                                f"bound; take it out of the gate's table, or give targets that are floats")  # fmt: skip
 
 
 def _drop_at(e: Evidence, limit: Limit, steps: int, asked: Policy, name: str) -> Requirement:
@@ -158,7 +173,7 @@ def _rate(r: float, low: Fraction, high: Fraction) -> str:
 
 
 def _energy(e: Evidence, table: str, limit: Fraction, allow: tuple[str, ...]) -> Requirement:
-    """A range decides where the limit is not inside it; what occurs without a price can only show that the limit is broken."""
+    """A range decides where the limit is not inside it; what occurs without a price can only be over the limit."""
     name = f"energy by {table}"
     if table not in e.energy:
         return Requirement(name, "NO EVIDENCE", OLD.format(f"energy by {table}"))

@@ -10,6 +10,8 @@ from typing import Any
 
 import pandas as pd
 
+from ..gate.verdict import apart
+
 Text = Callable[[dict[str, Any]], str]
 
 
@@ -97,6 +99,11 @@ def _interval(who: str) -> Text:
     return lambda row: f"{row[who + '_percent']:.2f} ({row[who + '_low']:.1f}–{row[who + '_high']:.1f})"
 
 
+def _beside_limit(key: str) -> Text:
+    """Points of accuracy, with as many digits as tell them from the limit."""
+    return lambda row: apart(row[key], row["limit_points"])[0].replace("-", "\u2212")
+
+
 def _range(who: str) -> Text:
     """Energy of one network, from the lowest figure to the highest."""
 
@@ -132,8 +139,8 @@ VIEWS: dict[str, tuple[Column, ...]] = {
         _column("T", "T", "d", "time steps"),
         Column("ANN %", _interval("ann"), "accuracy with its Wilson 95 % interval"),
         Column("SNN %", _interval("snn"), "accuracy with its Wilson 95 % interval"),
-        _column("drop", "drop_points", ".2f", "ANN minus SNN, percentage points"),
-        _column("bound", "upper_points", ".2f", "exact upper 95 % bound of the drop, percentage points"),
+        Column("drop", _beside_limit("drop_points"), "ANN minus SNN, percentage points"),
+        Column("bound", _beside_limit("upper_points"), "exact upper 95 % bound of the drop, percentage points"),
         _column("only ANN", "b", "d", "samples that only the ANN gets right"),
         _column("only SNN", "c", "d", "samples that only the SNN gets right"),
         _column("agree %", "agreement_percent", ".1f", "samples on which both predict the same class"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from fractions import Fraction
 from functools import cache
 from importlib.resources import files
@@ -44,6 +44,9 @@ class Stored:
     asked : mapping
         What the gate asked for, as it was written.
     evidence : Evidence
+    conversion : mapping of str to str
+        Options of the conversion, and how the read-out is taken.
+    encoding : str
     """
 
     model: str
@@ -55,6 +58,8 @@ class Stored:
     facts: Mapping[str, str]
     asked: Mapping[str, Any]
     evidence: Evidence
+    conversion: Mapping[str, str] = field(default_factory=dict)
+    encoding: str = "constant"
 
 
 def to_json(run: Run) -> str:
@@ -203,6 +208,7 @@ def _stored(a: Mapping[str, Any], encoding: str, where: str) -> Stored:
         a["model"], paired, Fraction(a["margin"]), findings,
         tuple(dict.fromkeys((*_laws(a["conversion"], encoding, regression), *a["required"]))),
         Verdict(a["verdict"]["outcome"], requirements), a["facts"], a.get("policy", {}), known,
+        a["conversion"], encoding,
     )  # fmt: skip
 
 

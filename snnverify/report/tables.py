@@ -97,8 +97,8 @@ def _accuracy(a: Assessment) -> Iterator[Row]:
             "ann_percent": points(ann / n), "ann_low": points(ann_low), "ann_high": points(ann_high),
             "snn_percent": points(snn / n), "snn_low": points(snn_low), "snn_high": points(snn_high),
             "drop_points": points(p.drop), "b": p.b, "c": p.c, "upper_points": points(upper(p)),
-            "limit_points": points(a.model.margin), "agreement_percent": points(np.mean(f.ann == f.snn[row])), "ties": f.ties[row],
-            "verdict": verdict(p, a.model.margin),
+            "limit_points": points(a.model.margin), "agreement_percent": points(np.mean(f.ann == f.snn[row])),
+            "ties": f.ties[row], "verdict": verdict(p, a.model.margin),
         }  # fmt: skip
 
 
