@@ -20,12 +20,14 @@ def register(add: Add) -> None:
 
 
 def _diff(*, first: Path, second: Path, as_json: Path | None, html: Path | None, command: str) -> int:
-    from .content import write_atomic
+    from .content import check_folder, write_atomic
     from .report import difference
     from .report.energy import draw
     from .report.page import page
     from .report.store import load
 
+    for option, file in {"--json": as_json, "--html": html}.items():
+        check_folder(file, option)
     runs = load(first), load(second)
     tables, worse, unlike = (of(*runs) for of in (difference.differences, difference.worse, difference.unlike))
     outcome, said = ("FAIL", "a verdict is worse than before") if worse else ("PASS", "no verdict is worse than before")

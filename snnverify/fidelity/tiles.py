@@ -11,8 +11,8 @@ from ..activation import Neuron
 from ..content import Array, Content
 from ..convert import ConvertedNetwork
 from ..kernels import blas, encode
-from ..network import INPUT, Network, per_channel
-from ..simulate import MEMORY, fan_out, forward, plan, simulate, summed
+from ..network import INPUT, Flatten, Network, gated, per_channel
+from ..simulate import MEMORY, apply, fan_out, forward, plan, simulate, summed
 from ..trace import Encoding
 from .layers import LayerTile, added_layer, layer_tile
 
@@ -106,11 +106,20 @@ def added(tiles: Sequence[FidelityTile]) -> FidelityTile:
 
 
 def _of_input(network: Network, spikes: Array) -> dict[str, int]:
-    """Spikes of an encoded input, [N, *shape] over all steps, and the connections of non-zero weight that they go over."""
-    total = np.rint(spikes).sum(0).astype(np.int64)
-    fans = [fan_out(b.op, network.shapes[INPUT]) for v in network.layers for b in v.branches if b.source == INPUT]
-    return {"spikes": int(total.sum()), "neuron_updates": 0,
-            "synaptic_operations": sum(int((total.ravel() * f.ravel()).sum()) for f in fans)}  # fmt: skip
+    """Spikes of an encoded input, [N, *shape] over all steps, and the connections of non-zero weight that they go over.
+
+    What flattens them or hands them on through a gate does so here as in a trace.
+    """
+    found, operations = {INPUT: np.rint(spikes).astype(np.int64)}, 0
+    for layer in network.layers:
+        for b in (b for b in layer.branches if b.source in found):
+            alone = layer.act is None and len(layer.branches) == 1
+            if alone and (isinstance(b.op, Flatten) or gated(b)):
+                found[layer.name] = apply(b.op, found[b.source].astype(float)).astype(np.int64)
+            if not (alone and isinstance(b.op, Flatten)):
+                fans = fan_out(b.op, network.shapes[b.source]).astype(np.int64)
+                operations += int((found[b.source].sum(0).ravel() * fans.ravel()).sum())
+    return {"spikes": int(found[INPUT].sum()), "neuron_updates": 0, "synaptic_operations": operations}
 
 
 def _mean_train(x: Array, steps: int, seed: int, first_sample: int) -> Array:

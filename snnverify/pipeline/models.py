@@ -6,6 +6,7 @@ import copy
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -93,7 +94,8 @@ def _own(settings: Settings, limit: int | None) -> Subject:
     chosen = np.flatnonzero(evaluated)
     if limit is not None:  # a first look at samples from everywhere: data are often sorted by class
         chosen = np.sort(np.random.default_rng(settings.seed).permutation(chosen)[:limit])
-    name = settings.model.rsplit(":", 1)[-1]
+    where, _, called = settings.model.rpartition(":")
+    name = f"{Path(where.removesuffix('.py').replace('.', '/')).name}.{called}"  # `build` alone is what many are called
     return _with_facts(name, module, calibration, data.x[chosen], data.y[chosen], data.first_sample + chosen, facts)
 
 

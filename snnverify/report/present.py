@@ -117,7 +117,15 @@ def _range(who: str) -> Text:
 
 
 def _ratio(row: dict[str, Any]) -> str:
-    return number(row["snn_high_nJ"] / row["ann_high_nJ"]) if row["ann_high_nJ"] else "–"
+    return ratio(*((row[f"{who}_low_nJ"], row[f"{who}_high_nJ"]) for who in ("snn", "ann")))
+
+
+def ratio(snn: tuple[float, float], ann: tuple[float | None, float | None]) -> str:
+    """Write what an SNN costs as a share of its ANN, at the lowest and the highest figures of one model."""
+    if not ann[0] or not ann[1]:
+        return "–"
+    ends = [number(end) for end in sorted((snn[0] / ann[0], snn[1] / ann[1]))]
+    return "–".join(dict.fromkeys(ends))
 
 
 def _column(
@@ -235,7 +243,7 @@ VIEWS: dict[str, tuple[Column, ...]] = {
         _words("energy model", "energy_model"),
         Column("SNN, nJ", _range("snn"), "per inference, from the lowest to the highest figure of the model"),
         Column("ANN, nJ", _range("ann"), "of the trained network, all multiply-adds"),
-        Column("SNN / ANN", _ratio, "at the highest figures; below 1 the SNN is cheaper"),
+        Column("SNN / ANN", _ratio, "at the lowest and the highest figures; below 1 the SNN is cheaper"),
         _words("not priced", "not_priced", "operations that occur and that the model has no figure for: they cost more"),
         _words("grade", "grade", "what its figures rest on"),
         _under("scope", "scope"),

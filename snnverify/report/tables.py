@@ -19,6 +19,7 @@ from .samples import energies
 from .waterfall import station_rows
 
 Row = dict[str, Any]
+WORST_FIRST = ("FAIL", "NO EVIDENCE", "INCONCLUSIVE", "PASS")  # requirements, too
 ORDER = ("fail", "error", "unavailable", "unsupported", "xfail", "pass")  # checks that need a reader come first
 LAYER_FIELDS = tuple(LayerFidelity.__dataclass_fields__)
 _COLUMNS = {
@@ -54,7 +55,7 @@ def tables(run: Run) -> dict[str, pd.DataFrame]:
         in percentage points; b, c: samples that only the ANN, only the SNN gets right; ties of the arg max), ``errors``
         (of a regression, in the place of accuracies), ``layers``
         (largest T; rates in spikes per step, errors in units of the threshold; what calibration found), ``classes``
-        (largest T), ``checks`` (failing first), ``requirements`` of the gate, ``operations`` (exact counts over all
+        (largest T), ``checks`` and ``requirements`` of the gate (failing first), ``operations`` (exact counts over all
         samples and steps, per sample, and per sample and step), ``waterfall`` (the drop, change by
         change), ``curves`` (other conversions of the network, side by
         side: modes at every T, or what a gate and neurons after pooling cost; the report's own conversion is named
@@ -69,6 +70,7 @@ def tables(run: Run) -> dict[str, pd.DataFrame]:
     }  # fmt: skip
     found = {name: [row for a in run.assessments for row in make(a)] for name, make in rows.items()}
     found["checks"].sort(key=lambda row: ORDER.index(row["outcome"]))
+    found["requirements"].sort(key=lambda row: WORST_FIRST.index(row["outcome"]))
     found["provenance"] = [{"model": "", "key": k, "value": v} for k, v in flat(run.provenance)] + found["provenance"]
     return {name: pd.DataFrame(found[name], columns=list(columns)) for name, columns in _COLUMNS.items()}
 

@@ -14,10 +14,9 @@ from ..gate.verdict import apart
 from ..pipeline import Assessment, Run
 from ..stats import Paired, verdict, wilson
 from . import regression
-from .tables import points, upper
+from .tables import WORST_FIRST, points, upper
 from .waterfall import conclusion, mending
 
-WORST_FIRST = ("FAIL", "NO EVIDENCE", "INCONCLUSIVE", "PASS")
 PARTS = {
     "inherited": "inherited from earlier layers",
     "own": "its own, potential left over after the last step",
