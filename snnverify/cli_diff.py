@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,20 +20,31 @@ def register(add: Add) -> None:
 
 
 def _diff(*, first: Path, second: Path, as_json: Path | None, html: Path | None, command: str) -> int:
-    from .content import write_atomic
+    from .content import check_folder, write_atomic
     from .report import difference
     from .report.energy import draw
     from .report.page import page
     from .report.store import load
 
+    for option, file in {"--json": as_json, "--html": html}.items():
+        check_folder(file, option)
     runs = load(first), load(second)
-    tables, worse = difference.differences(*runs), difference.worse(*runs)
+    tables, worse, unlike = (of(*runs) for of in (difference.differences, difference.worse, difference.unlike))
     outcome, said = ("FAIL", "a verdict is worse than before") if worse else ("PASS", "no verdict is worse than before")
-    print(draw(tables))
+    for line in unlike:
+        print(f"not alike: {line}")
+    print(f"{chr(10) * bool(unlike)}{draw(tables)}")
     print(f"{outcome}: {said}")
     if as_json is not None:
-        write_atomic(as_json, difference.as_json(tables, worse))
+        write_atomic(as_json, difference.as_json(tables, worse, unlike))
     if html is not None:
-        facts = {"first": str(first), "second": str(second), "command": command}
-        write_atomic(html, page("diff", f"{first} and {second}", outcome, [said], tables, facts=facts))
+        facts = {
+            "first": str(first),
+            "second": str(second),
+            "command": shlex.join(["snnverify", command, str(first), str(second)]),
+        }
+        leads = [said, *(f"Not alike: {line}" for line in unlike)]
+        picture = difference.overlay(*runs)
+        write_atomic(html, page("diff", f"{first} and {second}", outcome, leads, tables, facts=facts, picture=picture,
+                                pictured="Accuracy over T of both runs"))  # fmt: skip
     return int(worse)

@@ -113,11 +113,13 @@ def _waterfall(
 def _score(seed: int, markdown: Path | None) -> int:
     from .cli import Progress
     from .report.waterfall import score_tables
-    from .waterfall.score import score
+    from .waterfall.score import passed_over, score
 
     with Progress() as progress:
-        table, every = score_tables(score(seed, progress=progress))
-    page = SCORE.format(seed=seed, table=table, every=every)
+        answers = score(seed, progress=progress)
+    table, every = score_tables(answers)
+    page = SCORE.format(seed=seed, table=table, every=every) + "\n" + passed_over(seed, answers)
+    page = page.rstrip() + "\n"
     print(page)
     if markdown is not None:
         print(f"written: {write_atomic(markdown, page)}")

@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+from .content import check_folder
 from .errors import ConfigError
 
 Add = Callable[[Callable[..., int], str, str], argparse.ArgumentParser]
@@ -62,6 +63,8 @@ def _gate(
     *, report: Path | None, gate_t: int | None, max_drop: str | None, gate_set: list[str], baseline: str | None,
     summary: Path | None, error_rates: bool, plot: Path | None, command: str, **files: Path | None,
 ) -> int:  # fmt: skip
+    for form, file in {**files, "summary": summary, "plot": plot}.items():
+        check_folder(file, f"--{form}")
     if error_rates:
         return _error_rates(report, plot, files["csv"])
     if report is None or plot is not None:

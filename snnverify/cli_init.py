@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from . import __version__
+
 Add = Callable[[Callable[..., int], str, str], argparse.ArgumentParser]
 NEXT = """
 next, in {folder}:
@@ -14,6 +16,10 @@ next, in {folder}:
   2. snnverify report --gate          # convert, measure, judge: exit 0 pass, 1 fail, 3 inconclusive
   3. python -m pytest {suite}
   4. commit the files above; put reports/ and .snnverify/ into .gitignore"""
+
+UNREACHABLE = """  5. {making}
+     and commit {wheel}, which the workflow installs: this snnverify came from a folder that no runner
+     reaches. Or name a tag: --requirement 'snnverify @ git+https://HOST/OWNER/snnverify@v{version}'"""
 
 
 def register(add: Add) -> None:
@@ -30,7 +36,10 @@ def register(add: Add) -> None:
     p.add_argument("--max-drop", help="greatest accuracy drop: percentage points, or with a unit (1.0 points)")
     p.add_argument("--suite", default="tests/test_fidelity.py", metavar="FILE", help="(tests/test_fidelity.py)")
     p.add_argument(
-        "--requirement", metavar="SPEC", help="what the workflow has pip install (this version of snnverify)"
+        "--requirement",
+        metavar="SPEC",
+        help="what the workflow has pip install (this copy of snnverify: its "
+        "index, its repository, or a wheel that you commit)",
     )
     p.add_argument("--force", action="store_true", help="replace files and settings that are there")
 
@@ -38,7 +47,7 @@ def register(add: Add) -> None:
 def _init(
     *, folder: Path, suite: str, requirement: str | None, force: bool, command: str, **given: Any
 ) -> int:  # fmt: skip
-    from .scaffold import scaffold
+    from .scaffold import installable, scaffold
 
     for path in scaffold(folder, given, suite=suite, requirement=requirement, force=force):
         print(f"written: {path}")
@@ -46,4 +55,7 @@ def _init(
     lacking = [key for key in ("model", "data") if given[key] is None] if own or given["model"] is None else []
     first = f"say in pyproject.toml what is yours: {', '.join(lacking)}" if lacking else "look through [tool.snnverify]"
     print(NEXT.format(folder=folder.resolve(), first=first, suite=suite))
+    wheel, making = installable()
+    if making and requirement is None:
+        print(UNREACHABLE.format(wheel=wheel, making=making, version=__version__))
     return 0

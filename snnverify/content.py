@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from .errors import CodecError
+from .errors import CodecError, ConfigError
 
 Array = npt.NDArray[Any]
 _REGISTRY: dict[str, type[Content]] = {}
@@ -156,6 +156,12 @@ def load(path: str | os.PathLike[str], kind: type[C]) -> C:
     if not isinstance(value, kind):
         raise CodecError(f"{path}: holds a {type(value).__name__}, not a {kind.__name__}")
     return value
+
+
+def check_folder(path: str | os.PathLike[str] | None, option: str) -> None:
+    """Refuse, before any work, a file whose folder is not there: a slip of the pen must not make folders."""
+    if path is not None and not Path(path).resolve().parent.is_dir():
+        raise ConfigError(f"{option} {str(path)!r}: there is no folder {Path(path).resolve().parent}; make it first")
 
 
 def write_atomic(path: str | os.PathLike[str], data: bytes | str) -> Path:

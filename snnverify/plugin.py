@@ -145,7 +145,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "model_name" in metafunc.fixturenames:
         from . import zoo
 
-        metafunc.parametrize("model_name", [settings.model] if settings.model else list(zoo.MODELS), scope="session")
+        models = [settings.model] if settings.model else list(zoo.MODELS)
+        root = f"{metafunc.config.rootpath}{os.sep}"  # an id is the same wherever the project lies
+        metafunc.parametrize("model_name", models, ids=[m.removeprefix(root) for m in models], scope="session")
 
 
 @pytest.fixture(scope="session")

@@ -108,11 +108,17 @@ def assert_fidelity(request: pytest.FixtureRequest) -> Callable[..., Assessment]
 
 
 def passed(found: Assessment) -> None:
-    """Fail with every requirement that the gate missed."""
+    """Fail with every requirement that the gate missed, where the loss arises, and what to do."""
     __tracebackhide__ = True
+    if found.verdict.outcome == "PASS":
+        return
+    from .report.words import explain
+
+    said = explain(found)
     lines = [f"  {r.outcome}: {r.name}: {r.detail}" for r in found.verdict.requirements if r.outcome != "PASS"]
-    if found.verdict.outcome != "PASS":
-        pytest.fail("\n".join([f"{found.model.name}: {found.verdict.outcome}", *lines]), pytrace=False)
+    why = [f"  {what}: {text}" for what, text in (("where", said.cause), ("what to do", said.remedy)) if text]
+    costs = [f"  {text}" for text in said.waterfall]
+    pytest.fail("\n".join([f"{found.model.name}: {found.verdict.outcome}", *lines, *why, *costs]), pytrace=False)
 
 
 @pytest.fixture

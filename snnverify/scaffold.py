@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 import shlex
 from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, distribution
 from importlib.resources import files
+from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
 from string import Template
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 import tomllib
 
@@ -18,6 +23,7 @@ from .config import SECTION, Settings, merge
 from .content import write_atomic
 from .errors import ConfigError
 from .gate.policy import in_points, policy
+from .objects import nearest
 
 WORKFLOW = ".github/workflows/snnverify.yml"
 EMBEDDED = "digits_mlp"
@@ -41,7 +47,7 @@ def scaffold(
     suite : str
         Path of the suite, from `folder`.
     requirement : str, optional
-        What the workflow has pip install; this version of snnverify by default.
+        What the workflow has pip install; this copy of snnverify by default, see `installable`.
     force : bool
         Replace what is there: files, and the tables ``[tool.snnverify]`` and ``[tool.snnverify.gate]``.
 
@@ -53,7 +59,8 @@ def scaffold(
     Raises
     ------
     ConfigError
-        A setting that cannot be followed; something is there already; a ``pyproject.toml`` that cannot be read, or that no
+        A setting that cannot be followed, a model that is not there; something is there already; a ``pyproject.toml``
+        that cannot be read, or that no
         table can be appended to.
     """
     project, root = folder.resolve(), _repository(folder.resolve())
@@ -67,10 +74,10 @@ def scaffold(
             f"{' and '.join(there)}: there already; --force replaces {'it' if len(there) == 1 else 'them'}"
         )
     place = PurePosixPath(project.relative_to(root))
-    packages = [requirement or f"snnverify=={__version__}"]
+    packages = [requirement or installable()[0]]
     packages += ["-r", "requirements.txt"] * (project / "requirements.txt").is_file()
     texts = {
-        settings: _settings(settings, _section(given), force),
+        settings: _settings(settings, _section(given, project), force),
         tests: _filled("test_fidelity.py.in"),
         workflow: _filled(
             "snnverify.yml.in",
@@ -91,7 +98,61 @@ def _filled(template: str, **values: str) -> str:
     return Template(files(__package__).joinpath("templates", template).read_text("utf-8")).substitute(values)
 
 
-def _section(given: Mapping[str, Any]) -> str:
+def installable() -> tuple[str, str]:
+    """What a runner can have pip install to get this copy, and the command that makes it reachable; empty where it is.
+
+    An index or a repository that it came from (PEP 610) serves the runner, too. A folder or a wheel of this machine does
+    not, and the name of a version that no index has would be anybody's to take: then it is a wheel to be committed.
+    """
+    try:
+        text = distribution(__package__).read_text("direct_url.json")
+    except PackageNotFoundError:  # run from its source
+        text = json.dumps({"url": Path(__file__).resolve().parents[1].as_uri()})
+    if text is None:
+        return f"{__package__}=={__version__}", ""
+    came = json.loads(text)
+    if vcs := came.get("vcs_info"):
+        return f"{__package__} @ {vcs['vcs']}+{came['url']}@{vcs['commit_id']}", ""
+    if not came["url"].startswith("file:"):
+        return f"{__package__} @ {came['url']}", ""
+    source = url2pathname(urlsplit(came["url"]).path)
+    wheel = f"wheels/{__package__}-{__version__}-py3-none-any.whl"
+    return wheel, f"python -m pip wheel --no-deps -w wheels {shlex.quote(source)}"
+
+
+def _there(model: str, project: Path) -> None:
+    """Refuse a model whose file, module or name is not there; nothing of it is imported."""
+    where, _, name = model.rpartition(":")
+    file = project / where if where.endswith(".py") else project / f"{where.replace('.', '/')}.py"
+    if where.endswith(".py") and not file.is_file():
+        raise ConfigError(
+            f"--model {model!r}: no file {file}; write it first, or mend the path, which starts at {project}"
+        )
+    if not file.is_file():
+        first = where.partition(".")[0]
+        if not (project / first).is_dir() and find_spec(first) is None:
+            raise ConfigError(f"--model {model!r}: no module {first!r} in {project} or installed; write it first, or name "
+                              "a file: path.py:callable")  # fmt: skip
+        return
+    try:
+        tree = ast.parse(file.read_bytes())
+    except (OSError, SyntaxError, ValueError) as e:
+        raise ConfigError(
+            f"--model {model!r}: {file} cannot be read ({' '.join(str(e).split())}); mend the file"
+        ) from None
+    bound: set[str] = set()
+    for v in ast.walk(tree):
+        if isinstance(v, (ast.FunctionDef, ast.ClassDef)):
+            bound.add(v.name)
+        elif isinstance(v, ast.Name) and isinstance(v.ctx, ast.Store):
+            bound.add(v.id)
+        elif isinstance(v, (ast.Import, ast.ImportFrom)):
+            bound |= {(alias.asname or alias.name).partition(".")[0] for alias in v.names}
+    if name.partition(".")[0] not in bound and "*" not in bound:
+        raise ConfigError(f"--model {model!r}: {file} has no {name!r}{nearest(name, bound)}")
+
+
+def _section(given: Mapping[str, Any], project: Path) -> str:
     """Text of the two tables; a key that nothing was said of stands there as a comment."""
     told = {key: value for key, value in given.items() if value is not None}
     drop = in_points(str(told.pop("max_drop", "1.0")))
@@ -105,6 +166,8 @@ def _section(given: Mapping[str, Any]) -> str:
             embedded_names(model)
         if own := [key for key in _EXAMPLES if key in told]:
             raise ConfigError(f"--{own[0]} {told[own[0]]!r}: it goes with a model of your own; name that by --model")
+    else:
+        _there(model, project)
     hint = "" if "model" in told else "  # an embedded one; yours: nets.py:build, a callable that returns an nn.Module"
     lines = {key: f"{key} = {_quoted(told[key])}" if key in told else f'# {key} = "{example}"'
              for key, example in _EXAMPLES.items()}  # fmt: skip

@@ -37,7 +37,7 @@ def last_line(text):
 
 def test_report_from_a_file(project, cli):
     done = cli("report", "nets.py:build", "--data", "data.npz", "--calibration", "calibration.npz", *FAST, "--out", "r")
-    assert (done.code, last_line(done.out)) == (0, "verdict: PASS build")
+    assert (done.code, last_line(done.out)) == (0, "verdict: PASS nets.build")
     folder = project / "r"
     assert sorted(p.name for p in folder.iterdir()) == ["index.html", "plots", "report.json", "report.md", "tables"]
     assert "report: r/index.html" in done.out
@@ -208,9 +208,9 @@ def test_quick(project, cli):
 def test_gate_of_a_report(project, cli, data, options, code, verdict):
     common = ("report", "nets.py:build", "--data", data, "--calibration", "calibration.npz", *options)
     done = cli(*common, "--out", "r", "--gate")
-    assert (done.code, last_line(done.out)) == (code, f"verdict: {verdict} build")
+    assert (done.code, last_line(done.out)) == (code, f"verdict: {verdict} nets.build")
     again = cli("gate", "r")
-    assert (again.code, last_line(again.out)) == (code, f"verdict: {verdict} build")
+    assert (again.code, last_line(again.out)) == (code, f"verdict: {verdict} nets.build")
     for name in ("accuracy drop", *REQUIRED):
         assert f"build: {name}" in again.out
     assert cli(*common, "--out", "r").code == 0  # written is done; the verdict is the exit code only by --gate
@@ -229,7 +229,7 @@ def test_gate_of_a_written_report_by_other_rules(project, cli):
     (project / "r" / "report.json").write_text(json.dumps(whole))
     shortened = cli("gate", "r", "--max-drop", 5)
     assert shortened.code == 2
-    assert "NO EVIDENCE  build: model.agreement" in shortened.out
+    assert "NO EVIDENCE  nets.build: model.agreement" in shortened.out
 
 
 # --- the other commands

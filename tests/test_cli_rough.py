@@ -71,8 +71,8 @@ def test_a_closed_pipe_costs_neither_the_report_nor_a_failed_gate(project):
         os.close(write)
     assert done.returncode == 141
     said = done.stderr.decode().splitlines()
-    assert said[:3] == ["build: ANN (216)", "build: SNN (216)", f"build: checks ({CHECKS})"]
-    assert all(line.startswith("build: ") for line in said)
+    assert said[:3] == ["nets.build: ANN (216)", "nets.build: SNN (216)", f"nets.build: checks ({CHECKS})"]
+    assert all(line.startswith("nets.build: ") for line in said)
     assert (project / "r" / "index.html").is_file()
 
 
@@ -83,7 +83,7 @@ def test_ctrl_c_from_outside(project):
         line = process.stderr.readline()
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=60)
-    assert line == "build: ANN (216)\n"
+    assert line == "nets.build: ANN (216)\n"
     assert (process.returncode, out) == (130, "")
     assert last_line(err) == "snnverify: interrupted; nothing half-written is left"
     assert not (project / "reports").exists()

@@ -1,6 +1,7 @@
 """Two runs side by side: figures worked out by hand from reports with known answers."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from report_runs import assessment, run_of
 from snnverify.cli import main
 from snnverify.errors import EvidenceError
 from snnverify.report import difference, store
+from snnverify.report.plots import accuracies
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +69,53 @@ def test_the_page_stands_alone(runs, tmp_path):
     text = page.read_text()
     assert "Requirements of another outcome" in text
     assert "http" not in text.replace("http://www.w3.org", "")
+
+
+def test_what_is_not_alike_is_said_first(runs, capsys, tmp_path):
+    """Other data, another number of samples, and another conversion: each in a line above the tables."""
+    page, file = tmp_path / "d.html", tmp_path / "d.json"
+    for name, change in {
+        "data": lambda a: a["digests"].update(data="f" * 64),
+        "mode": lambda a: a["conversion"].update(mode="50%"),
+        "limit": lambda a: a.update(policy={"max_drop": "3 points"}),
+    }.items():
+        record = json.loads((runs / "good" / store.RECORD).read_text())
+        change(record["assessments"][0])
+        (tmp_path / name).mkdir()
+        (tmp_path / name / store.RECORD).write_text(json.dumps(record))
+    first = store.load(runs / "good")
+    assert difference.unlike(first, first) == []
+    for name, words in {"data": "other data", "mode": "mode max and 50%", "limit": "max_drop – and 3 points"}.items():
+        (said,) = difference.unlike(first, store.load(tmp_path / name))
+        assert words in said
+    main(["diff", str(runs / "good"), str(tmp_path / "mode"), "--html", str(page), "--json", str(file)])
+    assert capsys.readouterr().out.startswith("not alike: net: converted otherwise: mode max and 50%")
+    assert json.loads(file.read_text())["unlike"] == difference.unlike(first, store.load(tmp_path / "mode"))
+    text = page.read_text()
+    assert text.index("Not alike") < text.index("<table")
+
+
+def test_other_steps_are_told(runs):
+    """The first run has T = 1 and 4, the second, made by hand, T = 1 and 4 of another size."""
+    said = difference.unlike(store.load(runs / "good"), store.load(runs / "other"))
+    assert any("400 and 100 samples" in line for line in said)
+    good = store.load(runs / "good")
+    o = good[0].evidence.outcomes
+    later = replace(good[0], evidence=replace(good[0].evidence, outcomes=replace(o, steps=(1, 8))))
+    (line,) = difference.unlike(good, [later])
+    assert "T = 1, 4 and 1, 8: accuracy is compared where both have it, rates and operations at T = 4 and 8" in line
+
+
+def test_the_accuracies_of_both_runs_are_drawn(runs, tmp_path):
+    """400 samples, the ANN right on 390: 97.5 %; a line for each network of each run."""
+    picture = difference.overlay(store.load(runs / "good"), store.load(runs / "bad"))
+    assert picture.startswith("<svg")
+    for name in ("ANN, first", "SNN, first", "ANN, second", "SNN, second"):
+        assert name in picture
+    figure = accuracies("t", {"SNN, first": [(1, 88.5), (4, 97.5)], "SNN, second": [(1, 88.5), (4, 92.5)]})
+    first, second = figure.axes[0].get_lines()
+    assert (list(first.get_xdata()), list(second.get_ydata())) == ([1, 4], [88.5, 92.5])
+    assert first.get_linestyle() != second.get_linestyle()
 
 
 def test_no_report_is_one_line(runs, capsys):

@@ -3,6 +3,7 @@
 import ast
 import email
 import os
+import subprocess
 import tarfile
 import zipfile
 from pathlib import Path
@@ -20,10 +21,17 @@ LEFT = {"__pycache__", "api"}  # made by tools, and ignored by git
 
 
 def tracked(folder):
-    """Files below a folder of the checkout, but what Python and Sphinx leave there."""
-    return {
-        p.relative_to(ROOT).as_posix() for p in (ROOT / folder).rglob("*") if p.is_file() and not LEFT & set(p.parts)
-    }
+    """Files of a folder that git knows; in an unpacked source archive, which is made of these alone, all but what tools left.
+
+    A file that lies about and is in no commit would be packed, and is found by its absence here.
+    """
+    if (ROOT / ".git").exists():
+        said = subprocess.run(
+            ["git", "ls-files", "-z", "--", folder], cwd=ROOT, check=True, capture_output=True, text=True
+        )
+        return {name for name in said.stdout.split("\0") if name and (ROOT / name).is_file()}
+    found = (p for p in (ROOT / folder).rglob("*") if p.is_file() and not LEFT & set(p.parts))
+    return {p.relative_to(ROOT).as_posix() for p in found}
 
 
 @pytest.fixture(scope="module")

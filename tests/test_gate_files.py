@@ -8,6 +8,7 @@ import io
 import json
 import math
 from dataclasses import replace
+from fractions import Fraction
 from xml.etree import ElementTree
 
 import junitparser
@@ -118,12 +119,13 @@ def test_markdown_tells_first_what_stops_the_release():
 # --- the last release
 
 
-def release_of(b=0, n=400, name="net", data="d", steps=(4, 8), synops=None):
+def release_of(b=0, n=400, name="net", data="d", steps=(4, 8), synops=None, macs=0):
     labels = np.arange(n) % 3
     snn = labels.copy()
     snn[:b] = (labels[:b] + 1) % 3
     o = Outcomes(steps, labels, labels, np.stack([snn] * len(steps)))
-    return Evidence(name, {t: o.paired(t) for t in steps}, outcomes=o, data=data, synops=synops, ann="a", snn="s")
+    counts = {k: None if v is None else Fraction(v) for k, v in (("synops", synops), ("macs", macs))}
+    return Evidence(name, {t: o.paired(t) for t in steps}, outcomes=o, data=data, **counts, ann="a", snn="s")
 
 
 def against(new, old, **raw):
@@ -161,8 +163,21 @@ def test_what_does_not_match_is_no_evidence(old, said):
 
 def test_growth_of_operations():
     for new, outcome in ((1050, "PASS"), (1051, "FAIL"), (500, "PASS"), (None, "NO EVIDENCE")):
-        found = against(release_of(synops=new), release_of(synops=1000), max_synops_growth="5 %", baseline="last.json")
-        assert found[1].outcome == outcome
+        assert grown(synops=new) == outcome
+
+
+def grown(old=(), **new):
+    """Outcome of a release against one of 1,000 synaptic operations and 100 MACs, both at T = 8."""
+    last = {"synops": 1000, "macs": 100, **dict(old)}
+    return against(release_of(**{**last, **new}), release_of(**last), max_synops_growth="5 %", baseline="b")[1].outcome
+
+
+def test_operations_that_became_macs_have_grown():
+    """A first layer that is fed constant values in the place of spikes saves synaptic operations and pays MACs."""
+    assert grown(synops=10, macs=105) == "PASS"
+    assert grown(synops=10, macs=106) == "FAIL"
+    assert grown(synops=10, macs=None) == grown(old={"macs": None}, macs=1) == "NO EVIDENCE"
+    assert grown(steps=(4, 8, 16)) == "NO EVIDENCE"  # counted at T = 16, and in the last release at 8
 
 
 def test_a_missing_last_release_is_no_evidence():

@@ -11,7 +11,9 @@ from snnverify.cli import main
 from snnverify.config import merge, read_config
 from snnverify.errors import ConfigError
 from snnverify.gate import Limit, policy
-from snnverify.gate.policy import CONFIDENCES, drop_of, overlaid
+from snnverify.gate.forms import CONFIDENCES, OPERATIONS
+from snnverify.gate.policy import drop_of, overlaid
+from snnverify.hardware import counts
 
 WHOLE = """
 [tool.snnverify.gate]
@@ -82,6 +84,8 @@ BAD = {
     "firing_rate = [0.5, inf]": ("[lowest, highest]",),
     "max_synops = 0": ("max_synops = 0", "> 0"),
     "max_synops = nan": ("max_synops = nan", "> 0"),
+    "max_macs = -1": ("max_macs = -1", ">= 0"),
+    'allow_unpriced = ["macs"]': ("allow_unpriced", "synop, mac, update"),
     "max_energy = 3": ("max_energy = 3", "{loihi ="),
     'max_energy = {loihi = "3"}': ("of loihi", "uJ"),
     'max_energy = {loihi = "3 kWh"}': ("of loihi", "uJ"),
@@ -152,6 +156,10 @@ def test_wrong_assignments_name_what_they_are(text, said):
     assert "\n" not in str(caught.value)
 
 
+def test_operations_are_those_that_are_counted():
+    assert OPERATIONS == counts.OPERATIONS
+
+
 def test_a_bare_number_on_the_command_line_is_in_points():
     assert drop_of("1.5") == drop_of("1.5 points") == drop_of(1.5) == Limit(Fraction(3, 200))
     assert drop_of("1 % relative") == Limit(Fraction(1, 100), relative=True)
@@ -168,7 +176,7 @@ def test_the_sentence_of_a_verdict_is_of_what_was_judged(tmp_path, capsys):
     assert "1 requirement fails: synaptic operations. " in said
     assert "For synaptic operations, take fewer steps" in said
     assert "A failing check" not in said
-    options[-1] = "max_synops=10000000"
+    options[-1:] = ["max_synops=10000000", "--set", "max_macs=65536"]  # 64 pixels, 128 units, 8 steps
     assert main(["report", "digits_mlp", "--gate", "--out", str(tmp_path / "s"), "--max-drop", "9", *options]) == 0
     said = " ".join(capsys.readouterr().out.split())
     assert (

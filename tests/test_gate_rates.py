@@ -13,7 +13,7 @@ import tomllib
 from scipy import stats
 
 from snnverify.gate import policy, rates
-from snnverify.gate.policy import CONFIDENCES
+from snnverify.gate.forms import CONFIDENCES
 from snnverify.report import error_rates
 from snnverify.stats import Paired, verdict
 
@@ -72,9 +72,9 @@ def test_the_tables_of_the_page_are_read():
     policy(asked)
     regression = tomllib.loads(second)["tool"]["snnverify"]["gate"]
     policy(regression)
-    from snnverify.gate.policy import _FORMS
+    from snnverify.gate.forms import FORMS
 
-    assert set(asked) | set(regression) == set(_FORMS)
+    assert set(asked) | set(regression) == set(FORMS)
 
 
 def test_the_picture_is_drawn():

@@ -13,6 +13,7 @@ import pytest
 from snnverify.errors import EvidenceError
 from snnverify.findings import Finding
 from snnverify.gate import Evidence, Outcomes, bounds, policy, release
+from snnverify.gate.verdict import apart
 from snnverify.stats import Paired, exact_upper
 
 
@@ -123,10 +124,67 @@ def test_rates(rates, outcome, said):
 
 
 @pytest.mark.parametrize(
-    ("synops", "outcome"), [(Fraction(100), "PASS"), (Fraction(201, 2), "FAIL"), (None, "NO EVIDENCE")]
+    ("synops", "macs", "outcome"),
+    [
+        (100, 0, "PASS"),
+        (Fraction(201, 2), 0, "FAIL"),
+        (None, 0, "NO EVIDENCE"),
+        (100, 5, "NO EVIDENCE"),  # what goes over analog connections is no synaptic operation, and not limited
+        (100, None, "NO EVIDENCE"),
+        (101, 5, "FAIL"),
+    ],
 )
-def test_operations(synops, outcome):
-    assert one(evidence(synops=synops), "synaptic operations", max_synops=100).outcome == outcome
+def test_operations(synops, macs, outcome):
+    e = evidence(synops=None if synops is None else Fraction(synops), macs=None if macs is None else Fraction(macs))
+    assert one(e, "synaptic operations", max_synops=100).outcome == outcome
+
+
+def test_macs_have_a_limit_of_their_own():
+    e = evidence(synops=Fraction(100), macs=Fraction(5))
+    assert "5.0 MACs per sample" in one(e, "synaptic operations", max_synops=100).detail
+    found = {r.name: r.outcome for r in judged(e, max_synops=100, max_macs=5)}
+    assert (found["synaptic operations"], found["MACs"]) == ("PASS", "PASS")
+    found = {r.name: r.outcome for r in judged(e, max_synops=100, max_macs=4)}
+    assert (found["synaptic operations"], found["MACs"]) == ("PASS", "FAIL")
+    assert one(evidence(synops=Fraction(100)), "MACs", max_macs=4).outcome == "NO EVIDENCE"
+
+
+def test_an_energy_without_a_price_for_what_occurs_is_no_ceiling():
+    asked = {"max_energy": {"loihi": "2 uJ"}}
+    unpriced = evidence(energy={"loihi": (1e6, 1e6, "mac, update")})
+    found = one(unpriced, "energy by loihi", **asked)
+    assert (found.outcome, 'allow_unpriced = ["mac", "update"]' in found.detail) == ("NO EVIDENCE", True), found.detail
+    assert one(unpriced, "energy by loihi", allow_unpriced=["mac"], **asked).outcome == "NO EVIDENCE"
+    assert one(unpriced, "energy by loihi", allow_unpriced=["mac", "update"], **asked).outcome == "PASS"
+    over = evidence(energy={"loihi": (3e6, 3e6, "mac")})  # a price can only add to it
+    assert one(over, "energy by loihi", **asked).outcome == "FAIL"
+
+
+@pytest.mark.parametrize(
+    ("value", "limit", "form", "said"),
+    [
+        (1.0003, 1, ".2f", ("1.0003", "1")),
+        (0.99996, 1, ".2f", ("0.99996", "1")),
+        (1.0, 1, ".2f", ("1.00", "1")),
+        (Fraction(1, 3), Fraction(333, 1000), ".2f", ("0.3333", "0.333")),
+        (250_000.04, 250_000, ",.1f", ("250,000.04", "250,000")),
+        (0.25000001, 0.25, ".4g", ("0.25000001", "0.25")),
+        (-0.0, 0, "+.2f", ("-0.00", "0")),
+        (2.5, 0.1234567, ".2f", ("2.50", "0.1234567")),
+        (math.inf, 1, ".2f", ("inf", "1")),
+    ],
+)
+def test_a_figure_is_told_apart_from_its_limit(value, limit, form, said):
+    assert apart(value, limit, form) == said
+
+
+def test_a_verdict_is_readable_from_its_figures():
+    """100,003 of 10,000,000 samples are 1.00003 points: more than 1, and not 1.00."""
+    p = Paired(10_000_000, 100_003, 0)
+    found = one(Evidence("net", {8: p}), "accuracy drop", max_drop="1 points")
+    assert (found.outcome, "drop 1.00003 points" in found.detail) == ("FAIL", True), found.detail
+    rates = evidence(rates={"a": 0.250000004})
+    assert "a 0.250000004" in one(rates, "firing rate", firing_rate=[0.05, 0.25]).detail
 
 
 @pytest.mark.parametrize(
@@ -207,6 +265,15 @@ def test_the_bernstein_bound_by_hand():
 def test_errors(e, raw, outcome, said):
     found = one(e, "error increase", error_cap=1.0, **raw)
     assert (found.outcome, said in found.detail) == (outcome, True), found.detail
+
+
+@pytest.mark.parametrize("asked", [{"error_cap": 2.0}, {"error_cap": 1, "max_error_increase": 0}])
+def test_limits_of_errors_are_refused_where_labels_are_classes(asked):
+    with pytest.raises(
+        EvidenceError, match=r"(error_cap = 2|max_error_increase = 0): the labels are classes"
+    ) as caught:
+        judged(evidence(), **asked)
+    assert "\n" not in str(caught.value)
 
 
 def test_squared_errors_and_outputs_are_means():

@@ -195,7 +195,7 @@ def test_a_users_model_with_a_report(suites, project, cli, pytester):
     done.assert_outcomes(passed=len(MODEL) + 1)
     text = done.stdout.str()
     assert "build: Accuracy over T" in text
-    assert "PASS: build" in text
+    assert "PASS: nets.build" in text
     assert "report: ci/run 1/index.html" in text
     gate = cli("gate", "ci/run 1")
     assert gate.code == 0

@@ -20,7 +20,7 @@ def followed(tmp_path_factory):
 
 def test_the_blocks_give_a_verdict(followed):
     folder, said = followed
-    assert said.splitlines()[-1] == "verdict: PASS build"
+    assert said.splitlines()[-1] == "verdict: PASS nets.build"
     assert (folder / "reports" / "first" / "index.html").is_file()
 
 

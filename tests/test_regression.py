@@ -93,7 +93,7 @@ def test_no_worse_than_the_last_release(project, cli):
     good = cli("gate", "r", "--baseline", "last.json", "--set", "max_regression=0.1")
     assert (good.code, "no worse than the last release: mean absolute error" in good.out) == (0, True)
     worse = cli("gate", "worse", "--baseline", "last.json", "--set", "max_regression=0.0001")
-    assert (worse.code, "FAIL         build: no worse than the last release" in worse.out) == (1, True)
+    assert (worse.code, "FAIL         nets.build: no worse than the last release" in worse.out) == (1, True)
     points = cli("gate", "r", "--baseline", "last.json", "--set", "max_regression=1 points")
     assert (points.code, "as an increase of the mean error" in points.out) == (2, True)
 

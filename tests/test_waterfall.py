@@ -24,10 +24,10 @@ from snnverify.report.plots import PLOTS
 from snnverify.report.record import from_json, schema, to_json
 from snnverify.report.tables import tables
 from snnverify.report.text import render_text
-from snnverify.report.waterfall import mending
+from snnverify.report.waterfall import effect, mending, sentence
 from snnverify.schema import breaches
-from snnverify.stats import Paired
-from snnverify.waterfall import Cause, Deployment, causes, chain, faulty, tried, waterfall
+from snnverify.stats import Paired, exact_upper
+from snnverify.waterfall import Cause, Deployment, Remedy, causes, chain, faulty, tried, waterfall
 from snnverify.waterfall import planted as plants
 from snnverify.waterfall.diagnose import faults, significant
 from snnverify.waterfall.fixed import fixed_point
@@ -132,11 +132,45 @@ def test_the_committed_score_is_what_the_diagnosis_says(family):
 
 def test_the_committed_score_is_of_all_families_and_adds_up():
     rows = committed()
-    assert {f: sum(k[0] == f for k in rows) for f in plants.SIZES} == dict(plants.SIZES)
+    for family, size in plants.SIZES.items():
+        mine = {number for f, number in rows if f == family}
+        lacking = set(range(size)) - mine  # the page tells those that could not be planted
+        assert mine <= set(range(size))
+        assert all(re.search(rf"\b{family} {i} \({', '.join(plants.turn(11, family, i))}\)", PAGE) for i in lacking)
+    assert sum(k[0] == "triples" for k in rows) >= 10
     assert {r[0].split(": ", 1)[1] for k, r in rows.items() if k[0] == "unknown"} == set(faulty.UNKNOWN)
     for family in plants.SIZES:
         exact = sum(row[2] == "yes" for k, row in rows.items() if k[0] == family)
-        assert re.search(rf"^\| {family} .*\| {exact} / {plants.SIZES[family]} +\|$", PAGE, re.M)
+        every = sum(k[0] == family for k in rows)
+        assert re.search(rf"^\| {family} .*\| {exact} / {every} +\|$", PAGE, re.M)
+
+
+def test_sentences_have_no_share_over_the_whole_and_no_sign(cnn, fallen):
+    """A cause that costs more than the whole drop is no part of it; what is above the ANN is not -0.34 below."""
+    d, w = fallen
+    n, total = len(w.labels), w.right(0) - w.right(len(w.keys) - 1)
+    within, over = (Cause("clipping", "relu2", total + k, ("clipped",)) for k in (-1, 5))
+    e = Explained("cnn", w, (within,), {}, (), None, {})
+    assert sentence(e, within).startswith(
+        f"{100 * (total - 1) / n:.2f} of {100 * total / n:.2f} points come from clipping"
+    )
+    said = sentence(e, over)
+    assert said.startswith(
+        f"{100 * (total + 5) / n:.2f} points come from clipping at the threshold in layer relu2; other "
+    )
+    assert f"so that the whole drop is {100 * total / n:.2f}: " in said
+
+    def tried(before, after):
+        return effect(w, Remedy("clipping", "mode max", 0, Paired(1000, *before), Paired(1000, *after)))
+
+    upper = {k: 100 * exact_upper(Paired(1000, *k)) for k in ((2, 0), (0, 40), (0, 0))}
+    assert (
+        tried((0, 30), (2, 0)) == f"mode max gives +3.00 points (0.20 below the ANN, at most {upper[2, 0]:.2f} below)"
+    )
+    assert (
+        tried((5, 0), (0, 40)) == f"mode max costs 0.50 points (4.00 above the ANN, at least {-upper[0, 40]:.2f} above)"
+    )
+    assert tried((0, 0), (0, 0)) == f"mode max gives nothing (level with the ANN, at most {upper[0, 0]:.2f} below)"
 
 
 def test_an_answer_is_judged_by_what_is_missed_what_is_wrong_and_where():

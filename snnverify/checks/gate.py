@@ -15,7 +15,7 @@ from scipy import stats
 from ..content import Content
 from ..findings import Finding, Measure
 from ..gate import Evidence, Outcomes
-from ..gate.policy import CONFIDENCES
+from ..gate.forms import CONFIDENCES
 from ..oracles import Oracle
 from ..stats import Paired
 from . import check
@@ -175,8 +175,8 @@ class Classes(Content):
 POLICY = {
     "max_drop": "15 points", "max_drop_at": {"4": "20 points"}, "max_class_drop": "20 points",
     "min_class_accuracy": "60 %", "min_agreement": "70 %", "firing_rate": [0.01, 0.5], "max_synops": 1000,
-    "max_energy": {"loihi": "1 uJ"}, "min_samples": 50, "max_regression": "20 points", "max_synops_growth": "10 %",
-    "baseline": "last.json", "require_oracles": ["other"],
+    "max_macs": 100, "max_energy": {"loihi": "1 uJ"}, "min_samples": 50, "max_regression": "20 points",
+    "max_synops_growth": "10 %", "baseline": "last.json", "require_oracles": ["other"],
 }  # fmt: skip
 PARTS = (
     "drop",
@@ -187,16 +187,19 @@ PARTS = (
     "agreement",
     "rate",
     "synops",
+    "macs",
     "energy",
     "regression",
     "growth",
+    "moved",
     "oracle",
     "check",
 )
 
 
 UNKNOWN: dict[str, Any] = {
-    "rates": None, "synops": None, "energy": {}, "findings": (), "outcomes": None, "data": "other", "model": "other",
+    "rates": None, "synops": None, "macs": None, "energy": {}, "findings": (), "outcomes": None, "data": "other",
+    "model": "other",
 }  # fmt: skip
 
 
@@ -228,12 +231,14 @@ def _whole(n: int, broken: str) -> tuple[Evidence, Evidence]:
     findings = [Finding("model.x", "m", "fail" if broken == "check" else "pass", "", "", 3),
                 Finding("parity.x", "other", "fail" if broken == "oracle" else "pass", "", "", 3)]  # fmt: skip
     synops = Fraction({"synops": 2000, "growth": 900}.get(broken, 500))
+    macs = Fraction({"macs": 200, "moved": 80}.get(broken, 50))
     high = 2e6 if broken == "energy" else 5e5
-    new = Evidence("m", {t: outcomes.paired(t) for t in (4, 8)}, tuple(findings), outcomes, rates, synops,
+    new = Evidence("m", {t: outcomes.paired(t) for t in (4, 8)}, tuple(findings), outcomes, rates, synops, macs,
                    {"loihi": (high, high, "")}, "data", "ann", "snn")  # fmt: skip
     before = labels if broken == "regression" else ann
     last = Outcomes((4, 8), labels, ann, np.stack([before, before]))
-    return new, replace(new, outcomes=last, synops=Fraction(500) if broken == "growth" else synops)
+    was = {"growth": {"synops": Fraction(500)}, "moved": {"macs": Fraction(50)}}.get(broken, {})
+    return new, replace(new, outcomes=last, **was)
 
 
 @check("operators", st.builds(Classes, st.integers(45, 60), st.sampled_from(CONFIDENCES[:2])))
@@ -258,7 +263,11 @@ def every_part_counts(d: Classes, subject: Oracle) -> Iterator[Measure]:
         yield Measure(
             "a missing finding is let through", float(outcome != "NO EVIDENCE"), where=f"{f.check}, {f.subject}"
         )
-    less = release(replace(good, synops=None), {"max_drop": "15 points", "max_synops": 1000}, ()).outcome
+    limit = {"max_drop": "15 points", "max_synops": 1000}
+    yield Measure("MACs pass for no operations", float(release(good, limit, ()).outcome != "NO EVIDENCE"))
+    unpriced = replace(good, energy={"loihi": (5e5, 5e5, "mac, update")})
+    yield Measure("what has no price is let through", float(said(unpriced, last) != "NO EVIDENCE"))
+    less = release(replace(good, synops=None), {**limit, "max_macs": 100}, ()).outcome
     yield Measure("unknown operations are let through", float(less != "NO EVIDENCE"))
     yield Measure("no last release is let through", float(said(good, None) != "NO EVIDENCE"))
     few, before = _whole(16, "")

@@ -36,7 +36,7 @@ class Fidelity(Content):
         Samples whose greatest read-out was not unique, at each T (the arg max takes the lowest index); 0 of a regression.
     layers : tuple of LayerFidelity
     events : mapping of layer to mapping of str to int
-        Exact operation counts over all samples and steps.
+        Exact operation counts over all samples and steps; of an encoded input, its spikes and the operations they make.
     """
 
     steps: tuple[int, ...]

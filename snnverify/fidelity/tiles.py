@@ -11,8 +11,8 @@ from ..activation import Neuron
 from ..content import Array, Content
 from ..convert import ConvertedNetwork
 from ..kernels import blas, encode
-from ..network import INPUT, Network, per_channel
-from ..simulate import MEMORY, forward, simulate, summed, tiling
+from ..network import INPUT, Flatten, Network, gated, per_channel
+from ..simulate import MEMORY, apply, fan_out, forward, simulate, summed, tiling
 from ..trace import Encoding
 from .layers import LayerTile, added_layer, layer_tile
 
@@ -31,6 +31,7 @@ class FidelityTile(Content):
         Samples whose greatest read-out was not unique, at each T.
     layers : tuple of LayerTile
     events : mapping of layer to mapping of str to int
+        Those of the trace; of an encoded input, which a trace does not count, its spikes and the operations they make.
     """
 
     snn: Array
@@ -77,7 +78,8 @@ def tile(
             for v in converted.snn.spiking
         )
     said = outputs.astype(float) if regression else outputs.argmax(-1)
-    return FidelityTile(said, tuple(ties.tolist()), layers, trace.events)
+    drawn = {INPUT: _of_input(converted.snn, means[INPUT] * steps)} if encoding == "poisson" else {}
+    return FidelityTile(said, tuple(ties.tolist()), layers, {**drawn, **trace.events})
 
 
 def drives(
@@ -101,6 +103,23 @@ def added(tiles: Sequence[FidelityTile]) -> FidelityTile:
     ties = tuple(map(sum, zip(*(part.ties for part in tiles), strict=True)))
     layers = tuple(map(added_layer, zip(*(part.layers for part in tiles), strict=True)))
     return FidelityTile(np.concatenate([part.snn for part in tiles], axis=1), ties, layers, events)
+
+
+def _of_input(network: Network, spikes: Array) -> dict[str, int]:
+    """Spikes of an encoded input, [N, *shape] over all steps, and the connections of non-zero weight that they go over.
+
+    What flattens them or hands them on through a gate does so here as in a trace.
+    """
+    found, operations = {INPUT: np.rint(spikes).astype(np.int64)}, 0
+    for layer in network.layers:
+        for b in (b for b in layer.branches if b.source in found):
+            alone = layer.act is None and len(layer.branches) == 1
+            if alone and (isinstance(b.op, Flatten) or gated(b)):
+                found[layer.name] = apply(b.op, found[b.source].astype(float)).astype(np.int64)
+            if not (alone and isinstance(b.op, Flatten)):
+                fans = fan_out(b.op, network.shapes[b.source]).astype(np.int64)
+                operations += int((found[b.source].sum(0).ravel() * fans.ravel()).sum())
+    return {"spikes": int(found[INPUT].sum()), "neuron_updates": 0, "synaptic_operations": operations}
 
 
 def _mean_train(x: Array, steps: int, seed: int, first_sample: int) -> Array:

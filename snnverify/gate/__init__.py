@@ -8,9 +8,10 @@ from fractions import Fraction
 from ..findings import Finding
 from ..stats import Paired
 from .baseline import Baseline, against
-from .limits import accuracy, measured
+from .forms import Limit
+from .limits import accuracy, measured, refuse_errors
 from .outcomes import Outcomes
-from .policy import Limit, Policy, policy
+from .policy import Policy, policy
 from .regression import errors
 from .verdict import EXIT, Evidence, Requirement, Verdict, concluded
 
@@ -85,10 +86,12 @@ def release(
     Raises
     ------
     EvidenceError
-        There is no accuracy at all, or none at a T that the policy names.
+        There is no accuracy at all, or none at a T that the policy names; limits of errors where labels are classes.
     """
     steps = evidence.at(asked.at)
     regression = evidence.outcomes is not None and evidence.outcomes.regression
+    if not regression:
+        refuse_errors(asked)
     judged = list((errors if regression else accuracy)(evidence, asked, steps))
     judged += measured(evidence, asked)
     if baseline is not None:

@@ -16,11 +16,12 @@ from ..errors import EvidenceError
 from ..objects import nearest
 from ..schema import breaches
 from ..stats import from_predictions
+from .forms import Limit
 from .limits import drop
 from .outcomes import Outcomes, from_tree, to_tree
-from .policy import Limit, Policy
+from .policy import Policy
 from .regression import increase
-from .verdict import Evidence, Requirement
+from .verdict import Evidence, Requirement, apart
 
 SCHEMA = "snnverify.baseline/1"
 NAME = "no worse than the last release"
@@ -28,10 +29,11 @@ NAME = "no worse than the last release"
 
 @dataclass(frozen=True)
 class Release:
-    """One model of the last release: what it answered, its operations per sample, and the digests of what it was."""
+    """One model of the last release: what it answered, its operations per sample at its largest T, and digests of it."""
 
     outcomes: Outcomes
     synops: Fraction | None
+    macs: Fraction | None
     data: str
     ann: str
     snn: str
@@ -67,7 +69,7 @@ def _model(e: Evidence) -> dict[str, Any]:
     right = {} if o.regression else {str(t): int((o.of(t) == o.labels).sum()) for t in o.steps}  # for the reader
     return {
         "model": e.model, "samples": len(o.labels), "right": right,
-        "synops_per_sample": None if e.synops is None else str(e.synops),
+        **{f"{k}_per_sample": None if v is None else str(v) for k, v in (("synops", e.synops), ("macs", e.macs))},
         "digests": {"data": e.data, "ann": e.ann, "snn": e.snn}, "outcomes": to_tree(e.outcomes),
     }  # fmt: skip
 
@@ -118,13 +120,17 @@ def parse(text: str, path: str) -> Baseline:
         raise EvidenceError(f"baseline {path}: its digest does not fit: it was edited or damaged; {AGAIN}")
     models = {}
     for m in record["models"]:
-        try:
-            synops = None if m["synops_per_sample"] is None else Fraction(m["synops_per_sample"])
-        except (ValueError, ZeroDivisionError) as e:
-            raise EvidenceError(f"baseline {path}: {m['model']}.synops_per_sample: {e}; {AGAIN}") from None
+        counts = (_count(m, f"{kind}_per_sample", path) for kind in ("synops", "macs"))
         outcomes = from_tree(m["outcomes"], f"baseline {path}: {m['model']}.outcomes")
-        models[m["model"]] = Release(outcomes, synops, *(m["digests"][k] for k in ("data", "ann", "snn")))
+        models[m["model"]] = Release(outcomes, *counts, *(m["digests"][k] for k in ("data", "ann", "snn")))
     return Baseline(models, path)
+
+
+def _count(m: Mapping[str, Any], key: str, path: str) -> Fraction | None:
+    try:
+        return None if m.get(key) is None else Fraction(m[key])
+    except (ValueError, ZeroDivisionError) as e:
+        raise EvidenceError(f"baseline {path}: {m['model']}.{key}: {e}; {AGAIN}") from None
 
 
 @cache
@@ -151,7 +157,7 @@ def against(e: Evidence, asked: Policy, baseline: Baseline, steps: int) -> Itera
             yield drop(NAME, from_predictions(labels, before, after), int((before == labels).sum()), limit, asked,
                        f"at T = {steps}", ("the last release", "this one"))  # fmt: skip
     if asked.max_synops_growth is not None:
-        yield _growth(e.synops, None if wrong or old is None else old.synops, asked.max_synops_growth)
+        yield _growth(e, None if wrong else old, asked.max_synops_growth)
 
 
 def _mismatch(e: Evidence, old: Release | None, baseline: Baseline, steps: int) -> str:
@@ -181,14 +187,20 @@ def _regression(new: Outcomes, old: Outcomes, asked: Policy, steps: int) -> Requ
     return increase(NAME, before, after, float(limit), asked, f"at T = {steps}", ("last release", "this one"))
 
 
-def _growth(new: Fraction | None, old: Fraction | None, most: Fraction) -> Requirement:
+def _growth(e: Evidence, old: Release | None, most: Fraction) -> Requirement:
+    """Synaptic operations must not grow by more than a share, and MACs neither: what is moved to these is not saved."""
     name = "growth of the synaptic operations"
-    if new is None or old is None:
-        return Requirement(
-            name, "NO EVIDENCE", "their number is unknown here or in the last release, or these do not match"
-        )
-    grown = new - old
-    share = float(100 * grown / old) if old else (0.0 if not grown else float("inf"))
-    said = f"{float(old):,.1f} to {float(new):,.1f} per sample, {share:+.2f} %, limit {float(100 * most):g}"
-    outcome = "PASS" if grown <= most * old else "FAIL"
-    return Requirement(name, outcome, said, share if old or not grown else None, None, float(100 * most), "%")
+    if old is None or e.synops is None or old.synops is None or e.macs is None or old.macs is None:
+        why = "the number of these or of MACs is unknown here or in the last release, or these do not match"
+        return Requirement(name, "NO EVIDENCE", why)
+    if e.steps[-1] != old.outcomes.steps[-1]:
+        ends = f"T = {e.steps[-1]} here, {old.outcomes.steps[-1]} in the last release"
+        return Requirement(name, "NO EVIDENCE", f"they were counted at the largest T: {ends}; measure both at one T")
+    grown, more = e.synops - old.synops, e.macs - old.macs
+    share = float(100 * grown / old.synops) if old.synops else (0.0 if not grown else float("inf"))
+    percent, limit = apart(share, 100 * most, "+.2f")
+    said = f"{float(old.synops):,.1f} to {float(e.synops):,.1f} per sample, {percent} %, limit {limit}"
+    said += f"; MACs {float(old.macs):,.1f} to {float(e.macs):,.1f}" * bool(more)
+    outcome = "PASS" if grown <= most * old.synops and more <= most * old.macs else "FAIL"
+    finite = share if old.synops or not grown else None
+    return Requirement(name, outcome, said, finite, None, float(100 * most), "%")

@@ -18,7 +18,7 @@ from scipy import stats
 
 from ..content import Array
 from ..stats import Paired, rejects, verdict
-from .policy import CONFIDENCES
+from .forms import CONFIDENCES
 
 SAMPLES = (100, 300, 1000)
 MARGINS = (Fraction(1, 200), Fraction(1, 100), Fraction(2, 100), Fraction(5, 100))

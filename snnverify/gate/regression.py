@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from ..content import Array
 from . import bounds
 from .policy import Policy
-from .verdict import Evidence, Requirement
+from .verdict import Evidence, Requirement, apart
 
 NAME = "error increase"
 
@@ -47,9 +47,10 @@ def increase(
     n, cap, d = len(before), float(asked.error_cap), after - before
     over = {w: int((v > cap).sum()) for w, v in zip(who, (before, after), strict=True)}
     mean, upper = float(d.mean()), bounds.mean_upper(d, cap, asked.alpha)
+    (grown, most), (bound, _) = apart(mean, limit, "+.4g"), apart(upper, limit, ".4g")
     said = (
-        f"mean {asked.error} error {before.mean():.4g} of the {who[0]}, {after.mean():.4g} of the {who[1]}, {mean:+.4g} "
-        f"{where} (n = {n}), upper {float(100 * asked.confidence):g} % bound {upper:.4g}, limit {limit:g}"
+        f"mean {asked.error} error {before.mean():.4g} of the {who[0]}, {after.mean():.4g} of the {who[1]}, {grown} "
+        f"{where} (n = {n}), upper {float(100 * asked.confidence):g} % bound {bound}, limit {most}"
     )
     figures = (mean, upper, limit, f"{asked.error} error", n)
     if mean > limit:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -74,7 +76,9 @@ class Evidence:
     rates : mapping of str to float or None
         Mean spikes per neuron and step of each layer, at the largest T.
     synops : Fraction or None
-        Synaptic operations per sample, at the largest T.
+        Synaptic operations per sample, at the largest T, those of an encoded input's spikes with them.
+    macs : Fraction or None
+        Connections per sample that analog values go over, in all steps of the largest T: no synaptic operations.
     energy : mapping of str to (float, float, str)
         Lowest and highest energy per sample at the largest T by each energy model that was asked for, pJ; and which
         operations that occur it has no price for.
@@ -88,6 +92,7 @@ class Evidence:
     outcomes: Outcomes | None = None
     rates: Mapping[str, float] | None = None
     synops: Fraction | None = None
+    macs: Fraction | None = None
     energy: Mapping[str, tuple[float, float, str]] = field(default_factory=dict)
     data: str = ""
     ann: str = ""
@@ -108,6 +113,27 @@ class Evidence:
                 f"{key} = {chosen}: measured at T = {', '.join(map(str, self.steps))}; choose one of them"
             )
         return chosen
+
+
+def apart(value: float | Fraction, limit: float | Fraction, form: str = ".2f") -> tuple[str, str]:
+    """Texts of a value and of its limit that stand to one another as the two do: a bound of 1.0003 beside 1 is not 1.00.
+
+    `form` is how the value is written where that is enough: a format of so many digits.
+    """
+    said = f"{float(limit):{',' * (',' in form)}.15g}"
+    parts = re.fullmatch(r"(.*\.)(\d+)(\w)", form)
+    assert parts is not None
+    text = f"{float(value):{form}}"
+    for digits in range(int(parts[2]) + 1, 18 if math.isfinite(value) else 0):
+        if _order(text, said) == (value > limit) - (value < limit):
+            break
+        text = f"{float(value):{parts[1]}{digits}{parts[3]}}"
+    return text, said
+
+
+def _order(a: str, b: str) -> int:
+    one, two = (Fraction(text.replace(",", "")) for text in (a, b))
+    return (one > two) - (one < two)
 
 
 def concluded(requirements: Sequence[Requirement]) -> Verdict:

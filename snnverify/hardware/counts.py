@@ -255,6 +255,23 @@ def static_synops(network: Network, counts: Counts, connections: Connections = "
     }
 
 
+def analog_macs(network: Network, encoded: bool, steps: int) -> dict[str, int]:
+    """MACs of each layer per sample: every connection that analog values go over, in each of the steps.
+
+    `encoded` says whether the input is one of spikes; a constant one is analog.
+    """
+    spiking = sent.spiking(network, encoded)
+    return {
+        layer.name: steps
+        * sum(
+            int(every.sum())
+            for b, (every, _) in zip(layer.branches, _fan_outs(network)[layer.name], strict=True)
+            if b.source not in spiking and not sent.renames(layer)
+        )
+        for layer in network.layers
+    }
+
+
 def synapses_from(network: Network, sources: Collection[str], connections: Connections = "every") -> int:
     """Connections that leave these sources; flattening makes none."""
     return sum(

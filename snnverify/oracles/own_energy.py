@@ -35,6 +35,7 @@ def operators() -> dict[str, Callable[..., Any]]:
         "numbered": sent.numbered,
         "compare_log": _compare,
         "count_ann": _count_ann,
+        "judged_operations": _judged,
     }
 
 
@@ -129,6 +130,21 @@ def _compare(energy: Array, latency: Array) -> Any:
 
     n = np.arange(len(energy))
     return compare(Log(n, n, energy, latency), np.ones(len(n)), np.ones(len(n)))
+
+
+def _judged(network: Network, x: Array, steps: int, encoding: Any) -> dict[str, int]:
+    """Synaptic operations and MACs over all samples of a conversion, as the gate judges them."""
+    import numpy as np
+
+    from ..convert import convert
+    from ..fidelity import measure
+    from ..hardware.counts import analog_macs
+
+    converted = convert(network, x)
+    labels = np.zeros(len(x), int)
+    events = measure(converted, x, labels, np.eye(2)[labels], [steps], encoding=encoding).events
+    macs = analog_macs(converted.snn, encoding != "constant", steps)
+    return {"synops": sum(e["synaptic_operations"] for e in events.values()), "macs": len(x) * sum(macs.values())}
 
 
 def _count_ann(op: Op, x: Array) -> dict[str, int]:

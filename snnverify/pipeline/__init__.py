@@ -26,6 +26,7 @@ from ..fidelity import ModelUnderTest, measure
 from ..findings import Finding
 from ..gate import OF_CLASSES, REQUIRED, Verdict, policy
 from ..gate import release as judged
+from ..gate.limits import refuse_errors
 from ..kernels.blas import processor
 from ..oracles import get
 from ..run import run_model
@@ -210,8 +211,11 @@ def prepare(
         return _ticker(f"{subject.name}: {stage}", len(subject.x), progress)
 
     # What two samples and the options tell comes first: nobody waits for a data set to learn of a slip of the pen.
-    limit = policy(asked_of(settings)).max_drop
+    asked = policy(asked_of(settings))
+    limit = asked.max_drop
     assert limit is not None
+    if np.asarray(subject.y).dtype.kind != "f":
+        refuse_errors(asked)
     check_labels(subject.y, outputs(subject.module, subject.x[:2], torch.float32, None).shape[1])
     converted = _convert(subject, settings)
     warm_up()

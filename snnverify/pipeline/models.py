@@ -6,6 +6,7 @@ import copy
 import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import cast
 
 import numpy as np
@@ -98,7 +99,8 @@ def _own(settings: Settings, limit: int | None, first: Collection[int]) -> Subje
     if limit is not None:  # a first look at samples from everywhere: data are often sorted by class
         mixed = np.random.default_rng(settings.seed).permutation(chosen)
         chosen = _chosen(mixed, limit, [n - data.first_sample for n in first])
-    name = settings.model.rsplit(":", 1)[-1]
+    where, _, called = settings.model.rpartition(":")
+    name = f"{Path(where.removesuffix('.py').replace('.', '/')).name}.{called}"  # `build` alone is what many are called
     return _with_facts(name, module, calibration, data.x[chosen], data.y[chosen], data.first_sample + chosen, facts)
 
 

@@ -16,7 +16,7 @@ from ..fidelity import ModelUnderTest
 from ..findings import Finding
 from ..gate import Evidence, Outcomes, Policy, policy
 from ..gate.baseline import Baseline, read
-from ..hardware.counts import Convention, count, joined
+from ..hardware.counts import Convention, analog_macs, count, joined
 from ..hardware.energy import estimate, tables, unpriced
 from ..oracles import get
 from ..run import run
@@ -77,9 +77,11 @@ def evidence(
     f, c = model.fidelity, model.converted
     outcomes = Outcomes(f.steps, f.labels, f.ann, f.snn)
     total = sum(events.get("synaptic_operations", 0) for events in f.events.values())
+    macs = sum(analog_macs(c.snn, model.encoding != "constant", f.steps[-1]).values())
     return Evidence(
         model.name, {} if outcomes.regression else {t: f.paired(t) for t in f.steps}, findings, outcomes,
-        {v.layer: v.rate for v in f.layers}, Fraction(total, len(f.labels)), energy, data, c.ann.digest, c.snn.digest,
+        {v.layer: v.rate for v in f.layers}, Fraction(total, len(f.labels)), Fraction(macs), energy, data, c.ann.digest,
+        c.snn.digest,
     )  # fmt: skip
 
 

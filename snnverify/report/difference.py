@@ -9,8 +9,11 @@ from typing import Any
 import numpy as np
 
 from ..errors import EvidenceError
+from ..gate import Evidence
 from ..gate.outcomes import Outcomes
 from ..stats import Paired, exact_upper
+from .looks import styled
+from .plots import accuracies, svg
 from .record import Stored
 
 Record = dict[str, Any]
@@ -60,17 +63,68 @@ def differences(first: Sequence[Stored], second: Sequence[Stored]) -> dict[str, 
     return {title: rows for title, rows in found.items() if rows}
 
 
+def unlike(first: Sequence[Stored], second: Sequence[Stored]) -> list[str]:
+    """Say in what two runs were not made alike, so that their figures are not of one thing: data, T, conversion, encoding.
+
+    A sentence for each model and kind; empty where they are comparable. What was trained anew is no such thing.
+    """
+    found = []
+    for a, b in _pairs(first, second):
+        one, two = a.evidence, b.evidence
+        if not _same_samples(one, two):
+            n = [next(iter(e.paired.values())).n if e.paired else 0 for e in (one, two)]
+            size = f" ({n[0]:,} and {n[1]:,} samples)" if n[0] != n[1] else ""
+            found.append(f"{a.model}: other data{size}: accuracies are of other samples, so they are not paired.")
+        if one.steps != two.steps:
+            steps = [", ".join(map(str, e.steps)) for e in (one, two)]
+            found.append(f"{a.model}: T = {steps[0]} and {steps[1]}: accuracy is compared where both have it, rates and "
+                         f"operations at T = {one.steps[-1]} and {two.steps[-1]}.")  # fmt: skip
+        converted = _apart(*({**s.conversion, "encoding": s.encoding} for s in (a, b)))
+        found += [f"{a.model}: converted otherwise: {converted}."] * bool(converted)
+        limits = _apart(a.asked, b.asked)
+        found += [f"{a.model}: judged by other limits, so verdicts are not of one gate: {limits}."] * bool(limits)
+    return found
+
+
+def _apart(one: Mapping[str, Any], two: Mapping[str, Any]) -> str:
+    """Entries in which two mappings differ, in words."""
+    keys = [k for k in dict.fromkeys([*one, *two]) if one.get(k) != two.get(k)]
+    return ", ".join(f"{k} {one.get(k, '–')} and {two.get(k, '–')}" for k in keys)
+
+
 def worse(first: Sequence[Stored], second: Sequence[Stored]) -> bool:
     """Whether any model's verdict is a worse one in the second run."""
     return any(OUTCOMES.index(b.verdict.outcome) > OUTCOMES.index(a.verdict.outcome) for a, b in _pairs(first, second))
 
 
-def as_json(tables: Mapping[str, Sequence[Record]], worse: bool) -> str:
-    """Return the tables as JSON text."""
-    return (
-        json.dumps({"schema": "snnverify.diff/1", "worse": worse, "tables": tables}, indent=1, ensure_ascii=False)
-        + "\n"
-    )
+def as_json(tables: Mapping[str, Sequence[Record]], worse: bool, unlike: Sequence[str]) -> str:
+    """Return the tables, and in what the runs were not made alike, as JSON text."""
+    tree = {"schema": "snnverify.diff/1", "worse": worse, "unlike": list(unlike), "tables": tables}
+    return json.dumps(tree, indent=1, ensure_ascii=False) + "\n"
+
+
+def overlay(first: Sequence[Stored], second: Sequence[Stored]) -> str:
+    """Accuracy over T of both runs in one picture for each model, SVG elements; empty where there is none."""
+    drawn = []
+    with styled():
+        for i, (a, b) in enumerate(_pairs(first, second)):
+            curves = {f"{who}, {run}": _curve(s.evidence.outcomes, who)
+                      for run, s in (("first", a), ("second", b)) for who in ("ANN", "SNN")}  # fmt: skip
+            if all(curves.values()):
+                drawn.append(svg(accuracies(f"{a.model}: accuracy over time steps", curves), f"diff-{i}"))
+    return "\n".join(drawn)
+
+
+def _curve(o: Outcomes | None, who: str) -> list[tuple[int, float]]:
+    """T and accuracy in percent; nothing of a regression."""
+    if o is None or o.regression:
+        return []
+    return [(T, _percent(o, T if who == "SNN" else None)) for T in o.steps]
+
+
+def _same_samples(one: Evidence, two: Evidence) -> bool:
+    labels = [None if e.outcomes is None else e.outcomes.labels for e in (one, two)]
+    return one.data == two.data and (labels[0] is None or labels[1] is None or np.array_equal(*labels))
 
 
 def _pairs(first: Sequence[Stored], second: Sequence[Stored]) -> list[tuple[Stored, Stored]]:
@@ -88,7 +142,7 @@ def _accuracy(a: Stored, b: Stored) -> list[Record]:
     one, two = a.evidence.outcomes, b.evidence.outcomes
     if one is None or two is None or one.regression or two.regression:
         return []
-    same = a.evidence.data == b.evidence.data and np.array_equal(one.labels, two.labels)
+    same = _same_samples(a.evidence, b.evidence)
     rows = []
     for T in sorted({*one.steps} & {*two.steps}):
         row = {"model": a.model, "T": T, "ANN %, first": _percent(one, None), "ANN %, second": _percent(two, None),

@@ -19,6 +19,7 @@ from ..hardware.summary import encoded, rate, row
 from ..network import INPUT
 from ..pipeline.energy import Energy
 from .markdown import escape
+from .present import ratio
 from .text import _ASCII, _plain, _wrapped
 
 Record = dict[str, Any]
@@ -129,11 +130,8 @@ def _range(r: Range | None) -> str:
 
 
 def _ratio(a: Range, b: Range | None) -> str:
-    if b is None or not b.low:
-        return "-"
-    ends = sorted((float(a.low / b.low), float(a.high / b.high)))
-    low, high = (f"{end:.3g}" for end in ends)
-    return low if low == high else f"{low} - {high}"
+    ends = [(None, None) if r is None else (float(r.low), float(r.high)) for r in (a, b)]
+    return ratio(*ends).translate(_ASCII)  # type: ignore[arg-type]
 
 
 def _even(even: Sequence[float | None]) -> str:

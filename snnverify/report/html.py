@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 from markupsafe import Markup
 
+from ..gate.verdict import apart
 from ..pipeline import Assessment, Run
 from . import regression
 from .looks import COLOURS
@@ -55,11 +56,11 @@ def _model(a: Assessment, frames: dict[str, pd.DataFrame], plots: Mapping[str, s
         return _page(a, frames, plots, regression.figures(a))
     rows = frames["accuracy"]
     last = rows[rows["model"] == a.model.name].iloc[-1]
-    p = a.model.fidelity.paired(a.model.fidelity.steps[-1])
+    p, limit = a.model.fidelity.paired(a.model.fidelity.steps[-1]), points(a.model.margin)
     return _page(a, frames, plots, (
         ("ANN", f"{last['ann_percent']:.2f} %"), ("SNN", f"{last['snn_percent']:.2f} %"),
-        ("drop, points", number(points(p.drop), ".2f")),
-        ("95 % bound", number(points(upper(p)), ".2f")), ("limit", f"{points(a.model.margin):g}"),
+        ("drop, points", apart(points(p.drop), limit)[0].replace("-", "\u2212")),
+        ("95 % bound", apart(points(upper(p)), limit)[0].replace("-", "\u2212")), ("limit", apart(limit, limit)[1]),
         ("samples", number(p.n, "d")),
     ))  # fmt: skip
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -200,6 +200,20 @@ def curves(a: Assessment, frames: Mapping[str, pd.DataFrame]) -> Figure | None:
                   markersize=4, linewidth=1.5, label=str(name))  # fmt: skip
     axes.axhline(_of(frames["accuracy"], a)["ann_percent"].iloc[0], color=INK, linestyle=":", linewidth=1, label="ANN")
     _steps(axes, [t for t in sorted(set(rows["T"])) if not t & (t - 1)])
+    axes.set_ylabel("accuracy, %")
+    legend(figure)
+    return figure
+
+
+def accuracies(title: str, curves: Mapping[str, Sequence[tuple[int, float]]]) -> Figure:
+    """Accuracy over T of several runs, (T, percent) by name: an ANN dotted, every second run dashed."""
+    figure, axes = _axes(title)
+    for i, (name, points_of) in enumerate(curves.items()):
+        steps, percent = zip(*points_of, strict=True)
+        ann, later = name.startswith("ANN"), i >= len(curves) / 2
+        axes.plot(steps, percent, color=ANN if ann else SNN, linestyle="--" if later else "-", linewidth=1.2 if ann else 1.8,
+                  marker="" if ann else "s" if later else "o", markersize=4.5, label=name)  # fmt: skip
+    _steps(axes, sorted({t for points_of in curves.values() for t, _ in points_of}))
     axes.set_ylabel("accuracy, %")
     legend(figure)
     return figure

@@ -10,6 +10,8 @@ from typing import Any
 
 import pandas as pd
 
+from ..gate.verdict import apart
+
 Text = Callable[[dict[str, Any]], str]
 
 
@@ -97,6 +99,11 @@ def _interval(who: str) -> Text:
     return lambda row: f"{row[who + '_percent']:.2f} ({row[who + '_low']:.1f}–{row[who + '_high']:.1f})"
 
 
+def _beside_limit(key: str) -> Text:
+    """Points of accuracy, with as many digits as tell them from the limit."""
+    return lambda row: apart(row[key], row["limit_points"])[0].replace("-", "\u2212")
+
+
 def _range(who: str) -> Text:
     """Energy of one network, from the lowest figure to the highest."""
 
@@ -110,7 +117,15 @@ def _range(who: str) -> Text:
 
 
 def _ratio(row: dict[str, Any]) -> str:
-    return number(row["snn_high_nJ"] / row["ann_high_nJ"]) if row["ann_high_nJ"] else "–"
+    return ratio(*((row[f"{who}_low_nJ"], row[f"{who}_high_nJ"]) for who in ("snn", "ann")))
+
+
+def ratio(snn: tuple[float, float], ann: tuple[float | None, float | None]) -> str:
+    """Write what an SNN costs as a share of its ANN, at the lowest and the highest figures of one model."""
+    if not ann[0] or not ann[1]:
+        return "–"
+    ends = [number(end) for end in sorted((snn[0] / ann[0], snn[1] / ann[1]))]
+    return "–".join(dict.fromkeys(ends))
 
 
 def _column(
@@ -132,8 +147,8 @@ VIEWS: dict[str, tuple[Column, ...]] = {
         _column("T", "T", "d", "time steps"),
         Column("ANN %", _interval("ann"), "accuracy with its Wilson 95 % interval"),
         Column("SNN %", _interval("snn"), "accuracy with its Wilson 95 % interval"),
-        _column("drop", "drop_points", ".2f", "ANN minus SNN, percentage points"),
-        _column("bound", "upper_points", ".2f", "exact upper 95 % bound of the drop, percentage points"),
+        Column("drop", _beside_limit("drop_points"), "ANN minus SNN, percentage points"),
+        Column("bound", _beside_limit("upper_points"), "exact upper 95 % bound of the drop, percentage points"),
         _column("only ANN", "b", "d", "samples that only the ANN gets right"),
         _column("only SNN", "c", "d", "samples that only the SNN gets right"),
         _column("agree %", "agreement_percent", ".1f", "samples on which both predict the same class"),
@@ -218,15 +233,18 @@ VIEWS: dict[str, tuple[Column, ...]] = {
         _column("updates", "neuron_updates", "d", "of neurons"),
         _column("updates/sample", "neuron_updates_per_sample", ".4g", compact=False),
         _column("SynOps", "synaptic_operations", "d",
-                "a spike counts the non-zero weights of its fan-out, booked on the receiving layer"),
+                "a spike counts the non-zero weights of its fan-out, booked on the receiving layer (of an encoded input, on "
+                "that)"),
         _column("SynOps/sample", "synaptic_operations_per_sample", ".4g"),
         _column("SynOps/step", "synaptic_operations_per_step", ".4g", compact=False),
+        _column("MACs/sample", "macs_per_sample", ".4g", "connections that analog values go over, in all steps"),
     ),
     "energy": (
         _words("energy model", "energy_model"),
         Column("SNN, nJ", _range("snn"), "per inference, from the lowest to the highest figure of the model"),
         Column("ANN, nJ", _range("ann"), "of the trained network, all multiply-adds"),
-        Column("SNN / ANN", _ratio, "at the highest figures; below 1 the SNN is cheaper"),
+        Column("SNN / ANN", _ratio, "at the lowest and the highest figures; below 1 the SNN is cheaper"),
+        _words("not priced", "not_priced", "operations that occur and that the model has no figure for: they cost more"),
         _words("grade", "grade", "what its figures rest on"),
         _under("scope", "scope"),
     ),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from fractions import Fraction
 from functools import cache
 from importlib.resources import files
@@ -44,6 +44,9 @@ class Stored:
     asked : mapping
         What the gate asked for, as it was written.
     evidence : Evidence
+    conversion : mapping of str to str
+        Options of the conversion, and how the read-out is taken.
+    encoding : str
     """
 
     model: str
@@ -55,6 +58,8 @@ class Stored:
     facts: Mapping[str, str]
     asked: Mapping[str, Any]
     evidence: Evidence
+    conversion: Mapping[str, str] = field(default_factory=dict)
+    encoding: str = "constant"
 
 
 def to_json(run: Run) -> str:
@@ -84,6 +89,7 @@ def _assessment(a: Assessment) -> dict[str, Any]:
         "outcomes": to_tree(known.outcomes),
         "rates": dict(known.rates or {}),
         "synops_per_sample": str(known.synops),
+        "macs_per_sample": str(known.macs),
         "energy": {name: list(v) for name, v in a.energy.items()},
         **_fallen(a),
         "findings": [_finding(x) for x in a.findings],
@@ -195,12 +201,14 @@ def _stored(a: Mapping[str, Any], encoding: str, where: str) -> Stored:
     outcomes = _outcomes(a, paired, where)
     regression = outcomes is not None and outcomes.regression
     digests, energy = a["digests"], {k: tuple(v) for k, v in a.get("energy", {}).items()}
-    known = Evidence(a["model"], paired, findings, outcomes, a.get("rates"), _synops(a, where), energy,
+    known = Evidence(a["model"], paired, findings, outcomes, a.get("rates"), _count(a, "synops", where),
+                     _count(a, "macs", where), energy,
                      digests.get("data", ""), digests["ann"], digests["snn"])  # fmt: skip
     return Stored(
         a["model"], paired, Fraction(a["margin"]), findings,
         tuple(dict.fromkeys((*_laws(a["conversion"], encoding, regression), *a["required"]))),
         Verdict(a["verdict"]["outcome"], requirements), a["facts"], a.get("policy", {}), known,
+        a["conversion"], encoding,
     )  # fmt: skip
 
 
@@ -220,11 +228,12 @@ def _outcomes(a: Mapping[str, Any], paired: Mapping[int, Paired], where: str) ->
     return o
 
 
-def _synops(a: Mapping[str, Any], where: str) -> Fraction | None:
+def _count(a: Mapping[str, Any], kind: str, where: str) -> Fraction | None:
+    key = f"{kind}_per_sample"
     try:
-        return Fraction(a["synops_per_sample"]) if "synops_per_sample" in a else None
+        return Fraction(a[key]) if key in a else None
     except (ValueError, ZeroDivisionError) as e:
-        raise EvidenceError(f"{where}.synops_per_sample: {e}; write the report anew") from None
+        raise EvidenceError(f"{where}.{key}: {e}; write the report anew") from None
 
 
 def _read_finding(f: Mapping[str, Any], where: str) -> Finding:

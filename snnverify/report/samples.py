@@ -36,7 +36,10 @@ def seen(model: ModelUnderTest) -> tuple[Case, Trace]:
 
 
 def energies(a: Assessment) -> list[Row]:
-    """By energy model: nJ per inference of SNN and ANN on the first samples, lowest and highest; every connection counts."""
+    """By energy model: nJ per inference of SNN and ANN on the first samples, lowest and highest; every connection counts.
+
+    Beside it, which operations occur and have no price there: what these cost is in neither figure.
+    """
     case, trace = seen(a.model)
     snn, ann = count(case, trace), count_ann(a.model.converted.ann, case.x)
     rows = []
@@ -46,7 +49,7 @@ def energies(a: Assessment) -> list[Row]:
         for who, energy in (("snn", r.snn), ("ann", r.ann)):
             for end in ("low", "high"):
                 found[f"{who}_{end}_nJ"] = None if energy is None else float(getattr(energy, end)) * 1e-3
-        rows.append({**found, "source": table.source})
+        rows.append({**found, "not_priced": ", ".join(r.unpriced), "source": table.source})
     return rows
 
 

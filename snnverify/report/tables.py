@@ -11,6 +11,7 @@ import pandas as pd
 
 from ..convert.curves import Curve
 from ..fidelity import LayerFidelity
+from ..hardware.counts import analog_macs
 from ..pipeline import Assessment, Run
 from ..stats import Paired, exact_upper, verdict, wilson
 from .regression import errors
@@ -18,11 +19,12 @@ from .samples import energies
 from .waterfall import station_rows
 
 Row = dict[str, Any]
+WORST_FIRST = ("FAIL", "NO EVIDENCE", "INCONCLUSIVE", "PASS")  # requirements, too
 ORDER = ("fail", "error", "unavailable", "unsupported", "xfail", "pass")  # checks that need a reader come first
 LAYER_FIELDS = tuple(LayerFidelity.__dataclass_fields__)
 _COLUMNS = {
     "accuracy": ("model", "T", "n", "ann_percent", "ann_low", "ann_high", "snn_percent", "snn_low", "snn_high",
-                 "drop_points", "b", "c", "upper_points", "agreement_percent", "ties", "verdict"),
+                 "drop_points", "b", "c", "upper_points", "limit_points", "agreement_percent", "ties", "verdict"),
     "errors": ("model", "T", "n", "error", "ann_error", "snn_error", "increase", "upper", "greatest_ann", "greatest_snn",
                "distance"),
     "layers": ("model", *LAYER_FIELDS, "threshold", "calibrated_mean_rate", "calibrated_max_rate",
@@ -31,14 +33,14 @@ _COLUMNS = {
     "checks": ("check", "model", "outcome", "cases", "measured", "limit", "where", "message", "claim", "source",
                "replay"),
     "requirements": ("model", "requirement", "outcome", "detail"),
-    "operations": ("model", "layer", "spikes", "neuron_updates", "synaptic_operations", "spikes_per_sample",
-                   "neuron_updates_per_sample", "synaptic_operations_per_sample", "spikes_per_step",
-                   "neuron_updates_per_step", "synaptic_operations_per_step"),
+    "operations": ("model", "layer", "spikes", "neuron_updates", "synaptic_operations", "macs", "spikes_per_sample",
+                   "neuron_updates_per_sample", "synaptic_operations_per_sample", "macs_per_sample", "spikes_per_step",
+                   "neuron_updates_per_step", "synaptic_operations_per_step", "macs_per_step"),
     "waterfall": ("model", "station", "key", "n", "right", "percent", "lost_points", "b", "c", "upper_points",
                   "agree_before_percent", "agree_ann_percent", "drop_points", "drop_upper_points"),
     "curves": ("model", "compared", "name", "T", "n", "right", "percent", "low", "high"),
     "energy": ("model", "energy_model", "grade", "scope", "snn_low_nJ", "snn_high_nJ", "ann_low_nJ", "ann_high_nJ",
-               "source"),
+               "not_priced", "source"),
     "provenance": ("model", "key", "value"),
 }  # fmt: skip
 
@@ -53,7 +55,7 @@ def tables(run: Run) -> dict[str, pd.DataFrame]:
         in percentage points; b, c: samples that only the ANN, only the SNN gets right; ties of the arg max), ``errors``
         (of a regression, in the place of accuracies), ``layers``
         (largest T; rates in spikes per step, errors in units of the threshold; what calibration found), ``classes``
-        (largest T), ``checks`` (failing first), ``requirements`` of the gate, ``operations`` (exact counts over all
+        (largest T), ``checks`` and ``requirements`` of the gate (failing first), ``operations`` (exact counts over all
         samples and steps, per sample, and per sample and step), ``waterfall`` (the drop, change by
         change), ``curves`` (other conversions of the network, side by
         side: modes at every T, or what a gate and neurons after pooling cost; the report's own conversion is named
@@ -68,6 +70,7 @@ def tables(run: Run) -> dict[str, pd.DataFrame]:
     }  # fmt: skip
     found = {name: [row for a in run.assessments for row in make(a)] for name, make in rows.items()}
     found["checks"].sort(key=lambda row: ORDER.index(row["outcome"]))
+    found["requirements"].sort(key=lambda row: WORST_FIRST.index(row["outcome"]))
     found["provenance"] = [{"model": "", "key": k, "value": v} for k, v in flat(run.provenance)] + found["provenance"]
     return {name: pd.DataFrame(found[name], columns=list(columns)) for name, columns in _COLUMNS.items()}
 
@@ -96,8 +99,8 @@ def _accuracy(a: Assessment) -> Iterator[Row]:
             "ann_percent": points(ann / n), "ann_low": points(ann_low), "ann_high": points(ann_high),
             "snn_percent": points(snn / n), "snn_low": points(snn_low), "snn_high": points(snn_high),
             "drop_points": points(p.drop), "b": p.b, "c": p.c, "upper_points": points(upper(p)),
-            "agreement_percent": points(np.mean(f.ann == f.snn[row])), "ties": f.ties[row],
-            "verdict": verdict(p, a.model.margin),
+            "limit_points": points(a.model.margin), "agreement_percent": points(np.mean(f.ann == f.snn[row])),
+            "ties": f.ties[row], "verdict": verdict(p, a.model.margin),
         }  # fmt: skip
 
 
@@ -149,8 +152,10 @@ def _requirements(a: Assessment) -> Iterator[Row]:
 def _operations(a: Assessment) -> Iterator[Row]:
     f = a.model.fidelity
     samples, steps = len(f.labels), f.steps[-1]
+    macs = analog_macs(a.model.converted.snn, a.model.encoding != "constant", steps)
     for layer, events in f.events.items():
         counts = {k: events.get(k, 0) for k in ("spikes", "neuron_updates", "synaptic_operations")}
+        counts["macs"] = samples * macs.get(layer, 0)
         yield {
             "model": a.model.name, "layer": layer, **counts,
             **{f"{k}_per_sample": v / samples for k, v in counts.items()},

@@ -61,13 +61,14 @@ def sentence(e: Explained, cause: Cause) -> str:
     w = e.waterfall
     n, total = len(w.labels), w.right(0) - w.right(len(w.keys) - 1)
     where = f" in layer {cause.layer}" if cause.layer else ""
-    of = f"{points(cause.lost, n):.2f} of {points(total, n):.2f} points come from" if total > 0 else (
-        f"{points(cause.lost, n):.2f} points are lost to")  # fmt: skip
+    lost, whole = f"{points(cause.lost, n):.2f}", f"{points(total, n):.2f}"
+    of = f"{lost} of {whole} points come from" if cause.lost <= total else f"{lost} points come from"
+    back = f"; other changes give some of it back, so that the whole drop is {whole}" * (0 < total < cause.lost)
     tries = [effect(w, r) for r in e.remedies if r.cause == cause.key]
     advice = ADVICE[cause.key]
     if cause.layer and (share := _share(e, cause)):
         where += f" ({share})"
-    return f"{of} {WORDS[cause.key]}{where}: {advice}." + (f" Tried: {'; '.join(tries)}." if tries else "")
+    return f"{of} {WORDS[cause.key]}{where}{back}: {advice}." + (f" Tried: {'; '.join(tries)}." if tries else "")
 
 
 def _share(e: Explained, cause: Cause) -> str:
@@ -82,9 +83,21 @@ def _share(e: Explained, cause: Cause) -> str:
 
 def effect(w: Waterfall, r: Remedy) -> str:
     """Say what a remedy gives."""
-    back = float(-100 * r.before.drop)
-    bound = f"{100 * float(r.after.drop):.2f} below the ANN, at most {100 * exact_upper(r.after):.2f}"
-    return f"{r.words} gives {back:+.2f} points ({bound})"
+    back = -100 * r.before.drop
+    gives = (
+        f"gives {float(back):+.2f} points"
+        if back > 0
+        else f"costs {-float(back):.2f} points"
+        if back
+        else "gives nothing"
+    )
+    return f"{r.words} {gives} ({_below(100 * float(r.after.drop), 100 * exact_upper(r.after))})"
+
+
+def _below(drop: float, upper: float) -> str:
+    """Say where an accuracy lies against the ANN's, and its upper bound, both without a sign."""
+    place = f"{abs(drop):.2f} {'below' if drop > 0 else 'above'} the ANN" if drop else "level with the ANN"
+    return f"{place}, at most {upper:.2f} below" if upper >= 0 else f"{place}, at least {-upper:.2f} above"
 
 
 def mending(e: Explained) -> str:
@@ -103,8 +116,9 @@ def conclusion(e: Explained) -> list[str]:
     total = w.right(0) - w.right(last)
     upper = 100 * exact_upper(w.paired(0, last))
     verb = "cost" if total >= 0 else "gain"
+    most = f"cost at most {upper:.2f}" if upper >= 0 else f"gain at least {-upper:.2f}"
     found = [f"All changes together {verb} {points(abs(total), n):.2f} points on {n} samples; with 95 % confidence they "
-             f"cost at most {upper:.2f}."]  # fmt: skip
+             f"{most}."]  # fmt: skip
     found += [sentence(e, c) for c in e.causes]
     spans = [groups(w)[k] for c in e.causes for k, keys in GROUPS.items() if c.stations[0] in keys]
     rest = total - sum(w.right(a - 1) - w.right(b) for a, b in dict.fromkeys(spans))
@@ -113,7 +127,8 @@ def conclusion(e: Explained) -> list[str]:
         size = f"; the most, {points(w.lost(most), n):.2f} points, goes with '{w.chain.words[w.keys[most]]}'"
         found.append("No change costs right answers significantly" + size * (w.lost(most) > 0) + ".")
     elif rest:
-        found.append(f"The other changes cost {points(rest, n):.2f} points, none of them significantly.")
+        verb = "cost" if rest > 0 else "gain"
+        found.append(f"The other changes {verb} {points(abs(rest), n):.2f} points, none of them significantly.")
     if e.width is not None:
         found.append(f"Potentials of the fixed point need {e.width} bits.")
     return found

@@ -10,13 +10,13 @@ import numpy as np
 from ..convert.curves import Curve
 from ..fidelity import LayerFidelity
 from ..gate import EXIT, Requirement, policy
+from ..gate.verdict import apart
 from ..pipeline import Assessment, Run
 from ..stats import Paired, verdict, wilson
 from . import regression
-from .tables import points, upper
+from .tables import WORST_FIRST, points, upper
 from .waterfall import conclusion, mending
 
-WORST_FIRST = ("FAIL", "NO EVIDENCE", "INCONCLUSIVE", "PASS")
 PARTS = {
     "inherited": "inherited from earlier layers",
     "own": "its own, potential left over after the last step",
@@ -103,9 +103,11 @@ def _cost(a: Assessment, c: Curve) -> str:
     return f"{what} {change(last)}{also}, against the same network {than}."
 
 
-def _change(p: Paired) -> str:
-    """Return the observed drop, as a verb."""
-    size = f"{abs(points(p.drop)):.2f} points of accuracy"
+def _change(a: Assessment, p: Paired) -> str:
+    """Return the observed drop, as a verb; with as many digits as tell it from the limit."""
+    drop = _drop(a)
+    limit = points(a.model.margin) if drop.limit is None or drop.unit != "points" else drop.limit
+    size = f"{apart(abs(points(p.drop)), limit)[0]} points of accuracy"
     return f"loses {size}" if p.drop > 0 else f"gains {size}" if p.drop < 0 else "loses no accuracy"
 
 
@@ -118,7 +120,7 @@ def _drop(a: Assessment) -> Requirement:
 def _limit(a: Assessment) -> str:
     drop = _drop(a)
     limit = points(a.model.margin) if drop.limit is None else drop.limit
-    return f"{limit:g}{f' {drop.unit}' * (drop.unit == '% relative')} allowed"
+    return f"{apart(limit, limit)[1]}{f' {drop.unit}' * (drop.unit == '% relative')} allowed"
 
 
 def _bound(a: Assessment, p: Paired) -> tuple[float, str]:
@@ -135,9 +137,10 @@ def _blocking(a: Assessment, outcome: str) -> list[str]:
 
 def _passed(a: Assessment, p: Paired, steps: int) -> str:
     checks, (most, level) = len(a.required), _bound(a, p)
-    bound = f"loses at most {most:.2f}" if most >= 0 else f"gains at least {-most:.2f}"
+    told = apart(abs(most), _drop(a).limit or 0)[0]
+    bound = f"loses at most {told}" if most >= 0 else f"gains at least {told}"
     return (
-        f"The conversion keeps the accuracy: at T = {steps} the SNN {_change(p)} on {p.n} samples and, with {level} "
+        f"The conversion keeps the accuracy: at T = {steps} the SNN {_change(a, p)} on {p.n} samples and, with {level} "
         f"confidence, {bound} points ({_limit(a)}); all {checks} required checks hold."
     )
 
@@ -147,9 +150,9 @@ def _failed(a: Assessment, p: Paired, steps: int) -> str:
     kind = "check" if all(name in {f.check for f in a.findings} for name in broken) else "requirement"
     checks = f"{len(broken)} {kind}{'s' * (len(broken) > 1)} fail{'s' * (len(broken) == 1)}: {', '.join(broken)}."
     if _drop(a).outcome == "FAIL":
-        lost = f"At T = {steps} the SNN {_change(p)} on {p.n} samples ({_limit(a)})."
+        lost = f"At T = {steps} the SNN {_change(a, p)} on {p.n} samples ({_limit(a)})."
         return f"{lost} Besides, {checks}" if broken else lost
-    return f"It is not the accuracy at T = {steps} that fails (the SNN {_change(p)}, {_limit(a)}), but {checks}"
+    return f"It is not the accuracy at T = {steps} that fails (the SNN {_change(a, p)}, {_limit(a)}), but {checks}"
 
 
 def _undecided(a: Assessment, p: Paired, steps: int) -> str:
@@ -158,8 +161,8 @@ def _undecided(a: Assessment, p: Paired, steps: int) -> str:
         return f"The data cannot decide {', '.join(r.name for r in others)}; the accuracy drop at T = {steps} is kept."
     most, level = _bound(a, p)
     return (
-        f"The data cannot decide: at T = {steps} the SNN {_change(p)} on {p.n} samples, but the loss may be as large as "
-        f"{most:.2f} points (upper {level} bound; {_limit(a)})."
+        f"The data cannot decide: at T = {steps} the SNN {_change(a, p)} on {p.n} samples, but the loss may be as large as "
+        f"{apart(most, _drop(a).limit or 0)[0]} points (upper {level} bound; {_limit(a)})."
     )
 
 
@@ -170,7 +173,7 @@ def _accuracy_undecided(a: Assessment) -> bool:
 def _unproven(a: Assessment, p: Paired, steps: int) -> str:
     missing = ", ".join(_blocking(a, "NO EVIDENCE")) or "the gate's requirements"
     return (
-        f"Nothing is proven: there is no pass of {missing}. At T = {steps} the SNN {_change(p)}, but a figure without "
+        f"Nothing is proven: there is no pass of {missing}. At T = {steps} the SNN {_change(a, p)}, but a figure without "
         "the checks behind it does not count."
     )
 
@@ -255,7 +258,11 @@ def _decide(a: Assessment, p: Paired, steps: int, mend: str) -> str:
 
 
 def _prove(a: Assessment, p: Paired, steps: int, mend: str) -> str:
-    return "Run snnverify report with all required checks; each needs a pass on at least one case."
+    missing = [r for r in a.verdict.requirements if r.outcome == "NO EVIDENCE"]
+    said = [f"For {r.name}: {r.detail.rpartition('; ')[2]}." for r in missing if r.name not in a.required]
+    if len(said) < len(missing) or not missing:
+        said.append("Run snnverify report with all required checks; each needs a pass on at least one case.")
+    return " ".join(said)
 
 
 _REMEDIES: Mapping[str, Callable[[Assessment, Paired, int, str], str]] = {

@@ -12,6 +12,7 @@ import numpy as np
 from .. import zoo
 from ..content import Array
 from ..convert import fold, from_torch
+from ..errors import DataError
 from ..network import Branch, Conv, Dense, Network, Scale
 from ..quantise import Grid
 
@@ -221,6 +222,10 @@ UNKNOWN: dict[str, Plant] = {k: _ends(k) for k in IN_THE_END} | {k + IMPORTED: _
 
 class NoPlaceError(Exception):
     """The model has nothing that this fault could sit in."""
+
+
+class NotPlantedError(DataError):
+    """No draw of these faults made each of them cost what a planted cause should."""
 
 
 def _some_layer(rng: Draw, network: Network) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any
@@ -19,9 +20,8 @@ from .. import zoo
 from ..activation import Neuron
 from ..content import Array
 from ..convert import ConvertedNetwork, convert, spiking
-from ..errors import DataError
 from ..simulate import forward
-from .faulty import IMPORTED, KNOWN, UNKNOWN, Base, Draw, NoPlaceError, Plan, base
+from .faulty import IMPORTED, KNOWN, UNKNOWN, Base, Draw, NoPlaceError, NotPlantedError, Plan, base
 from .measure import TILE
 from .stations import Deployment, chain
 from .walk import values_of
@@ -29,7 +29,7 @@ from .walk import values_of
 LEAST, MOST = 0.01, 0.30  # of the samples
 TRIES, DRAWS = 12, 200  # parameters of a fault; models and faults
 STEPS = (32, 64)
-SIZES = {"nothing": 4, "single causes": 12, "pairs": 13, "triples": 1, "unknown": 15, "known and unknown": 6}
+SIZES = {"nothing": 4, "single causes": 12, "pairs": 13, "triples": 14, "unknown": 15, "known and unknown": 6}
 
 
 def deployment(b: Base, plan: Plan) -> Deployment:
@@ -79,18 +79,30 @@ class Subject:
 
 
 def subjects(seed: int, sizes: Mapping[str, int] = SIZES) -> Iterator[Subject]:
-    """Draw the subjects of every family; causes and their combinations take turns."""
+    """Draw the subjects of every family; a number whose faults no draw makes cost what they should is passed over."""
     for family, size in sizes.items():
-        yield from (subject(seed, family, i) for i in range(size))
+        for i in range(size):
+            with suppress(NotPlantedError):
+                yield subject(seed, family, i)
 
 
 def subject(seed: int, family: str, number: int) -> Subject:
-    """Draw one subject, which depends on no other: any row of a committed score can be had alone."""
-    place = list(SIZES).index(family)
-    order = np.random.default_rng([seed, place])
-    every = _sets(family)
+    """Draw one subject, which depends on no other: any row of a committed score can be had alone.
+
+    Raises
+    ------
+    NotPlantedError
+        Its faults were drawn `DRAWS` times, and never cost what each of them should.
+    """
+    rng = np.random.default_rng([seed, list(SIZES).index(family), number])
+    return _drawn(rng, family, number, turn(seed, family, number))
+
+
+def turn(seed: int, family: str, number: int) -> tuple[str, ...]:
+    """Faults that a number of a family has: causes and their combinations take turns."""
+    order, every = np.random.default_rng([seed, list(SIZES).index(family)]), _sets(family)
     turns = [i for _ in range(number // len(every) + 1) for i in order.permutation(len(every))]
-    return _drawn(np.random.default_rng([seed, place, number]), family, number, every[turns[number]])
+    return every[turns[number]]
 
 
 def _sets(family: str) -> list[tuple[str, ...]]:
@@ -127,7 +139,7 @@ def _drawn(rng: Draw, family: str, number: int, names: tuple[str, ...]) -> Subje
         if len(names) < 2 or all(right(b, other) - worst >= LEAST * len(b.x) for other in others):
             planted = {"unexplained" if k in UNKNOWN else k: where[k] for k in names}
             return Subject(family, number, b, d, planted, {k: where[k] for k in names})
-    raise DataError(
+    raise NotPlantedError(
         f"{' and '.join(names)}: in {DRAWS} draws none cost what a planted cause should; see `LEAST` and `MOST`"
     )
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from .diagnose import Cause, causes
 from .measure import waterfall
-from .planted import SIZES, Subject, subjects
+from .planted import DRAWS, SIZES, Subject, subjects, turn
 
 
 @dataclass(frozen=True)
@@ -67,10 +67,21 @@ def answer(subject: Subject) -> Answer:
 def score(
     seed: int, sizes: Mapping[str, int] = SIZES, progress: Callable[[str, int, int], None] | None = None
 ) -> list[Answer]:
-    """Diagnose every planted subject."""
+    """Diagnose every subject that could be planted."""
     found = []
     for s in subjects(seed, sizes):
         found.append(answer(s))
         if progress is not None:
             progress(f"planted: {s.family}", s.number + 1, sizes[s.family])
     return found
+
+
+def passed_over(seed: int, answers: list[Answer], sizes: Mapping[str, int] = SIZES) -> str:
+    """Say which numbers of a family could not be planted; empty where all could."""
+    there = {(a.family, a.number) for a in answers}
+    lacking = [f"{family} {i} ({', '.join(turn(seed, family, i))})"
+               for family, size in sizes.items() for i in range(size) if (family, i) not in there]  # fmt: skip
+    if not lacking:
+        return ""
+    return (f"Not planted, because in {DRAWS} draws there was none in which each fault alone costs what it should and "
+            f"costs it beside the others, too: {'; '.join(lacking)}.")  # fmt: skip
