@@ -53,7 +53,7 @@ def parts(case: Case, repeats: int) -> dict[str, float]:
     plan = fused.plan(case)
     samples = case.x.shape[1 if case.encoding == "spikes" else 0]
     worker = Timed(plan)
-    size, steps = fused.chunk(plan, case, samples, MEMORY, 1, False)
+    size, steps, _ = fused.share(plan, case, samples, MEMORY, 1, False)
     least: dict[str, float] = {}
     whole = float("inf")
     run(case, "counts", engine="fused", threads=1)

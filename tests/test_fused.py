@@ -13,11 +13,12 @@ from importlib import import_module
 import numpy as np
 import pytest
 
+from benchmarks import nets
 from snnverify import reference
 from snnverify.errors import ConfigError, Unsupported
 from snnverify.kernels import encode
 from snnverify.network import Branch, Conv, Cuba, Dense, Flatten, Layer, Network, Neuron, Pool, Scale, SigmaDelta
-from snnverify.simulate import forget, run, simulate
+from snnverify.simulate import MEMORY, forget, run, simulate
 from snnverify.trace import Case
 
 fused = import_module("snnverify.simulate.fused")
@@ -260,6 +261,23 @@ except ConfigError as e:
     assert lines[0] == "[[3, 3]]"
     assert lines[1].startswith("engine = 'fused': ")
     assert "pip install numba" in lines[1]
+
+
+def test_threads_are_fewer_where_more_take_longer_or_more_memory(monkeypatch):
+    monkeypatch.setattr(fused, "cores", lambda: 16)
+    mlp, residual = (nets.NETS[name]().case for name in ("mlp", "residual"))
+
+    def threads(case, samples, memory=MEMORY, asked=None):
+        return fused.share(fused.plan(case), case, samples, memory, asked, False)
+
+    # 3 layers: a part costs as long as 60 M multiply-adds, a sample has 32 x (512 x 256 + 256 x 10) + 784 x 512, 4.7 M:
+    # n threads pay where n (n - 1) <= 0.078 samples
+    assert [threads(mlp, n).threads for n in (1, 25, 26, 76, 77, 5000)] == [1, 1, 2, 2, 3, 16]
+    assert threads(mlp, 1, asked=4).threads == 4
+    # one whole block of a sample is more than an eighth of 64 MiB: blocks stay whole, threads do not
+    assert threads(residual, 32) == (1, 16, 6)
+    assert threads(residual, 32, memory=4 * MEMORY) == (1, 16, 16)
+    assert threads(residual, 32, asked=16).steps < 16
 
 
 def test_bits_do_not_depend_on_threads_chunks_or_company(monkeypatch):

@@ -9,14 +9,17 @@ weights are small multiples of a power of two, its sums are integers of 16 bits,
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 
 from ..activation import Neuron
 from ..kernels.fused_record import binary
 from ..network import (
+    INPUT,
     Branch,
     Conv,
     Dense,
@@ -35,6 +38,7 @@ from .worker import borrowed, give_back
 
 STEPS = 64  # of a block at most: what a byte counts, and bits that stay in the second cache
 SHARE = 2 * 2**20  # bytes of a chunk's arrays: more of them leave the cache, fewer cost more calls
+HANDED = 20_000_000  # multiply-adds of the time, some 0.1 ms, in which a stage's call is handed to one of many threads
 
 
 def run(
@@ -42,8 +46,7 @@ def run(
     progress: Callable[[int], None] | None,
 ) -> None:  # fmt: skip
     """Fill a recorder with the run of a case, whose network was planned."""
-    threads = threads or cores()
-    size, steps = chunk(plan, case, samples, memory, threads, out.record == "full")
+    size, steps, threads = share(plan, case, samples, memory, threads, out.record == "full")
     chunks = [slice(n, min(n + size, samples)) for n in range(0, samples, size)]
 
     def work(rows: slice) -> slice:
@@ -82,10 +85,21 @@ def plan(case: Case) -> Plan:
     return plan_of(case.network, "bits" if ones else case.encoding, case.dtype)
 
 
-def chunk(plan: Plan, case: Case, samples: int, memory: int, threads: int, full: bool) -> tuple[int, int]:
-    """Samples and steps at a time: what fits into the budget; samples, into a cache, too, and every thread gets its part."""
-    budget, item = memory // min(threads, samples), np.dtype(case.dtype).itemsize
-    units = Frame(case.network.input_shape).units
+class Share(NamedTuple):
+    """How a run is cut: samples and steps at a time, in so many threads."""
+
+    samples: int
+    steps: int
+    threads: int
+
+
+def share(plan: Plan, case: Case, samples: int, memory: int, threads: int | None, full: bool) -> Share:
+    """Samples and steps at a time: what fits into the budget; samples, into a cache, too, and every thread gets its part.
+
+    Where the number of threads is left open, as many as there are cores; fewer where whole blocks of steps for all of them
+    exceed the budget, or where handing out the parts takes longer than more threads save.
+    """
+    item, units = np.dtype(case.dtype).itemsize, Frame(case.network.input_shape).units
     # bytes of a sample: the input and what it was made of; of each step: its numbers, a copy of them as drawn, and bits
     once, step = (2 * item * units, 0) if case.encoding == "constant" else (0, (2 + item) * units)
     images, sums = 0, 0  # bytes of a step, and of all, whatever the number of samples
@@ -101,7 +115,23 @@ def chunk(plan: Plan, case: Case, samples: int, memory: int, threads: int, full:
         sums += stage.frame.units * (4 + item)  # currents, and room for a frame of skips
         if stage.last is not None and stage.last.images is not None:
             images += stage.last.images.size
-    budget -= sums
-    steps = max(1, min(case.steps, STEPS, (budget - once) // max(step + images, 1)))
+    steps = min(case.steps, STEPS)
+    if threads is None:
+        whole = sums + once + (images + step) * steps
+        threads = max(1, min(cores(), memory // whole, worthwhile(len(plan), case, samples)))
+    budget = memory // min(threads, samples) - sums
+    steps = max(1, min(steps, (budget - once) // max(step + images, 1)))
     room = min(budget - images * steps, SHARE)
-    return max(1, min(-(-samples // threads), room // (once + step * steps))), steps
+    return Share(max(1, min(-(-samples // threads), room // (once + step * steps))), steps, threads)
+
+
+def worthwhile(stages: int, case: Case, samples: int) -> int:
+    """Threads beyond which a run takes longer: of ``W / n + n o``, work W and what a part costs o, least at the greatest n
+    with ``n (n - 1) <= W / o``.
+    """  # fmt: skip
+    network, constant = case.network, case.encoding == "constant"
+    work = sum(
+        (1 if constant and b.source == INPUT else case.steps) * b.op.weight[0].size * math.prod(network.shapes[v.name])
+        for v in network.layers for b in v.branches if isinstance(b.op, Conv | Dense)
+    )  # fmt: skip
+    return (1 + math.isqrt(1 + 4 * int(samples * work // (HANDED * stages)))) // 2
