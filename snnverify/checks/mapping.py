@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from hypothesis import strategies as st
@@ -28,12 +28,12 @@ BITS = 4  # of int4, in which the networks are placed
 
 @dataclass(frozen=True, eq=False)
 class Chip(Content):
-    """A network and a small chip's limits."""
+    """A network and a small chip's limits; of axons perhaps none is known."""
 
     network: Network
     units: int
     weight_bits: int
-    axons: int
+    axons: int | None
     columns: int
     cores: int  # at each router
 
@@ -46,14 +46,15 @@ class Chip(Content):
             "input_axons_per_core": self.axons,
         }
         mesh = Mesh(self.columns, 1000, self.cores, "drawn", "model")
-        return Target("drawn", "drawn", {k: Limit(v, "drawn", "model") for k, v in limits.items()}, mesh)
+        known = {k: Limit(v, "drawn", "model") for k, v in limits.items() if v is not None}
+        return Target("drawn", "drawn", known, mesh)
 
 
 @st.composite
 def chips(draw: st.DrawFn) -> Chip:
     """Small spiking networks on chips with about as little room as they need."""
     network = draw(exact_cases()).network
-    return Chip(network, draw(st.integers(1, 8)), BITS * draw(st.integers(1, 24)), draw(st.integers(1, 12)),
+    return Chip(network, draw(st.integers(1, 8)), BITS * draw(st.integers(1, 24)), draw(st.none() | st.integers(1, 12)),
                 draw(st.integers(1, 4)), draw(st.integers(1, 3)))  # fmt: skip
 
 
@@ -110,7 +111,7 @@ def _needs(pairs: set[tuple[int, str, int]], start: int, stop: int) -> tuple[int
 def cores(d: Chip, subject: Oracle) -> Iterator[Measure]:
     """Cores hold each unit once and keep their limits, or hold one unit that alone breaks them and is named; none could take its neighbour's first unit [the stated partition]."""
     placed = subject.operator("place")(d.network, d.target, "int4")
-    pairs, limits = _pairs(d.network), (d.units, d.weight_bits, d.axons)
+    pairs, limits = _pairs(d.network), (d.units, d.weight_bits, d.axons or 10**9)
     named = {v.layer for v in placed.violations}
     for name, each in pairs.items():
         mine = [c for c in placed.cores if c.layer == name]
@@ -187,7 +188,7 @@ class Sender(Content):
 def senders(draw: st.DrawFn) -> Sender:
     """A convolution, a gate or a sum over its windows, a layer that adds what it skipped, and dense layers behind flattening."""
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
-    kind = draw(st.sampled_from(["gate", "gate", "sum"]))
+    kind: Literal["gate", "sum"] = draw(st.sampled_from(["gate", "gate", "sum"]))  # type: ignore[arg-type]
     layers = (
         Layer("conv", (Branch(Conv(rng.integers(-1, 4, (2, 1, 2, 2)) / 4)),), Neuron(theta=0.5)),
         Layer("pool", (Branch(Pool(kind, (2, 2), (1, 1)), "conv"),)),
