@@ -144,6 +144,9 @@ def _static(*, weights: str | None, data: str | None, seed: int | None, out: Pat
     """Hand static INT8 of a spiking detector to its room."""
     from .cli_detector_fidelity import quantize
 
+    told = [name for name in ("fine_tune", "per_channel", "power_of_two", "epochs", "lr") if options[name]]
+    for name in (*told, *["precision"] * (options["precision"] != "int8")):
+        raise ConfigError(f"--{name.replace('_', '-')}: it is of --quant-type weights; leave it out")
     for name, value in (("--weights", weights), ("--data", data)):
         if value is None:
             raise ConfigError(f"{name} is missing: static_int8 takes --weights W and --data data.yaml")

@@ -201,6 +201,14 @@ def test_a_model_of_the_users_own(project, cli):
         (("quantize", "nets.py:build", "--data", "data.npz", "--train", "data.npz"), "--train: it is of fine-tuning"),
         (("quantize", "nets.py:build", "--data", "beyond.npz"), "the model has 3 outputs, so labels are 0 ... 2"),
         (("quantize", "nets.py:build", "--data", "narrow.npz"), "data: the model cannot run on samples of shape (5,)"),
+        (
+            ("quantize", "--quant-type", "static_int8", "--fine-tune", "scales"),
+            "--fine-tune: it is of --quant-type weights",
+        ),
+        (
+            ("quantize", "--quant-type", "static_int8", "--precision", "int4"),
+            "--precision: it is of --quant-type weights",
+        ),
         (("native", "digits_mlp", "--epoch", 3, "--activty", 1), "arguments: --activty 1; did you mean '--activity'?"),
     ],
 )
