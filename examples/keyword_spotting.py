@@ -227,7 +227,7 @@ def figures(out: Path, found: dict[str, Any], o: argparse.Namespace, training: f
         (f"accuracy in a chip's arithmetic: INT4 before fine-tuning, {PLACES} binary places", "77.1 %; 0.3 % variation",
          arithmetic),
         ("measured energy", "0.88 uJ", measured),
-        ("routing overhead", "8.6 %", f"{' to '.join(f'{100 * v:.2f}' for v in overheads)} %: "
+        ("routing overhead", "8.6 %", f"{' to '.join(dict.fromkeys(f'{100 * v:.2f}' for v in overheads))} %: "
          f"{sum(hops.values()) / spikes:.1f} hops a spike on the many-core's mesh, at Loihi's prices"),
         ("latency P50, P99", "312, 580 us", latencies),
         ("natively trained: accuracy", "79.3 %, 2.2 points better",

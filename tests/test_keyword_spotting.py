@@ -51,7 +51,7 @@ def test_every_figure_of_the_walkthrough_has_its_counterpart(example, tmp_path, 
     )
     routed = (3.0 * sent["hops E-W"] + 4.0 * sent["hops N-S"]) / 40 / 1e3  # Davies et al. 2018, Table 2, in nJ
     least = routed / (float(loihi.split(" - ")[1]) - routed)
-    assert here["routing overhead"].startswith(f"{100 * least:.2f} to ")
+    assert here["routing overhead"].startswith(f"{100 * least:.2f} ")
     figures = [v for claim in tomllib.loads((ROOT / "examples/claims/walkthrough.toml").read_text())["claim"]
                for v in ([claim["value"]] if isinstance(claim.get("value"), str) else claim.get("value", []))]  # fmt: skip
     theirs = " ".join(row[1] for row in table[2:])
