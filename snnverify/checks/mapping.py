@@ -189,7 +189,7 @@ class Sender(Content):
 def senders(draw: st.DrawFn) -> Sender:
     """A convolution, a gate or a sum over its windows, a layer that adds what it skipped, and dense layers behind flattening."""
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
-    kind: Literal["gate", "sum"] = draw(st.sampled_from(["gate", "gate", "sum"]))  # type: ignore[arg-type]
+    kind: Literal["gate", "sum"] = draw(st.sampled_from(["gate", "gate", "sum"]))
     layers = (
         Layer("conv", (Branch(Conv(rng.integers(-1, 4, (2, 1, 2, 2)) / 4)),), Neuron(theta=0.5)),
         Layer("pool", (Branch(Pool(kind, (2, 2), (1, 1)), "conv"),)),
