@@ -14,6 +14,7 @@ import contextlib
 import json
 import sys
 import time
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ from snnverify.cli import main as snnverify
 from snnverify.config import merge, read_config
 from snnverify.content import write_atomic
 from snnverify.convert.load import load_model
-from snnverify.errors import SnnverifyError
+from snnverify.errors import ConfigError, DataError, SnnverifyError
 from snnverify.hardware.energy import tables as tables_of
 from snnverify.hardware.measured import meters, on_host
 from snnverify.hardware.targets import target
@@ -39,18 +40,26 @@ from snnverify.quantise import Grid, quantise
 from snnverify.simulate import simulate
 from snnverify.waterfall.fixed import fixed_point
 
-WIDTHS = (4040, 512, 256, 128, 10)
+WIDTHS = (4040, 512, 256, 128)
+CLASSES = 10  # of the digits; more where a folder has more labels
 RATE = 8000
 PLACES = 12  # binary ones, of thresholds, biases and sums in fixed point
 ME = f"{Path(__file__).resolve()}:build"
 
 
-def build() -> nn.Module:
-    """The walkthrough's network, 4040-512-256-128, with ten classes."""
+def build(classes: int = CLASSES) -> nn.Module:
+    """The walkthrough's network, 4040-512-256-128, and its classes."""
     layers: list[nn.Module] = [nn.Flatten()]
-    for a, b in pairwise(WIDTHS):
+    for a, b in pairwise((*WIDTHS, classes)):
         layers += [nn.Linear(a, b), nn.ReLU()]
     return nn.Sequential(*layers[:-1])
+
+
+def __getattr__(name: str) -> Any:
+    """``build35`` is `build` with 35 classes, for the commands, which call it without an argument."""
+    if name.startswith("build") and name[5:].isdecimal():
+        return partial(build, int(name[5:]))
+    raise AttributeError(name)
 
 
 def chirps(folder: Path, seed: int, words: int = 4, takes: int = 30) -> Path:
@@ -67,19 +76,22 @@ def chirps(folder: Path, seed: int, words: int = 4, takes: int = 30) -> Path:
     return folder
 
 
-def features(folder: Path, out: Path) -> None:
-    """Write MFCC of both splits, each coefficient standardised by the training set."""
-    x, y, _ = sound.features(folder, "train")
+def features(folder: Path, out: Path) -> int:
+    """Write MFCC of both splits, each coefficient standardised by the training set; how many classes they need."""
+    (x, y, _), (test_x, test_y, _) = (sound.features(folder, split) for split in ("train", "test"))
+    if not np.any(y != y[0]):
+        raise DataError(f"{folder}: its training files have one label; a classifier needs two")
     mean, spread = (f(x, axis=(0, 2), keepdims=True) for f in (np.mean, np.std))
+    out.mkdir(parents=True, exist_ok=True)
     np.savez(out / "train.npz", x=(x - mean) / spread, y=y)
-    x, y, _ = sound.features(folder, "test")
-    np.savez(out / "test.npz", x=(x - mean) / spread, y=y)
+    np.savez(out / "test.npz", x=(test_x - mean) / spread, y=test_y)
+    return max(CLASSES, int(max(y.max(), test_y.max())) + 1)
 
 
-def train(out: Path, epochs: int, seed: int) -> float:
+def train(out: Path, epochs: int, seed: int, classes: int) -> float:
     """Train the ANN; seconds."""
     torch.manual_seed(seed)
-    started, data, model = time.perf_counter(), np.load(out / "train.npz"), build()
+    started, data, model = time.perf_counter(), np.load(out / "train.npz"), build(classes)
     x, y = torch.tensor(data["x"]), torch.tensor(data["y"])
     step = torch.optim.Adam(model.parameters(), 1e-3, weight_decay=1e-5)
     for _ in range(epochs):
@@ -94,7 +106,7 @@ def train(out: Path, epochs: int, seed: int) -> float:
 def stations(out: Path, o: argparse.Namespace) -> dict[str, Any]:
     """Run the commands, their tables into ``out/report.txt``; what they wrote, by name."""
     model = [
-        ME,
+        o.model,
         "--weights",
         f"{out}/mlp.safetensors",
         "--data",
@@ -106,7 +118,7 @@ def stations(out: Path, o: argparse.Namespace) -> dict[str, Any]:
     walk = ["--mode", "rate", "--target-rate", "0.05", "0.20", "--encoding", "poisson", "--unit-range"]
     trained = ["--train", f"{out}/train.npz"]
     commands = {
-        "analyze": ["analyze", ME, "--weights", f"{out}/mlp.safetensors", "--data", f"{out}/train.npz"],
+        "analyze": ["analyze", o.model, "--weights", f"{out}/mlp.safetensors", "--data", f"{out}/train.npz"],
         "calibrate": ["calibrate", *both, *walk, "--json", f"{out}/calibrate.json"],
         "stations": ["stations", *both, *trained, "--precision", "int4", "--seeds", "1", "--epochs", "5", "--out",
                      f"{out}/stations.json"],
@@ -128,10 +140,10 @@ def stations(out: Path, o: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def on_this_host(out: Path, steps: int) -> tuple[str, str, str]:
+def on_this_host(out: Path, spec: str, steps: int) -> tuple[str, str, str]:
     """What INT4 costs in a chip's arithmetic, latencies of an inference here, and its energy where there is a meter."""
     x, y = (np.load(out / "test.npz")[k] for k in "xy")
-    model, _ = load_model(ME, out / "mlp.safetensors")
+    model, _ = load_model(spec, out / "mlp.safetensors")
     net = convert(model.eval(), np.load(out / "train.npz")["x"])
     int4 = quantise(net.snn, Grid("int4")).network
     floating, fixed = (simulate(v, x, steps).readout[-1].argmax(-1) for v in (int4, fixed_point(int4, PLACES)))
@@ -157,7 +169,7 @@ def figures(out: Path, found: dict[str, Any], o: argparse.Namespace, training: f
     rates, remedies, right = (found["calibrate"][k] for k in ("rates", "remedies", "ann_right"))
     rows = {(r["station"], r["net"]): r for r in found["stations"]["models"][0]["stations"]}
     converted, native = found["native"]["models"][0]["sides"]
-    settings = merge({"model": ME, "weights": f"{out}/mlp.safetensors", "data": f"{out}/test.npz", "timesteps": [o.T],
+    settings = merge({"model": o.model, "weights": f"{out}/mlp.safetensors", "data": f"{out}/test.npz", "timesteps": [o.T],
                       "calibration": f"{out}/train.npz"}, read_config())  # fmt: skip
     many = target("many-core")
     chip = next(mapped(settings, many, "int4", 200))
@@ -166,7 +178,7 @@ def figures(out: Path, found: dict[str, Any], o: argparse.Namespace, training: f
     counted = counted_samples(tables)
     sent = next(t for name, t in tables.items() if name.startswith("Operations"))[-1]
     priced = {r["model"]: r["SNN nJ"] for name, t in tables.items() if name.startswith("Energy") for r in t}
-    arithmetic, latencies, measured = on_this_host(out, o.T)
+    arithmetic, latencies, measured = on_this_host(out, o.model, o.T)
     coefficients, frames = np.load(out / "test.npz")["x"].shape[1:]
     operations, spikes = totals["synop"] / counted, sent["spikes"] / counted
     prices, hops = tables_of(["loihi"])[0].pJ, {way: sent[f"hops {way}"] / counted for way in ("E-W", "N-S")}
@@ -184,7 +196,7 @@ def figures(out: Path, found: dict[str, Any], o: argparse.Namespace, training: f
     needs, dead = chip.placement.needs, sum(chip.removal.removed.values())
     return [
         ("features", "40 x 101 MFCC", f"{coefficients} x {frames} MFCC"),
-        ("network", "4040-512-256-128-35", "-".join(map(str, WIDTHS))),
+        ("network", "4040-512-256-128-35", "-".join(map(str, o.widths))),
         ("calibration samples; T", "1000; 20", f"{found['calibrate']['facts']['calibration samples']}; {o.T}"),
         ("ANN accuracy", "80.3 %", f"{percent(ann)} of {n}"),
         ("thresholds (99.9th percentile, lowered or raised to the target rate)", "1.34 / 0.92 / 0.85",
@@ -208,14 +220,14 @@ def figures(out: Path, found: dict[str, Any], o: argparse.Namespace, training: f
         ("dead neurons; spikes of others that change without them", "47 (5.0 %); not told",
          f"{dead} ({percent(dead / sum(v.units for v in needs))}); {chip.removal.changed}"),
         ("synaptic operations an inference", "312,000", f"{operations:,.0f}"),
-        ("... at an average rate of", "10 %", percent(spikes / o.T / sum(WIDTHS[1:-1]))),
+        ("... at an average rate of", "10 %", percent(spikes / o.T / sum(WIDTHS[1:]))),
         ("multiply-adds of the analog input, paid in each step", "not told", f"{totals['mac'] / counted:,.0f}"),
         ("energy an inference", "0.81 uJ at 0.8 pJ", f"{operations * 0.8e-6:.3f} uJ at 0.8 pJ; {priced['odin']} nJ (ODIN, "
          f"operations alone) to {priced['cmos45-fp32-cache']} nJ"),
         (f"accuracy in a chip's arithmetic: INT4 before fine-tuning, {PLACES} binary places", "77.1 %; 0.3 % variation",
          arithmetic),
         ("measured energy", "0.88 uJ", measured),
-        ("routing overhead", "8.6 %", f"{' to '.join(f'{100 * v:.2f}' for v in overheads)} %: "
+        ("routing overhead", "8.6 %", f"{' to '.join(dict.fromkeys(f'{100 * v:.2f}' for v in overheads))} %: "
          f"{sum(hops.values()) / spikes:.1f} hops a spike on the many-core's mesh, at Loihi's prices"),
         ("latency P50, P99", "312, 580 us", latencies),
         ("natively trained: accuracy", "79.3 %, 2.2 points better",
@@ -240,9 +252,9 @@ def claims(found: dict[str, Any], o: argparse.Namespace) -> str:
     tables = next(iter(found["energy"]["models"].values()))
     name, n = next(k for k in tables if k.startswith("Operations")), counted_samples(tables)
     hidden = [r for r in tables[name] if r["spikes"] and r["layer"] != "all"]
-    rates = [r["spikes"] / (n * o.T * units) for r, units in zip(hidden, WIDTHS[1:-1], strict=True)]
+    rates = [r["spikes"] / (n * o.T * units) for r, units in zip(hidden, WIDTHS[1:], strict=True)]
     operations = round(sum(r["SynOps"] for r in tables[name] if r["layer"] != "all") / n)
-    weights, net = sum(a * b for a, b in pairwise(WIDTHS)), [str(w) for w in WIDTHS]
+    weights, net = sum(a * b for a, b in pairwise(o.widths)), [str(w) for w in o.widths]
     lines = ['title = "Keyword spotting, this run"', 'source = "examples/keyword_spotting.py"']
     for key, value, unit in (("net", net, ""), ("T", str(o.T), ""), ("bits", "4", "bit"),
                              ("rates", [f"{100 * r:.4f}" for r in rates], "%"), ("each", "12.7", "pJ")):  # fmt: skip
@@ -254,7 +266,7 @@ def claims(found: dict[str, Any], o: argparse.Namespace) -> str:
         ]
     for key, value, unit, relation, of in (
         ("weights", f"{weights}", "", "weights", {"widths": "net"}),
-        ("neurons", f"{sum(WIDTHS[1:])}", "", "neurons", {"widths": "net"}),
+        ("neurons", f"{sum(o.widths[1:])}", "", "neurons", {"widths": "net"}),
         ("memory", f"{weights / 2 / 1024:.2f}", "KiB", "memory", {"weights": "weights", "bits": "bits"}),
         ("operations", f"{operations}", "", "operations_by_layer", {"rates": "rates", "widths": "net", "steps": "T"}),
         ("energy", f"{operations * 12.7e-6:.3f}", "uJ", "energy", {"operations": "operations", "each": "each"}),
@@ -273,14 +285,16 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--out", type=Path, default=Path("keyword-spotting"), help="for what is written (keyword-spotting)"
     )
-    parser.add_argument("-T", type=int, default=20, help="time steps (20)")
-    parser.add_argument("--epochs", type=int, default=8, help="of the ANN (8)")
-    parser.add_argument("--native-epochs", type=int, default=5, help="of native training (5)")
-    parser.add_argument("--seed", type=int, default=0)
+    for name, usual, what in (("-T", 20, "time steps"), ("--epochs", 8, "of the ANN"), ("--native-epochs", 5, "natively"),
+                              ("--seed", 0, "of everything random")):  # fmt: skip
+        parser.add_argument(name, type=int, default=usual, help=f"{what} ({usual})")
     o = parser.parse_args(arguments)
-    o.out.mkdir(parents=True, exist_ok=True)
-    features(o.data or chirps(o.out / "chirps", o.seed), o.out)
-    training = train(o.out, o.epochs, o.seed)
+    for name, least in (("T", 1), ("epochs", 1), ("native_epochs", 1), ("seed", 0)):
+        if getattr(o, name) < least:
+            raise ConfigError(f"{name.replace('_', '-')} = {getattr(o, name)}: an integer >= {least}")
+    classes = features(o.data or chirps(o.out / "chirps", o.seed), o.out)
+    o.widths, o.model = (*WIDTHS, classes), ME if classes == CLASSES else f"{ME}{classes}"
+    training = train(o.out, o.epochs, o.seed, classes)
     found = stations(o.out, o)
     table = tabulate(
         figures(o.out, found, o, training), ("figure", "walkthrough", "here"), "github", disable_numparse=True

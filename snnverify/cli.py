@@ -34,9 +34,19 @@ from . import (
     cli_vectors,
 )
 from .errors import CodecError, ConfigError, SnnverifyError
+from .objects import nearest
 
 
 class _Parser(argparse.ArgumentParser):
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Refuse what is left here, where the options are known that it may have meant."""
+        found, left = super().parse_known_args(args, namespace)
+        if left:
+            options = (o for action in self._actions for o in action.option_strings)
+            near = nearest(left[0], options) if left[0].startswith("--") else ""
+            self.error(f"unrecognized arguments: {' '.join(left)}{near if 'did you mean' in near else ''}")
+        return found, left
+
     def error(self, message: str) -> NoReturn:
         raise ConfigError(f"{message}; see `{self.prog} --help`")
 

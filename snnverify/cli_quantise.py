@@ -35,8 +35,8 @@ def register(add: Add) -> None:
     p.add_argument("--img-size", type=int, default=640, metavar="S", help="static_int8: side of the letterbox (640)")
     p.add_argument("--max-drop", help="static_int8: greatest drop let through, percentage points (1.0)")
     p.add_argument("--device", choices=("cpu", "cuda"), help="static_int8: cuda where there is one, else cpu")
-    p.add_argument("--epochs", type=int, default=5, help="passes over the training samples (5)")
-    p.add_argument("--lr", type=float, default=1e-3, help="learning rate of weights and biases (0.001)")
+    p.add_argument("--epochs", type=int, help="of fine-tuning: passes over the training samples (5)")
+    p.add_argument("--lr", type=float, help="of fine-tuning: learning rate of weights and biases (0.001)")
 
     p = add(_stations, "stations", "Accuracy at each station: ANN, SNN, weights rounded after training, fine-tuned.")
     _common(p)
@@ -120,7 +120,11 @@ def _quantize(**options: Any) -> int:
     from .report.stations import render_quantised
     from .zoo.qat import Recipe
 
+    given = [name for name in ("epochs", "lr", "train") if options[name] is not None]
+    options |= {name: usual for name, usual in (("epochs", 5), ("lr", 1e-3)) if options[name] is None}
     settings = _settings(options)
+    if given and options["fine_tune"] is None:
+        raise ConfigError(f"--{given[0]}: it is of fine-tuning; say what is trained, --fine-tune scales or weights")
     grid = Grid(options["precision"], options["per_channel"], options["power_of_two"])
     recipe = Recipe(epochs=options["epochs"], lr_weights=options["lr"])
     chosen = list(tasks(settings, options["train"], needed=options["fine_tune"] is not None))
@@ -140,6 +144,9 @@ def _static(*, weights: str | None, data: str | None, seed: int | None, out: Pat
     """Hand static INT8 of a spiking detector to its room."""
     from .cli_detector_fidelity import quantize
 
+    told = [name for name in ("fine_tune", "per_channel", "power_of_two", "epochs", "lr") if options[name]]
+    for name in (*told, *["precision"] * (options["precision"] != "int8")):
+        raise ConfigError(f"--{name.replace('_', '-')}: it is of --quant-type weights; leave it out")
     for name, value in (("--weights", weights), ("--data", data)):
         if value is None:
             raise ConfigError(f"{name} is missing: static_int8 takes --weights W and --data data.yaml")

@@ -54,6 +54,8 @@ def recordings(folder: Path) -> list[Recording]:
     DataError
         No file, or a name that tells no label.
     """
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such folder; give one of label/*.wav or digit_speaker_i.wav")
     flat = sorted(folder.glob("*.wav"))
     if flat:
         return _digits(flat)

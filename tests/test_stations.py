@@ -131,6 +131,11 @@ def test_quantize(cli, tmp_path, tuned):
             assert np.abs(w.integers).max() <= 7
             assert not tuned or np.frexp(w.scale)[0] == 0.5
     assert f"{found.memory_bits // 8:,} bytes of weights" in done.out
+    model = zoo.load_default("digits_mlp")
+    plain = convert(model.module, model.train_x).classify(model.evaluation_x, 32)
+    rounded = simulate(found.network, model.evaluation_x, 32).readout[-1].argmax(-1)
+    assert f" {100 * np.mean(plain == model.evaluation_y):.2f} % with float weights as converted" in done.out
+    assert f"; {np.sum(plain != rounded):,} in another class than then" in done.out
 
 
 def test_native(cli, tmp_path):
@@ -192,9 +197,25 @@ def test_a_model_of_the_users_own(project, cli):
         (("native", "digits_mlp", "--activity", "nan"), "--activity = nan"),
         (("quantize", "digits_mlp", "--lr", "-1"), "--lr = -1.0"),
         (("stations", "nets.py:build", "--data", "data.npz", "--train", "absent.npz"), "absent.npz"),
+        (("quantize", "digits_mlp", "--epochs", 3), "--epochs: it is of fine-tuning; say what is trained, --fine-tune"),
+        (("quantize", "nets.py:build", "--data", "data.npz", "--train", "data.npz"), "--train: it is of fine-tuning"),
+        (("quantize", "nets.py:build", "--data", "beyond.npz"), "the model has 3 outputs, so labels are 0 ... 2"),
+        (("quantize", "nets.py:build", "--data", "narrow.npz"), "data: the model cannot run on samples of shape (5,)"),
+        (
+            ("quantize", "--quant-type", "static_int8", "--fine-tune", "scales"),
+            "--fine-tune: it is of --quant-type weights",
+        ),
+        (
+            ("quantize", "--quant-type", "static_int8", "--precision", "int4"),
+            "--precision: it is of --quant-type weights",
+        ),
+        (("native", "digits_mlp", "--epoch", 3, "--activty", 1), "arguments: --activty 1; did you mean '--activity'?"),
     ],
 )
 def test_bad_input_is_one_line(project, cli, arguments, said):
+    data = np.load(project / "data.npz")
+    np.savez(project / "beyond.npz", x=data["x"], y=data["y"] + 5)
+    np.savez(project / "narrow.npz", x=np.ones((20, 5), np.float32), y=data["y"][:20])
     before = sorted(project.rglob("*"))
     done = cli(*arguments)
     assert (done.code, done.out, len(done.err.splitlines())) == (2, "", 1)
@@ -229,6 +250,6 @@ def test_every_option_of_a_conversion_reaches_the_stations():
     assert np.array_equal(stations.classes(found, entered, 5, settings), want)
     assert not np.array_equal(want, meant.classify(x, 5))  # the encoding matters
     recipe = qat.Recipe(epochs=1)
-    _, tuned, _ = stations.quantised(signed, Grid("int8"), "scales", 3, settings, recipe)
+    *_, tuned, _ = stations.quantised(signed, Grid("int8"), "scales", 3, settings, recipe)
     assert (tuned.options["leak"], tuned.options["mode"]) == ("0.9", "rate")
     assert tuned.inputs is None  # what it takes has been mapped

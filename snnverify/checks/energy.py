@@ -223,20 +223,6 @@ def _priced(c: Any, connections: str, repeated: int) -> dict[str, int]:
             "mac": c[f"macs_{connections}"] + repeated * c[f"constant_{connections}"]}  # fmt: skip
 
 
-@check("operators", st.tuples(*(st.fractions(0, 9, max_denominator=10) for _ in range(2)), *(st.integers(0, 99),) * 3))
-def hops_by_direction(drawn: tuple[Fraction, Fraction, int, int, int], subject: Oracle) -> Iterator[Measure]:
-    """A hop costs what its direction does, one of unknown direction from the cheaper to the dearer of the two, and any hop the same where a table has one price [Davies et al., IEEE Micro 38(1), 2018, Table 2 prices hops E-W and N-S apart]."""
-    ew, ns, *n = drawn
-    counts = dict(zip(("hop_ew", "hop_ns", "hop"), n, strict=True))
-    for given, dearest in (({"hop_ew": ew, "hop_ns": ns}, n[0] * ew + n[1] * ns + n[2] * max(ew, ns)),
-                           ({"hop": ew}, sum(n) * ew)):  # fmt: skip
-        least = dearest - n[2] * (max(ew, ns) - min(ew, ns)) * (len(given) - 1)
-        told = subject.operator("energy")(counts, subject.operator("prices")(given))
-        yield Measure(
-            "energy off, pJ", float(max(abs(told[0] - least), abs(told[1] - dearest))), where=", ".join(given)
-        )
-
-
 @check("operators", exact_cases(v_floor=None, max_spikes=1))
 def silence_costs_the_static_terms(case: Case, subject: Oracle) -> Iterator[Measure]:
     """At rate 0 a network pays for the updates of its neurons and its analog values alone [spikes are what is event-driven]."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from itertools import pairwise
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from hypothesis import strategies as st
@@ -28,12 +29,12 @@ BITS = 4  # of int4, in which the networks are placed
 
 @dataclass(frozen=True, eq=False)
 class Chip(Content):
-    """A network and a small chip's limits."""
+    """A network and a small chip's limits; of axons perhaps none is known."""
 
     network: Network
     units: int
     weight_bits: int
-    axons: int
+    axons: int | None
     columns: int
     cores: int  # at each router
 
@@ -46,14 +47,15 @@ class Chip(Content):
             "input_axons_per_core": self.axons,
         }
         mesh = Mesh(self.columns, 1000, self.cores, "drawn", "model")
-        return Target("drawn", "drawn", {k: Limit(v, "drawn", "model") for k, v in limits.items()}, mesh)
+        known = {k: Limit(v, "drawn", "model") for k, v in limits.items() if v is not None}
+        return Target("drawn", "drawn", known, mesh)
 
 
 @st.composite
 def chips(draw: st.DrawFn) -> Chip:
     """Small spiking networks on chips with about as little room as they need."""
     network = draw(exact_cases()).network
-    return Chip(network, draw(st.integers(1, 8)), BITS * draw(st.integers(1, 24)), draw(st.integers(1, 12)),
+    return Chip(network, draw(st.integers(1, 8)), BITS * draw(st.integers(1, 24)), draw(st.none() | st.integers(1, 12)),
                 draw(st.integers(1, 4)), draw(st.integers(1, 3)))  # fmt: skip
 
 
@@ -110,7 +112,7 @@ def _needs(pairs: set[tuple[int, str, int]], start: int, stop: int) -> tuple[int
 def cores(d: Chip, subject: Oracle) -> Iterator[Measure]:
     """Cores hold each unit once and keep their limits, or hold one unit that alone breaks them and is named; none could take its neighbour's first unit [the stated partition]."""
     placed = subject.operator("place")(d.network, d.target, "int4")
-    pairs, limits = _pairs(d.network), (d.units, d.weight_bits, d.axons)
+    pairs, limits = _pairs(d.network), (d.units, d.weight_bits, d.axons or 10**9)
     named = {v.layer for v in placed.violations}
     for name, each in pairs.items():
         mine = [c for c in placed.cores if c.layer == name]
@@ -187,7 +189,7 @@ class Sender(Content):
 def senders(draw: st.DrawFn) -> Sender:
     """A convolution, a gate or a sum over its windows, a layer that adds what it skipped, and dense layers behind flattening."""
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
-    kind = draw(st.sampled_from(["gate", "gate", "sum"]))
+    kind: Literal["gate", "sum"] = draw(st.sampled_from(["gate", "gate", "sum"]))
     layers = (
         Layer("conv", (Branch(Conv(rng.integers(-1, 4, (2, 1, 2, 2)) / 4)),), Neuron(theta=0.5)),
         Layer("pool", (Branch(Pool(kind, (2, 2), (1, 1)), "conv"),)),
@@ -222,6 +224,20 @@ def traffic(d: Sender, subject: Oracle) -> Iterator[Measure]:
         for kind in ("spike", "hop", "hop_ew", "hop_ns"):
             off = abs(told[layer.name][kind] - due[layer.name, kind])
             yield Measure("operations off", float(off), where=f"{layer.name}: {kind}")
+
+
+@check("operators", st.tuples(*(st.fractions(0, 9, max_denominator=10) for _ in range(2)), *(st.integers(0, 99),) * 3))
+def hop_prices(drawn: tuple[Fraction, Fraction, int, int, int], subject: Oracle) -> Iterator[Measure]:
+    """A hop costs what its direction does, one of unknown direction from the cheaper to the dearer of the two, and any hop the same where a table has one price [Davies et al., IEEE Micro 38(1), 2018, Table 2 prices hops E-W and N-S apart]."""
+    ew, ns, *n = drawn
+    counts = dict(zip(("hop_ew", "hop_ns", "hop"), n, strict=True))
+    for given, dearest in (({"hop_ew": ew, "hop_ns": ns}, n[0] * ew + n[1] * ns + n[2] * max(ew, ns)),
+                           ({"hop": ew}, sum(n) * ew)):  # fmt: skip
+        least = dearest - n[2] * (max(ew, ns) - min(ew, ns)) * (len(given) - 1)
+        told = subject.operator("energy")(counts, subject.operator("prices")(given))
+        yield Measure(
+            "energy off, pJ", float(max(abs(told[0] - least), abs(told[1] - dearest))), where=", ".join(given)
+        )
 
 
 @check("operators", chips())

@@ -150,8 +150,8 @@ def places(numbers: Array, log: Log, classes: int | None = None) -> Array:
     missing = [int(n) for n in log.sample if int(n) not in known]
     if missing:
         raise DataError(
-            f"measured: sample {missing[0]} is none of the evaluation samples, of which those from {min(known)} to "
-            f"{max(known)} are counted; number them as in the data, or give --calibration FILE so that none is held back"
+            f"measured: sample {missing[0]} is none of the evaluation samples: the data has no such number, or it is held "
+            "back to calibrate; number them as in the data, or give --calibration FILE so that none is held back"
         )
     beyond = [int(p) for p in log.prediction if classes is not None and p >= classes]
     if beyond:

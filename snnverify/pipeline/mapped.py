@@ -48,7 +48,9 @@ def mapped(
         converted = _convert(subject, settings)
         network, steps, name = converted.snn, max(settings.timesteps), subject.name
         x = converted.entered(subject.x, cast(Encoding, settings.encoding))
-        removal = remove_dead(case_of(subject, network, x, settings, steps), of_stage(progress, f"{name}: silent neurons"))
+        removal = remove_dead(
+            case_of(subject, network, x, settings, steps), of_stage(progress, f"{name}: silent neurons")
+        )
         placement = place(network, target, precision, of_stage(progress, f"{name}: cores"))
         smaller = place(removal.network, target, precision, of_stage(progress, f"{name}: cores without silent"))
         try:

@@ -78,6 +78,7 @@ def _own(settings: Settings, limit: int | None, first: Collection[int]) -> Subje
         raise ConfigError("data: labelled samples are needed; give --data FILE.npz, an IDX pair or module:callable")
     module, weights = load_model(settings.model, settings.weights, settings.root)
     data = _fitting(module, load_data(settings.data, root=settings.root))
+    outputs(module, data.x[:2], torch.float32, None)  # refused here, before a conversion refuses it in other words
     evaluated = np.ones(len(data), bool)
     if settings.calibration is not None:
         calibration: Array = _fitting(module, load_data(settings.calibration, root=settings.root)).x

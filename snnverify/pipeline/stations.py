@@ -128,6 +128,8 @@ def tasks(settings: Settings, train: str | None, needed: bool = True) -> Iterato
     if not embedded and train is None and needed:
         raise ConfigError("--train: labelled samples to train on are needed; give .npz, an IDX pair or module:callable")
     for subject in subjects(settings):
+        outs = outputs(subject.module, subject.x[:2], torch.float32, None).shape[1]
+        check_labels(subject.y, outs)
         if embedded:
             m = zoo.load_default(subject.name)
             yield Task(subject, m.train_x, m.train_y, True, _shared(m.train_x, subject.x))
@@ -141,7 +143,7 @@ def tasks(settings: Settings, train: str | None, needed: bool = True) -> Iterato
             raise DataError(
                 f"--train {train}: samples of shape {data.x.shape[1:]}, those of data: {shape}; give both alike"
             )
-        check_labels(data.y, outputs(subject.module, subject.x[:2], torch.float32, None).shape[1])
+        check_labels(data.y, outs)
         x = np.asarray(data.x, np.float32).reshape(-1, *shape)
         yield Task(subject, x, np.asarray(data.y, np.int64), False, _shared(x, subject.x))
 
@@ -218,19 +220,19 @@ def visit(
 def quantised(
     task: Task, grid: Grid, train: str | None, seed: int, settings: Settings, recipe: qat.Recipe,
     progress: Progress | None = None,
-) -> tuple[Task, ConvertedNetwork, QuantisedNetwork]:  # fmt: skip
-    """Task as `converted` gives it; spiking network on a grid, after training (`train` None) or fine-tuned; its integers."""
+) -> tuple[Task, ConvertedNetwork, ConvertedNetwork, QuantisedNetwork]:  # fmt: skip
+    """Task as `converted` gives it; the float spiking network; that on a grid, rounded or tuned; its integers."""
     whole, task = converted(task, settings)
     if train is None:
         found = quantise(whole.snn, grid)
-        return task, replace(whole, snn=found.network), found
+        return task, whole, replace(whole, snn=found.network), found
     tick = None if progress is None else lambda done, todo: progress(f"{task.subject.name}: fine-tuning", done, todo)
     tuned = qat.fine_tune_quantised(whole.ann, task.train_x, task.train_y, grid, train=train, seed=seed, progress=tick,  # type: ignore[arg-type]
                                     recipe=replace(recipe, moved=task.moved))  # fmt: skip
     # Balanced thresholds leave the weights, hence their scales, as they were found.
     balanced = conversion(task.subject, settings, tuned.network, form="balance")
     carried = quantise(balanced.snn, grid, {name: w.scale for name, w in tuned.weights.items()})
-    return task, replace(balanced, snn=carried.network), carried
+    return task, whole, replace(balanced, snn=carried.network), carried
 
 
 def against_native(

@@ -57,9 +57,9 @@ def stations_record(task: Task, rows: Sequence[Station], settings: Settings) -> 
 
 
 def render_quantised(
-    task: Task, converted: ConvertedNetwork, found: QuantisedNetwork, steps: int, settings: Settings
-) -> str:
-    """A line a layer: weights, memory, scales, zeros; and the accuracy of the spiking network on its grid."""
+    task: Task, whole: ConvertedNetwork, converted: ConvertedNetwork, found: QuantisedNetwork, steps: int, settings: Settings
+) -> str:  # fmt: skip
+    """A line a layer: weights, memory, scales, zeros; accuracy of the spiking network on its grid, and without one."""
     lines = []
     for name, w in found.weights.items():
         scale = np.ravel(w.scale)
@@ -69,9 +69,11 @@ def render_quantised(
             f"{100 * np.mean(w.integers == 0):.1f}",
         ])  # fmt: skip
     head = ["layer", "weights", "bytes", "scales", "least", "greatest", "integers", "zeros, %"]
-    right = np.mean(classes(converted, task, steps, settings) == task.subject.y)
+    plain, told = (classes(snn, task, steps, settings) for snn in (whole, converted))
+    right, before = (100 * float(np.mean(c == task.subject.y)) for c in (told, plain))
     memory, n = f"{-(-found.memory_bits // 8):,} bytes of weights", len(task.subject.x)
-    said = f"{found.grid}: {memory}; {100 * right:.2f} % of {n} right at T = {steps}{_unlike(settings)}"
+    said = (f"{found.grid}: {memory}; {right:.2f} % of {n} right at T = {steps}{_unlike(settings)}, {before:.2f} % with "
+            f"float weights as converted; {int(np.sum(told != plain)):,} in another class than then")  # fmt: skip
     return f"{task.subject.name}\n{render_rows(lines, head)}\n{said}\n"
 
 
