@@ -143,9 +143,8 @@ class Work(NamedTuple):
     row: float
 
 
-CYCLES = Work(
-    products=0.5, counted=4, pixels=30, sums=2, row=1
-)  # `python -m benchmarks.crossing` holds them to the clock
+# `python -m benchmarks.crossing` clocks them, and what their choice loses: docs/speed.md has its table.
+CYCLES = Work(products=0.5, counted=4, pixels=30, sums=2, row=1)
 
 
 def work(words: int, taps: int, source: Frame, out: Frame, op: Conv, most: int, laid: Synapses) -> Work:
