@@ -15,15 +15,17 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from tabulate import tabulate
 
 from snnverify.errors import SnnverifyError, Unavailable
+from snnverify.kernels.arguments import Images
 from snnverify.network import Branch, Conv, Layer, Network, Neuron, Pool
 from snnverify.simulate import dense, fused
+from snnverify.simulate.layout import Synapses
 from snnverify.simulate.recorder import Recorder
+from snnverify.simulate.stages import Part, Stage
 from snnverify.simulate.worker import Worker
 from snnverify.trace import Case
 
@@ -79,37 +81,45 @@ class Clocked:
 def clocked(shape: Shape, rates: Sequence[float], repeats: int) -> Clocked:
     """Time one shape at every rate; each way's least of `repeats` turns."""
     network, rng = shape.network(), np.random.default_rng(1)
-    times: list[list[float]] = [[], []]
-    spikes = []
+    rows: list[float] = []
+    products: list[float] = []
+    spikes: list[float] = []
     for rate in rates:
         x = (rng.random((STEPS, SAMPLES, *network.input_shape)) < rate).astype(np.float32)
         case = Case(network, x, STEPS, "spikes", dtype="float32")
-        stage = fused.plan(case)[-1]
-        part = stage.last
-        if part is None or part.images is None or part.synapses is None:
-            raise Unavailable("this processor has no products of bytes (avx512_vnni): every convolution goes by rows")
-        ways = [_call(case, replace(stage, last=_with(part, least))) for least in (math.inf, 0.0)]
-        least = [math.inf, math.inf]
-        for _ in range(repeats):
-            for way, call in enumerate(ways):
-                start = time.perf_counter()
-                call()
-                least[way] = min(least[way], time.perf_counter() - start)
-        for way in (0, 1):
-            times[way].append(least[way] / (SAMPLES * STEPS))
+        stage, part, images, laid = _convolution(case)
+        ways = [_call(case, replace(stage, last=_with(part, images, least))) for least in (math.inf, 0.0)]
+        turns = [[_seconds(call) for call in ways] for _ in range(repeats)]
+        for times, least in zip((rows, products), np.min(turns, axis=0), strict=True):
+            times.append(float(least) / (SAMPLES * STEPS))
         spikes.append(float(x.sum()) / (SAMPLES * STEPS))
-    op, view = network["conv"].branches[0].op, part.view
-    most = 1 if view.windows is None else view.windows.shape[1]
-    taps = part.synapses.weights.targets.shape[1]
-    found = dense.work(len(part.images.products.offsets), taps, view.frame, stage.frame, op, most, part.synapses)
-    return Clocked(*times, spikes, part.images.least, found, stage.frame.units / 64)
+    op = network["conv"].branches[0].op
+    assert isinstance(op, Conv)
+    taps, words = laid.weights.targets.shape[1], len(images.products.offsets)
+    found = dense.work(words, taps, part.view.frame, stage.frame, op, shape.pool**2, laid)
+    return Clocked(rows, products, spikes, images.least, found, stage.frame.units / 64)
 
 
-def _with(part: Any, least: float) -> Any:
-    return replace(part, images=part.images._replace(least=least))
+def _convolution(case: Case) -> tuple[Stage, Part, Images, Synapses]:
+    """The stage of the convolution, its branch, and the weights of both ways."""
+    stage = fused.plan(case)[-1]
+    part = stage.last
+    if part is None or part.images is None or part.synapses is None:
+        raise Unavailable("this processor has no products of bytes (avx512_vnni): every convolution goes by rows")
+    return stage, part, part.images, part.synapses
 
 
-def _call(case: Case, stage: Any) -> Callable[[], object]:
+def _seconds(call: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
+
+
+def _with(part: Part, images: Images, least: float) -> Part:
+    return replace(part, images=images._replace(least=least))
+
+
+def _call(case: Case, stage: Stage) -> Callable[[], object]:
     """The kernel of a stage with its arguments in place, warm."""
     worker = Worker((stage,))
     worker.run(case, Recorder(case.network, case, SAMPLES, (STEPS,), "counts"), slice(0, SAMPLES), STEPS)
@@ -160,17 +170,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SnnverifyError as e:
         print(f"benchmarks: {e}")
         return 2
-    fit, told = cycles(found)
+    fit, told = (None, "") if options.short else cycles(found)  # one turn of one shape fits nothing
     rows = []
     for shape, c in zip(shapes, found, strict=True):
         share = 100 / (shape.inputs * shape.size**2)
-        losses = (lost(c, c.least), lost(c, dense.least_spikes(c.work, fit)))
-        rows.append(
-            (str(shape), f"{share * c.least:.1f}", f"{share * crossing(c):.1f}", *(f"{100 * x:.0f}" for x in losses))
-        )
-    print(tabulate(rows, ("convolution", "asked %", "clocked %", "lost %", "as fitted %"), disable_numparse=True))
-    taken = [(unit, cost, f"{own:.2f}") for unit, cost, own in zip(fit._fields, dense.CYCLES, fit, strict=True)]
-    print(tabulate(taken, ("unit", "cycles taken", "fitted"), disable_numparse=True), f"\n{told}", sep="")
+        least = (c.least, *(() if fit is None else (dense.least_spikes(c.work, fit),)))
+        losses = (f"{100 * lost(c, chosen):.0f}" for chosen in least)
+        rows.append((str(shape), f"{share * c.least:.1f}", f"{share * crossing(c):.1f}", *losses))
+    names = ("convolution", "asked %", "clocked %", "lost %", "as fitted %")
+    print(tabulate(rows, names[: len(rows[0])], disable_numparse=True))
+    if fit is not None:
+        taken = [(unit, cost, f"{own:.2f}") for unit, cost, own in zip(fit._fields, dense.CYCLES, fit, strict=True)]
+        print(tabulate(taken, ("unit", "cycles taken", "fitted"), disable_numparse=True), f"\n{told}", sep="")
     return 0
 
 
