@@ -6,7 +6,7 @@ import weakref
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
+from functools import partial, update_wrapper
 from typing import Generic, TypeVar
 
 from ..network import Network
@@ -34,6 +34,7 @@ class PerNetwork(Generic[T]):
     """
 
     def __init__(self, make: Callable[..., T]) -> None:
+        update_wrapper(self, make)
         self.make = make
         self.results: OrderedDict[tuple[str, ...], tuple[weakref.ref[Network], T]] = OrderedDict()
         forgotten_by(self.results.clear)
