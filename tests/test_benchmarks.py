@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import accelerator, loop, machine, measure, nets, scaling, table, where
+from benchmarks import accelerator, crossing, loop, machine, measure, nets, scaling, table, where
 from benchmarks.__main__ import main
 from benchmarks.judge import Agreement, agreement, judged
 from snnverify import reference
 from snnverify.errors import DataError, Unsupported
+from snnverify.kernels.vectors import DOTS
 from snnverify.network import Branch, Conv, Cuba, Dense, Flatten, Layer, Network, Neuron, Pool, Scale
 from snnverify.trace import Case
 
@@ -239,3 +240,33 @@ def test_the_parts_of_a_run_are_its_layers_and_what_lies_around_them(capsys):
     assert all(ms > 0 for part, ms in found.items() if part != where.CALL)
     assert main(["--profile", "--short", "--nets", "mlp"]) == 0
     assert "around layers" in capsys.readouterr().out
+
+
+def test_where_two_ways_cross_and_what_a_choice_loses():
+    def clocked(rows, products):
+        return crossing.Clocked(rows, products, (10.0, 20.0, 40.0), 0.0, None, 1.0)
+
+    found = clocked((1.0, 2.0, 4.0), (3.0, 3.0, 3.0))
+    assert crossing.crossing(found) == 30  # 2 + 2 (x - 20) / 20 = 3
+    assert crossing.lost(found, 30) == 0
+    assert crossing.lost(found, 0) == 2  # 3 where 1 was to be had
+    assert crossing.lost(found, 50) == pytest.approx(1 / 3)
+    assert crossing.crossing(clocked((3.0, 4.0, 5.0), (3.0, 3.0, 3.0))) == 0
+    assert crossing.crossing(clocked((1.0, 2.0, 2.5), (3.0, 3.0, 3.0))) == float("inf")
+
+
+def test_the_choice_of_products_is_clocked_by_shape(capsys):
+    assert crossing.main(["--short"]) == (0 if DOTS else 2)
+    said = capsys.readouterr().out
+    assert ("lost %" in said) == DOTS
+
+
+def test_costs_that_times_were_made_of_are_fitted():
+    cost = crossing.dense.Work(products=0.5, counted=3.0, pixels=20.0, sums=1.5, row=0.8)
+    rng, spikes, clocked = np.random.default_rng(0), np.array([10.0, 200.0, 900.0]), []
+    for _ in range(6):
+        work = crossing.dense.Work(*rng.uniform(1, 9, 5))
+        listed = cost.pixels * work.pixels + cost.sums * work.sums + cost.row * work.row * spikes
+        dense = cost.products * work.products + cost.counted * work.counted + 0 * spikes
+        clocked.append(crossing.Clocked(listed * 1e-9, dense * 1e-9, spikes, 0.0, work, 0.0))
+    assert np.allclose(crossing.cycles(clocked)[0], cost, rtol=1e-6)

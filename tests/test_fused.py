@@ -316,7 +316,7 @@ def test_runs_beside_each_other_and_in_a_fork():
 def test_potentials_that_are_kept_count_in_the_budget():
     net, x, budget = chain((3,), ("a", Dense(dyadic(1, 4096, 3)), IF)), dyadic(2, 16, 3), 2**23
     simulate(net, x, 64, engine="fused")  # the plan, and kernels, are no working arrays
-    import_module("snnverify.simulate.worker")._idle.clear()
+    import_module("snnverify.simulate.worker")._idle.items.clear()
     tracemalloc.start()
     trace = simulate(net, x, 64, engine="fused", record="full", threads=1, memory=budget)
     peak = tracemalloc.get_traced_memory()[1]

@@ -173,7 +173,7 @@ def way(request, monkeypatch):
     """All steps by images, or none."""
     if not dense.DOTS:
         monkeypatch.setattr(dense, "DOTS", True)  # what dots come to without is as exact, only slow
-    monkeypatch.setattr(dense, "_least", lambda *a: request.param)
+    monkeypatch.setattr(dense, "least_spikes", lambda *a: request.param)
     forget()
     yield request.param
     forget()

@@ -52,13 +52,13 @@ def test_a_block_serves_again_when_its_last_array_is_gone():
 def test_blocks_that_are_far_too_large_do_not_serve_and_huge_ones_are_not_kept(monkeypatch):
     memory.arrays({"a": (10**6,)}, {"a": np.uint8})
     small = memory.arrays({"a": (1000,)}, {"a": np.uint8})["a"]
-    assert [free.size for free in memory._free] == [10**6]
-    memory._free.clear()
+    assert [free.size for _, free in memory._free.items] == [10**6]
+    memory._free.items.clear()
     del small
-    memory._free.clear()
+    memory._free.items.clear()
     monkeypatch.setattr(memory, "KEPT", 999)
     memory.arrays({"a": (1000,)}, {"a": np.uint8})
-    assert not memory._free
+    assert not memory._free.items
 
 
 def test_traces_keep_what_they_hold_while_others_run():
@@ -89,7 +89,7 @@ def test_what_was_made_of_a_network_goes_with_it():
     net = wide(1)
     simulate(net, np.ones((4, 3)), 9, engine="fused", threads=2)
     weights = weakref.ref(planned(net)[1].last.synapses.weights.weight)
-    workers = [weakref.ref(w) for w in worker._idle]
+    workers = [weakref.ref(w) for _, w in worker._idle.items]
     assert weights() is not None
     assert workers
     del net
@@ -133,10 +133,10 @@ def test_forget_lets_go_of_all_of_it_and_changes_no_bit():
     counts, weights = before.counts["b"].copy(), weakref.ref(planned(net)[1].last.synapses.weights.weight)
     del before
     gc.collect()
-    assert memory._free
+    assert memory._free.items
     forget()
     assert weights() is None
-    assert not worker._idle
-    assert not memory._free
+    assert not worker._idle.items
+    assert not memory._free.items
     assert np.array_equal(simulate(net, x, 9, engine="fused").counts["b"], counts)
     assert counts.sum() > 0

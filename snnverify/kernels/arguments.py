@@ -212,6 +212,15 @@ class CubaState(NamedTuple):
     wait: Any
 
 
+class CubaScratch(NamedTuple):
+    """Room for the active inputs of a pixel and for inputs [64]; zeros [64], and room for 64 potentials."""
+
+    index: Any
+    x: Any
+    nothing: Any
+    before: Any
+
+
 def bound(kernel: Callable[..., R], *given: Any) -> Callable[..., R]:
     """A kernel with its arguments in place, bare."""
     return partial(kernel, *map(_bare, given))

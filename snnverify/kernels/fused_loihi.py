@@ -32,7 +32,7 @@ def settings(act: Cuba, calm: bool = False) -> Any:
 
 
 @kernel
-def spiking(source: Any, weights: Any, out: Any, numbers: Any, units: Any, state: Any, bits: Any, kept: Any, room: Any,
+def spiking(source: Any, weights: Any, out: Any, numbers: Any, units: Any, state: Any, bits: Any, kept: Any, scratch: Any,
             steps: int, first: int) -> int:  # fmt: skip
     """Run a layer of Cuba neurons; as `kernels.fused_layer.spiking`.
 
@@ -40,9 +40,8 @@ def spiking(source: Any, weights: Any, out: Any, numbers: Any, units: Any, state
     ----------
     numbers : array
         Of `settings`.
-    units, state : CubaUnits, CubaState
+    units, state, scratch : CubaUnits, CubaState, CubaScratch
         Of int64.
-    room : (index, x [64], zeros [64] and room for 64 more)
     first : int
         Number of the first step.
 
@@ -54,7 +53,7 @@ def spiking(source: Any, weights: Any, out: Any, numbers: Any, units: Any, state
     source, weights, state = Source(*source), Weights(*weights), CubaState(*state)
     u_left, v_left, bias, theta = units
     after, peak = kept
-    index, x, nothing = room
+    index, x, nothing, before = scratch
     right, left = max(-numbers[SHIFT], 0), 6 + max(numbers[SHIFT], 0)
     N, U = state.u.shape
     overflow, period = numbers[OVERFLOW], len(theta)
@@ -79,11 +78,11 @@ def spiking(source: Any, weights: Any, out: Any, numbers: Any, units: Any, state
                         u[j] -= ((u[j] + EDGE - 1) >> 24) << 24
                 if numbers[REFRACTORY] > 1:
                     for j in range(64):
-                        nothing[64 + j] = v[a + j]
+                        before[j] = v[a + j]
                 decay(v, a, v_left, k, u, a, bias, k)
                 if numbers[REFRACTORY] > 1:
                     for j in range(64):
-                        v[a + j] = v[a + j] if wait[a + j] == 0 else nothing[64 + j]
+                        v[a + j] = v[a + j] if wait[a + j] == 0 else before[j]
                         wait[a + j] = max(wait[a + j] - 1, 0)
                 outside = beyond(v, a, EDGE)
                 late_v |= outside

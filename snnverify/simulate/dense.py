@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -77,7 +78,7 @@ def images_of(op: Conv, source: Frame, out: Frame, worth: Array, most: int, laid
     )  # fmt: skip
     return Images(
         counts=_NO_COUNTS, size=channels * math.prod(sizes),
-        least=_least(len(offsets), len(taps), source, out, op, most, laid), span=_span(out.channels),
+        least=least_spikes(work(len(offsets), len(taps), source, out, op, most, laid)), span=_span(out.channels),
         places=places.astype(np.int32), products=products,
     )  # fmt: skip
 
@@ -120,13 +121,43 @@ def _span(channels: int) -> int:
     return max(TILE // channels // pixels, 1) * pixels * channels // 64
 
 
-def _least(words: int, taps: int, source: Frame, out: Frame, op: Conv, most: int, laid: Synapses) -> float:
-    """Spikes of a frame at which rows and products take the same number of cycles.
+class Work(NamedTuple):
+    """What a frame's currents take, in units whose cycles `CYCLES` has.
 
-    Half a cycle a product of 64 bytes, and what an image costs; a cycle a vector of a row, and per pixel its sums and lists.
+    Parameters
+    ----------
+    products : float
+        Of 64 bytes, over all inputs.
+    counted : float
+        Pixels of all windows, which an image counts.
+    pixels, sums : float
+        Of lists of active inputs: source pixels, and vectors that their rows are summed in.
+    row : float
+        Vectors of 64 bytes that a spike adds; half ones where weights are bytes.
     """
-    vectors, reached = out.channels / 32, taps / math.prod(op.stride)
-    dense = words * out.channels / 16 * out.pixels / 2 + source.pixels * most * 4
-    listed = source.pixels * (30 + 2 * reached * vectors)
-    row = reached * vectors * (laid.weights.weight.itemsize / 2)
-    return max(dense - listed, 0.0) / row
+
+    products: float
+    counted: float
+    pixels: float
+    sums: float
+    row: float
+
+
+# `python -m benchmarks.crossing` clocks them, and what their choice loses: docs/speed.md has its table.
+CYCLES = Work(products=0.5, counted=4, pixels=30, sums=2, row=1)
+
+
+def work(words: int, taps: int, source: Frame, out: Frame, op: Conv, most: int, laid: Synapses) -> Work:
+    """Count what a frame takes, whose outputs see `words` times four inputs in `taps` places."""
+    vectors = taps / math.prod(op.stride) * out.channels / 32
+    return Work(
+        products=words * out.channels / 16 * out.pixels, counted=source.pixels * most, pixels=source.pixels,
+        sums=source.pixels * vectors, row=vectors * laid.weights.weight.itemsize / 2,
+    )  # fmt: skip
+
+
+def least_spikes(frame: Work, cycles: Work = CYCLES) -> float:
+    """Spikes of a frame at which lists of rows and products take the same number of cycles."""
+    dense = cycles.products * frame.products + cycles.counted * frame.counted
+    listed = cycles.pixels * frame.pixels + cycles.sums * frame.sums
+    return max(dense - listed, 0.0) / (cycles.row * frame.row)

@@ -10,7 +10,7 @@ import numpy as np
 from ..activation import Cuba
 from ..errors import Unsupported
 from ..kernels import fused_loihi
-from ..kernels.arguments import CubaState, CubaUnits, Images, Kept, Source, Weights, bound
+from ..kernels.arguments import CubaScratch, CubaState, CubaUnits, Images, Kept, Source, Weights, bound
 from ..kernels.loihi import EDGE
 from ..network import Array
 from .desk import Calls, Room
@@ -103,8 +103,9 @@ def call(stage: Stage, state: CubaState, source: Source, weights: Weights, image
         kernel: Callable[[int], int] = bound(fused_loihi.spiking_in_32_bits, source, weights, images, sums, numbers, units,
                                              state, flat, index, steps)  # fmt: skip
     else:
-        room, keep = (index, np.empty(64, np.int64), np.zeros(128, np.int64)), Kept(*(k.reshape(-1) for k in kept))
-        kernel = bound(fused_loihi.spiking, source, weights, sums, numbers, units, state, flat, keep, room, steps)
+        x, nothing, before = np.zeros((3, 64), np.int64)
+        scratch, keep = CubaScratch(index, x, nothing, before), Kept(*(k.reshape(-1) for k in kept))
+        kernel = bound(fused_loihi.spiking, source, weights, sums, numbers, units, state, flat, keep, scratch, steps)
     return partial(_checked, kernel, clock)
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import weakref
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
+from functools import partial, update_wrapper
 from typing import Generic, TypeVar
 
 from ..network import Network
@@ -34,6 +34,7 @@ class PerNetwork(Generic[T]):
     """
 
     def __init__(self, make: Callable[..., T]) -> None:
+        update_wrapper(self, make)
         self.make = make
         self.results: OrderedDict[tuple[str, ...], tuple[weakref.ref[Network], T]] = OrderedDict()
         forgotten_by(self.results.clear)
@@ -55,3 +56,35 @@ class PerNetwork(Generic[T]):
         kept = self.results.get(key)
         if kept is not None and kept[0] is network:
             self.results.pop(key, None)
+
+
+class Spare(Generic[T]):
+    """The last few things that runs gave back, for the next one to take; what belongs to a network goes with it."""
+
+    def __init__(self, most: int = 4) -> None:
+        self.items: deque[tuple[weakref.ref[Network] | None, T]] = deque(maxlen=most)
+        forgotten_by(self.items.clear)
+
+    def take(self, fits: Callable[[T], bool]) -> T | None:
+        """One that fits, which is this caller's alone; None where none does."""
+        for _ in range(len(self.items)):
+            try:
+                item = self.items.popleft()
+            except IndexError:  # other threads take them, too
+                break
+            if fits(item[1]):
+                return item[1]
+            self.items.append(item)
+        return None
+
+    def give(self, thing: T, network: Network | None = None) -> None:
+        """Keep something, for no longer than a network lives."""
+        self.items.append((None if network is None else weakref.ref(network, self._gone), thing))
+
+    def _gone(self, network: weakref.ref[Network]) -> None:
+        for item in list(self.items):
+            if item[0] is network:
+                try:  # noqa: SIM105 - when the process ends, names of modules go before the last networks
+                    self.items.remove(item)
+                except (ValueError, IndexError):  # another thread took it, or is taking one
+                    pass

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Mapping
 from itertools import accumulate
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..network import Array
-from .kept import forgotten_by
+from .kept import Spare
 
 LINE = 64  # bytes of a cache line and of a vector
 KEPT = 2**27  # bytes of a block that is kept when its arrays are gone; of four at most
@@ -28,24 +27,16 @@ class Block:
 
     def __del__(self) -> None:
         if self.bytes.size <= KEPT:
-            _free.append(self.bytes)
+            _free.give(self.bytes)
 
 
-_free: deque[Array] = deque(maxlen=4)
-forgotten_by(_free.clear)
+_free: Spare[Array] = Spare()
 
 
 def _spare(size: int) -> Array:
     """Bytes that nobody uses any more, not many more than asked for, or fresh ones."""
-    for _ in range(len(_free)):
-        try:
-            found = _free.popleft()
-        except IndexError:  # other threads take them, too
-            break
-        if size <= found.size <= 2 * size + 2**16:
-            return found
-        _free.append(found)
-    return aligned((size,), np.uint8)
+    found = _free.take(lambda spare: size <= spare.size <= 2 * size + 2**16)
+    return aligned((size,), np.uint8) if found is None else found
 
 
 def arrays(shapes: Mapping[str, tuple[int, ...]], kinds: Mapping[str, Any]) -> dict[str, Array]:

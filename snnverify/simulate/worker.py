@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import weakref
-from collections import deque
-from contextlib import suppress
 from functools import partial
 from typing import NamedTuple
 
@@ -18,7 +15,7 @@ from ..trace import Case
 from . import integers
 from .calls import Ready, Sizes, ready
 from .desk import Desk
-from .kept import forgotten_by
+from .kept import Spare
 from .layout import Frame, plain
 from .parallel import cores
 from .recorder import Recorder
@@ -55,7 +52,6 @@ class Worker:
         self.desk = Desk()
         self.ready: dict[str, Ready] = {}
         self.sizes: Sizes | None = None
-        self.network: weakref.ref[Network] | None = None  # of an idle worker
 
     def run(self, case: Case, out: Recorder, rows: slice, steps: int) -> None:
         """Run a chunk of samples over all steps, `steps` at a time, into a recorder."""
@@ -149,34 +145,17 @@ class Worker:
         total += part
 
 
-_idle: deque[Worker] = deque(maxlen=max(cores(), 4))  # fewer than run at once, and every chunk would build its own
-forgotten_by(_idle.clear)
+_idle: Spare[Worker] = Spare(max(cores(), 4))  # fewer than run at once, and every chunk would build its own
 
 
 def borrowed(plan: Plan) -> Worker:
     """A worker of a plan: one that an earlier run gave back, or a new one."""
-    for _ in range(len(_idle)):
-        try:
-            worker = _idle.popleft()
-        except IndexError:  # other threads borrow, too
-            break
-        if worker.plan is plan:
-            return worker
-        _idle.append(worker)
-    return Worker(plan)
+    return _idle.take(lambda worker: worker.plan is plan) or Worker(plan)
 
 
 def give_back(worker: Worker, network: Network) -> None:
     """Keep a worker, and its memory, for the next run of its network; at most as many as run at once."""
-    worker.network = weakref.ref(network, _gone)
-    _idle.append(worker)
-
-
-def _gone(network: weakref.ref[Network]) -> None:
-    for worker in list(_idle):
-        if worker.network is network:
-            with suppress(ValueError, IndexError):  # another thread took it, or is taking one
-                _idle.remove(worker)
+    _idle.give(worker, network)
 
 
 def _frames(x: Array, frame: Frame, into: Array) -> Array:
