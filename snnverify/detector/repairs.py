@@ -77,7 +77,8 @@ def changes(before: nn.Module, after: nn.Module) -> Changes:
             continue
         counts[name in parameters] += 1
         size = float(a.double().norm())
-        gap = float((b.double() - a.double()).norm()) / size if size else math.inf
+        apart = float((b.double() - a.double()).norm())
+        gap = apart / size if size else math.inf if apart else 0.0  # -0 is 0
         if gap >= far:
             far, where = gap, name
     return Changes(counts[True], of[True], counts[False], of[False], far, where)
