@@ -73,7 +73,7 @@ def outputs(net, samples, name):
 
 
 def rooms(a, b):
-    """What roundings allow: a sum of n terms in any order is off by n u of their sizes (Higham 2002, eq. 3.5), here and there.
+    """What roundings allow: a sum of n terms in any order is off by n u of their sizes (Higham 2002, eq. 3.5).
 
     A cosine is made of three sums over a sample; the gap of two over everything. CKA is made of features, means of as many
     terms, whose products are summed over samples and centred: each norm by itself is off by so much of what it was before
