@@ -121,6 +121,9 @@ def _quantize(**options: Any) -> int:
     from .zoo.qat import Recipe
 
     settings = _settings(options)
+    if settings.weights is not None and settings.model is None:
+        raise ConfigError(f"--weights {settings.weights}: name the model that they are of; or, of a net that `snnverify "
+                          "binarize` takes or writes, add --quant-type static_int8")  # fmt: skip
     grid = Grid(options["precision"], options["per_channel"], options["power_of_two"])
     recipe = Recipe(epochs=options["epochs"], lr_weights=options["lr"])
     chosen = list(tasks(settings, options["train"], needed=options["fine_tune"] is not None))

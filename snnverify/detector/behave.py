@@ -55,7 +55,8 @@ def readiness(pair: Pair) -> Iterator[Measure]:
 
 def alive(pair: Pair) -> Iterator[Measure]:
     """No activation is silent in every step of every image, and none fires in all of them: either is a constant, which the bias of the next layer says as well [derived: the entropy of a constant is 0]."""
-    seen = {p: activity(y) for p in units(pair.after) if (y := pair.ran.given.get(p)) is not None}
+    spiking = [p for p, m in units(pair.after).items() if not emits_silu(m)]
+    seen = {p: activity(y) for p in spiking if (y := pair.ran.given.get(p)) is not None}
     for path, a in seen.items():
         for what, n in (("dead", a.dead), ("saturated", a.saturated)):
             yield Measure(f"layers with all units {what}", float(n == a.units), 0.0 if pair.real else float("inf"),
