@@ -52,7 +52,9 @@ class _Parser(argparse.ArgumentParser):
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         if action.choices is not None and value not in action.choices:
-            raise argparse.ArgumentError(action, f"there is no {value!r}{nearest(str(value), map(str, action.choices))}")
+            raise argparse.ArgumentError(
+                action, f"there is no {value!r}{nearest(str(value), map(str, action.choices))}"
+            )
 
     def error(self, message: str) -> NoReturn:
         raise ConfigError(f"{message}; see `{self.prog} --help`")

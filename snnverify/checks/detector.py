@@ -181,8 +181,8 @@ def inputs_are_classed(drawn: Drawn, subject: Oracle) -> Iterator[Measure]:
         yield Measure("counts of units off", float(told != wanted), where=path, detail=f"{told} {wanted}")
         each = [y[:, :, c] for c in range(y.shape[2])]
         channels = (sum(not v.any() for v in each), sum(bool(v.all()) for v in each), len(each))
-        told = (a.dead_channels, a.saturated_channels, a.channels)
-        yield Measure("counts of channels off", float(told != channels), where=path, detail=f"{told} {channels}")
+        counted = (a.dead_channels, a.saturated_channels, a.channels)
+        yield Measure("counts of channels off", float(counted != channels), where=path, detail=f"{counted} {channels}")
 
 
 def _seen(model: nn.Module, image: Array) -> tuple[dict[str, Array], dict[str, Array]]:
