@@ -1,8 +1,8 @@
 """The same for boxes: a small detector on coloured rectangles, with SiLU in its head alone, and everywhere.
 
-Run, for tables of docs/binarize-fidelity.md (6 trainings, some ten minutes on one core)::
+Run, for tables of docs/binarize-fidelity.md (10 trainings, some twelve minutes on one core)::
 
-    python examples/detector_rectangles.py --seeds 3 --markdown FILE
+    python examples/detector_rectangles.py --seeds 5 --markdown FILE
 
 The data set is generated in the YOLO form, `data.yaml`, images and labels, so that `snnverify fidelity` and `snnverify
 quantize --quant-type static_int8` take it as it is.
@@ -84,7 +84,7 @@ def studies(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seeds", type=int, default=3, help="trainings of each net (3)")
+    parser.add_argument("--seeds", type=int, default=5, help="trainings of each net (5)")
     parser.add_argument("--nets", nargs="+", choices=MODELS, default=list(MODELS), help="which to train (both)")
     parser.add_argument("--epochs", type=int, default=EPOCHS, help=f"of each training ({EPOCHS})")
     parser.add_argument("--tune", type=int, default=5, help="epochs of the fine-tuning (5)")

@@ -6,7 +6,9 @@ Exit codes: 0 done or pass, 1 fail, 2 bad input or no evidence, 3 inconclusive, 
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
+import re
 import sys
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
@@ -39,13 +41,20 @@ from .objects import nearest
 
 class _Parser(argparse.ArgumentParser):
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """Refuse what is left here, where the options are known that it may have meant."""
-        found, left = super().parse_known_args(args, namespace)
-        if left:
-            options = (o for action in self._actions for o in action.option_strings)
-            near = nearest(left[0], options) if left[0].startswith("--") else ""
-            self.error(f"unrecognized arguments: {' '.join(left)}{near if 'did you mean' in near else ''}")
-        return found, left
+        # a misspelt option is told before what is missing because of it; those of a command are its own parser's
+        own = (lambda w: w.startswith("-")) if self._subparsers else (lambda w: w != "--")
+        known = [k for k in self._option_string_actions if k.startswith("--")]
+        for word in itertools.takewhile(own, sys.argv[1:] if args is None else args):
+            option = re.fullmatch(r"(--[\w-]+)(=.*)?", word, re.DOTALL)
+            if option and not any(k.startswith(option[1]) for k in known):
+                self.error(f"{option[1]}: no such option{nearest(option[1], known)}")
+        return super().parse_known_args(args, namespace)
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if action.choices is not None and value not in action.choices:
+            raise argparse.ArgumentError(
+                action, f"there is no {value!r}{nearest(str(value), map(str, action.choices))}"
+            )
 
     def error(self, message: str) -> NoReturn:
         raise ConfigError(f"{message}; see `{self.prog} --help`")

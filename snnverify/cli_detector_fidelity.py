@@ -105,8 +105,8 @@ def quantize(*, weights: Path, out: Path | None, seed: int, **given: Any) -> int
     for note in dict.fromkeys((*samples.notes, *train.notes)):
         _say(note)
     with Progress() as progress:
+        on_grid, grids = to_int8(net, images(first(train, CALIBRATION)))  # first: it refuses what is not converted
         before = answers(net, samples, progress, "float")
-        on_grid, grids = to_int8(net, images(first(train, CALIBRATION)))
         after = answers(on_grid, samples, progress, "static INT8")
     drop = paired(before, after, margin, getattr(getattr(net, "constants", None), "steps", 1), seed=seed)
     if out is not None:

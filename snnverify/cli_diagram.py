@@ -19,9 +19,8 @@ def register(add: Add) -> None:
         "diagram",
         "Draw the architecture of a model from a traced forward pass: what ran, and how values flowed.",
     )
-    p.add_argument(
-        "model", help="a description (resnet18, resnet10, digits, a YAML file), module:callable or path.py:callable"
-    )
+    p.add_argument("model", help="a description (resnet18, resnet10, digits, a YAML file), a checkpoint or result of "
+                   "`snnverify binarize` (.pt, .pth, .safetensors), module:callable or path.py:callable")  # fmt: skip
     p.add_argument("--weights", help="safetensors, or a state dict that torch reads with weights_only; without them a "
                    "description gets weights of the seed, and batch norms that have seen one dummy image")  # fmt: skip
     p.add_argument(
@@ -58,6 +57,13 @@ def _model(spec: str, weights: str | None, seed: int) -> tuple[Any, str]:
     from .detector.model import Detector, described
     from .detector.untrained import untrained
 
+    if Path(spec).suffix in (".pt", ".pth", ".safetensors"):
+        from .detector.checkpoint import open_net
+
+        if weights is not None:
+            raise ConfigError(f"--weights {weights}: {spec} holds the weights and the net; leave one of them out")
+        opened = open_net(spec)
+        return opened.net, f"{spec}, sha256 {opened.source['sha256']}"
     if ":" in spec:
         module, sha256 = load_model(spec, weights)
         return module, f"{weights}, sha256 {sha256}" if weights else "as the model is built"

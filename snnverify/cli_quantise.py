@@ -123,6 +123,9 @@ def _quantize(**options: Any) -> int:
     given = [name for name in ("epochs", "lr", "train") if options[name] is not None]
     options |= {name: usual for name, usual in (("epochs", 5), ("lr", 1e-3)) if options[name] is None}
     settings = _settings(options)
+    if settings.weights is not None and settings.model is None:
+        raise ConfigError(f"--weights {settings.weights}: name the model that they are of; or, of a net that `snnverify "
+                          "binarize` takes or writes, add --quant-type static_int8")  # fmt: skip
     if given and options["fine_tune"] is None:
         raise ConfigError(f"--{given[0]}: it is of fine-tuning; say what is trained, --fine-tune scales or weights")
     grid = Grid(options["precision"], options["per_channel"], options["power_of_two"])

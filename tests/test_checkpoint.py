@@ -1,5 +1,6 @@
 """Checkpoints in the wild: read without executing them, rebuilt, proven equal; what cannot be is refused by its path."""
 
+import copy
 import importlib.util
 
 import foreign
@@ -7,12 +8,13 @@ import pytest
 import torch
 from torch import nn
 
-from snnverify.detector import load
+from snnverify.detector import load, save
 from snnverify.detector.binarize import binarize
 from snnverify.detector.boxes import anchors_of
 from snnverify.detector.checkpoint import open_net
 from snnverify.detector.model import Detector, described
-from snnverify.detector.rebuild import build, describe
+from snnverify.detector.rebuild import build, describe, differences
+from snnverify.detector.specimens import built
 from snnverify.errors import ConfigError, DataError, Unsupported
 
 
@@ -199,3 +201,42 @@ def test_describe_and_build_are_inverse_on_shipped_nets():
         assert repr(again) == repr(net)
         assert again.save == net.save
         assert again.stride == net.stride
+
+
+def shared():
+    """A net in which one activation stands at two paths, and one block at two."""
+    net = built(described("digits"), 0)
+    block = net.model[1].residual_function
+    block[3] = block[0]
+    net.model[4].bn = net.model[3].bn
+    return net
+
+
+def test_a_module_that_stands_at_two_paths_is_one_module_again(tmp_path):
+    torch.save({"model": shared()}, tmp_path / "w.pt")
+    net = open_net(tmp_path / "w.pt").net
+    assert net.model[1].residual_function[3] is net.model[1].residual_function[0]
+    assert net.model[4].bn is net.model[3].bn
+    assert net.model[2].residual_function[3] is not net.model[2].residual_function[0]
+    save(net, tmp_path / "again.pt")
+    again = load(tmp_path / "again.pt")
+    assert again.model[4].bn is again.model[3].bn
+
+
+def test_sharing_that_is_lost_or_made_up_is_a_difference():
+    net, other = shared(), shared()
+    other.model[4].bn = copy.deepcopy(net.model[3].bn)
+    assert not differences(describe(net), describe(shared()))
+    for a, b in ((net, other), (other, net)):
+        parted = differences(describe(a), describe(b))
+        assert [line for line in parted if line.startswith("model.4.bn: same ")]
+    found = describe(net)
+    found.tree["children"]["model"]["children"]["4"]["children"]["bn"]["same"] = "nowhere"
+    with pytest.raises(DataError, match="the same as 'nowhere', where no module stood before"):
+        build(found.tree, found.tensors)
+    found = describe(net)
+    found.tensors["model.4.bn.bn.weight"] = found.tensors["model.4.bn.bn.weight"] + 1
+    with pytest.raises(
+        DataError, match=r"model\.4\.bn\.bn\.weight: the module is that of model\.3\.bn, and the tensor another"
+    ):
+        build(found.tree, found.tensors)

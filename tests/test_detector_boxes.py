@@ -83,10 +83,12 @@ def test_average_precision_by_hand():
     each = [loose] * 3 + [tight] * 7  # IoU 0.5, 0.55, 0.6; 0.65 ... 0.95
     wanted = (loose + 1) / 2, (sum(each) / 10 + 1) / 2
     ap = precision_of(boxes, found, 3).ap()
-    assert ap == pytest.approx([float(v) for v in wanted], abs=1e-12)  # sums of 101 values of at most 1 in float64
+    # means over 101 recalls, 10 overlaps and 2 classes of quotients of one rounding, in float64
+    room = (101 + 10 + 2 + 1) * 2**-53
+    assert ap == pytest.approx([float(v) for v in wanted], abs=room, rel=0)
     # the second image alone, twice: the right box first of two
     twice = precision_of(boxes, found, 3).ap(np.array([1, 1]))
-    assert twice == pytest.approx([1.0, (0.3 + 1) / 2], abs=1e-12)
+    assert twice == pytest.approx([1.0, (0.3 + 1) / 2], abs=room, rel=0)
     assert precision_of(boxes, [f[:0] for f in found], 3).ap() == (0.0, 0.0)
     with pytest.raises(DataError, match="no image holds a box"):
         precision_of([b[:0] for b in boxes], found, 3)
@@ -109,7 +111,8 @@ def test_few_images_never_pass():
     assert drop.drop == 0
     assert drop.verdict.outcome == "INCONCLUSIVE"
     # 13.9 %: what all of 20 samples miss with probability 5 %, (1 - p)^20 = 0.05
-    assert (1 - drop.upper) ** 20 == pytest.approx(0.05)
+    # a power, two differences, a power of 20 near 0.05: 10 roundings of what is at most 1
+    assert (1 - drop.upper) ** 20 == pytest.approx(0.05, abs=10 * 2**-53, rel=0)
     nothing = Detected(precision_of(truth, [np.zeros((0, 6))] * 20, 1))
     assert paired(same, nothing, Fraction(1, 100), 5, 10).verdict.outcome == "FAIL"
     assert paired(same, same, Fraction(1, 5), 5, 10).verdict.outcome == "PASS"
@@ -123,14 +126,15 @@ def test_loss_of_a_box_that_is_found():
     corner = -math.log(3)  # sigma is a quarter: 16 (2/4 - 1/2 + 1) is the box's centre
     raw[0][0, 0, 1, 1] = torch.tensor([corner, corner, 0, 0, 12, -12, 12], dtype=torch.float64)
     rest = math.log1p(math.exp(-12))
-    assert float(detection_loss(raw, truth, anchors, 64)) == pytest.approx(2.5 * rest, rel=1e-6)
-    for i, value, costs in ((0, 0.0, 0.05 * 0.5), (4, -12.0, 12 / 32), (6, -12.0, 0.5 * 12 / 2)):
+    # IoU comes from sigmas of 4 roundings, in sixteenths of a box: off by 20 at most. It is the target of a logit of 12,
+    # whose loss is a difference of two 12s: in all 64 roundings of 1.
+    room = {"abs": 64 * 2**-53, "rel": 0}
+    assert float(detection_loss(raw, truth, anchors, 64)) == pytest.approx(2.5 * rest, **room)
+    # half a box to the side: IoU 1/3, all of the enclosing box is covered, and the target of one of 32 places is 1/3
+    for i, value, costs in ((0, 0.0, 0.05 * 2 / 3 + 8 / 32), (4, -12.0, 12 / 32), (6, -12.0, 0.5 * 12 / 2)):
         worse = [t.clone() for t in raw]
         worse[0][0, 0, 1, 1, i] = value
-        # half a box to the side: IoU 1/3, all of the enclosing box covered but for nothing: 1 - 1/3, objectness too
-        loss = float(detection_loss(worse, truth, anchors, 64))
-        assert loss > costs
-        assert i == 0 or loss == pytest.approx(costs, rel=1e-3)
+        assert float(detection_loss(worse, truth, anchors, 64)) == pytest.approx(costs + 2.5 * rest, **room)
     assert np.isfinite(float(detection_loss(raw, [np.zeros((0, 5))] * 2, anchors, 64)))
 
 

@@ -16,11 +16,12 @@ from torch import nn
 from snnverify.checks import select
 from snnverify.checks.detector_pairs import PLANTED
 from snnverify.cli import main
-from snnverify.detector import save
-from snnverify.detector.behave import LAWS, recurrences
+from snnverify.detector import load, save
+from snnverify.detector.behave import LAWS, alive, recurrences
 from snnverify.detector.binarize import binarize
 from snnverify.detector.blocks import mem_update
 from snnverify.detector.compare import Pair
+from snnverify.detector.executed import SILU_ROUNDOFFS
 from snnverify.detector.generated import write_rectangles
 from snnverify.detector.model import described
 from snnverify.detector.record import record
@@ -269,6 +270,47 @@ def test_a_side_of_images_that_have_another_is_one_line(pair, capsys, monkeypatc
     assert capsys.readouterr().err == "snnverify: --img-size 16: the images of d.npz are 8 high; leave the option out\n"
 
 
+def test_a_diagram_is_drawn_of_a_file_of_ours_and_of_a_checkpoint(pair, capsys, monkeypatch):
+    monkeypatch.chdir(pair)
+    assert main(["diagram", "a.pt", "--size", "8"]) == 0
+    told = capsys.readouterr().out
+    assert f"a.pt, sha256 {hashlib.sha256(Path('a.pt').read_bytes()).hexdigest()}" in told
+    assert "model.3.act" in told
+    assert main(["diagram", "a.pt", "--weights", "b.pt"]) == 2
+    assert (
+        capsys.readouterr().err
+        == "snnverify: --weights b.pt: a.pt holds the weights and the net; leave one of them out\n"
+    )
+
+
+def test_weights_without_a_model_are_told_which_quantisation_takes_them(pair, capsys, monkeypatch):
+    monkeypatch.chdir(pair)
+    assert main(["quantize", "--weights", "a.pt"]) == 2
+    assert re.search(
+        "^snnverify: --weights a.pt: name the model.*--quant-type static_int8$", capsys.readouterr().err, re.M
+    )
+
+
+def test_a_net_of_silu_alone_has_no_layer_that_is_dead_or_saturated(pair):
+    stored, run = opened(pair / "a.pt", pair / "b.pt", size=8)
+    list(judged(stored, run, "reversed", [alive]))
+    assert not [n for n in run.notes if n.startswith(("model.3.act", "model.4.act"))]
+
+
+@pytest.mark.parametrize(("given", "near"), [
+    ("binarize --wieghts x", "--weights"), ("fidelity --before b.pt --data x --devise=cpu", "--device"),
+    ("verify-binary b.pt a.pt --hardwre", "--hardware"), ("diagram resnet81", "resnet18"),
+    ("binarise --weights b.pt", "binarize"), ("quantize --quant-type static_int9", "static_int8"),
+    ("--verison", "--version"), ("binarize --weights sd.pt --model digts", "digits"),
+])  # fmt: skip
+def test_what_is_misspelt_is_answered_by_the_nearest(given, near, pair, capsys, monkeypatch):
+    monkeypatch.chdir(pair)
+    torch.save(load("b.pt").state_dict(), "sd.pt")
+    assert main(given.split()) == 2
+    (told,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("snnverify: ")]
+    assert f"did you mean {near!r}?" in told
+
+
 class Doubled(mem_update):
     def forward(self, x):
         return 2 * super().forward(x)
@@ -283,7 +325,7 @@ def test_a_net_without_silu_has_no_recurrence_to_tell_and_another_function_is_to
     before.get_submodule("model.3.act").__class__ = Doubled
     found = judge(recurrences, Pair(before, after, x), "a")
     assert (found.outcome, found.worst.name, found.worst.where) == ("fail", "s[0] is not silu(x[0])", "model.3.act")
-    assert found.worst.value == pytest.approx(1, abs=2**-50)  # 2 silu / silu - 1, of some roundings
+    assert abs(found.worst.value - 1) <= 2 * SILU_ROUNDOFFS * 2**-53  # 2 silu / silu - 1
 
 
 def converted_arms():

@@ -14,7 +14,7 @@ from torch import nn
 
 from ..content import Array
 from ..detector.behave import refusals, simulation
-from ..detector.blocks import Constants, Conv, Conv_A, mem_update
+from ..detector.blocks import Constants, mem_update
 from ..detector.compare import Pair
 from ..detector.executed import DECAY_ROUNDOFFS
 from ..detector.model import Detector
@@ -181,8 +181,8 @@ def inputs_are_classed(drawn: Drawn, subject: Oracle) -> Iterator[Measure]:
         yield Measure("counts of units off", float(told != wanted), where=path, detail=f"{told} {wanted}")
         each = [y[:, :, c] for c in range(y.shape[2])]
         channels = (sum(not v.any() for v in each), sum(bool(v.all()) for v in each), len(each))
-        told = (a.dead_channels, a.saturated_channels, a.channels)
-        yield Measure("counts of channels off", float(told != channels), where=path, detail=f"{told} {channels}")
+        counted = (a.dead_channels, a.saturated_channels, a.channels)
+        yield Measure("counts of channels off", float(counted != channels), where=path, detail=f"{counted} {channels}")
 
 
 def _seen(model: nn.Module, image: Array) -> tuple[dict[str, Array], dict[str, Array]]:
@@ -251,62 +251,6 @@ class _Other(nn.Module):
                 mem = left * self.decay + x[t]
             out.append(((mem >= self.theta) if self.at else (mem > self.theta)).to(x.dtype))
         return torch.stack(out)
-
-
-KEPT = ("tensors", "structure", "spikes", "round_trip")
-PLANTED = ("nothing", "a bit", "a dtype", "a buffer", "a stride", "an epsilon", "a unit", "constants", "a class")
-
-
-@check("operators", st.tuples(detectors(True), st.sampled_from(PLANTED)))
-def comparison_sees_what_is_planted(drawn: tuple[Drawn, str], subject: Oracle) -> Iterator[Measure]:
-    """One thing that is changed beside the activations is found by its law, and a clean conversion breaks none of the laws on what it keeps [planted]."""
-    given, planted = drawn
-    before = net(given)
-    after, _ = subject.operator("binarize")(before)
-    conv = next(m for m in after.modules() if isinstance(m, nn.Conv2d))
-    bn = next(m for m in after.modules() if isinstance(m, nn.BatchNorm3d))
-    unit = next((m for m in after.modules() if isinstance(m, mem_update)), None)
-    law = "structure"
-    if planted in ("unit", "a unit", "constants", "a class") and unit is None:
-        return
-    if planted == "a bit":
-        conv.weight.data.view(-1).numpy().view(np.uint8)[0] ^= 1
-        law = "tensors"
-    elif planted == "a dtype":
-        assert bn.num_batches_tracked is not None
-        bn.num_batches_tracked = bn.num_batches_tracked.int()
-        law = "tensors"
-    elif planted == "a buffer":
-        del bn._buffers["running_mean"]
-        bn.register_buffer("running_mean", torch.full((bn.num_features,), 0.125, dtype=torch.float64))
-        law = "tensors"
-    elif planted == "a stride":
-        conv.padding_mode = "reflect"
-    elif planted == "an epsilon":
-        bn.eps = 0.125
-    elif planted == "a unit":
-        assert unit is not None
-        unit.act = True
-    elif planted == "constants":
-        assert unit is not None
-        unit.constants = Constants(unit.constants.steps, 0.75, unit.constants.decay)
-        law = "" if not _was_unit(before, after, unit) else law
-    elif planted == "a class":
-        holder = next(m for m in after.modules() if isinstance(m, (Conv, Conv_A)) or type(m).__name__ == "BasicBlock_2")
-        holder.__class__ = type("Another", (type(holder),), {})
-    pair = Pair(before, after, picture(given), real=False)
-    broken = {name: subject.operator("law")(name, pair).outcome for name in (*KEPT, *([law] if law else []))}
-    if planted == "nothing":
-        for name in KEPT:
-            yield Measure("a law broken by a clean conversion", float(broken[name] != "pass"), where=name)
-    elif law:
-        yield Measure("not seen", float(broken[law] == "pass"), where=planted)
-
-
-def _was_unit(before: nn.Module, after: nn.Module, unit: nn.Module) -> bool:
-    """Whether the unit was a `mem_update` before, whose constants can be compared."""
-    path = next(p for p, m in after.named_modules() if m is unit)
-    return isinstance(dict(before.named_modules()).get(path), mem_update)
 
 
 @check("operators", detectors(False))

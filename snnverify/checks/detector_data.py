@@ -270,25 +270,51 @@ def fidelity_similarity(case: Outputs, subject: Oracle) -> Iterator[Measure]:
 
     rng = np.random.Generator(np.random.PCG64(case.seed))
     n = sum(case.parts)
-    a = rng.normal(0.2, 1, (3, n, 4, 2, 2))
-    b = (a + rng.normal(0, 1, a.shape) > 0.5).astype(float) if case.binary else a @ rng.normal(0, 1, (2, 2))
+    # eighths, and means over 16 of them: every sum is exact in float64
+    a = rng.integers(-24, 32, (4, n, 4, 2, 2)) / 8
+    b = (a + rng.integers(-8, 9, a.shape) / 8 > 0.5).astype(float) if case.binary else a @ rng.integers(-2, 3, (2, 2))
     b[:, 0] *= rng.integers(0, 2)  # a sample may be silent
     sums, start = Sums(), 0
     for part in case.parts:
         sums.add(a[:, start : start + part], b[:, start : start + part])
         start += part
-    flat = [v.swapaxes(0, 1).reshape(n, -1) for v in (a, b)]
-    cosines = [
-        float(x @ y / math.sqrt((x @ x) * (y @ y))) if x.any() and y.any() else 0.0 for x, y in zip(*flat, strict=True)
-    ]
-    centre = np.eye(n) - 1 / n
-    k, m = (centre @ f @ f.T @ centre for f in (v.mean((0, 3, 4)) for v in (a, b)))
-    wanted = (
-        sum(cosines) / n, float((k * m).sum() / math.sqrt((k * k).sum() * (m * m).sum())),
-        math.sqrt(((b - a) ** 2).sum() / (a**2).sum()), a.mean(), b.mean(),
-    )  # fmt: skip
-    # sums of at most 16 x 48 terms of about 1, squared twice in CKA and divided by what varies
-    for name, value, right in zip(
-        ("cosine", "cka", "gap", "rate before", "rate after"), sums.measures(), wanted, strict=True
-    ):
-        yield Measure(f"{name} off", abs(value - float(right)), limit=1e4 * EPS * 16)
+    x, y = (_fractions(v.swapaxes(0, 1).reshape(n, -1)) for v in (a, b))
+    cosines = [_dot(p, q) / math.sqrt(_dot(p, p) * _dot(q, q)) if any(p) and any(q) else float(not any(p) and not any(q))
+               for p, q in zip(x, y, strict=True)]  # fmt: skip
+    size, apart = sum(_dot(p, p) for p in x), sum(_dot(d, d) for d in ([i - j for i, j in zip(p, q, strict=True)]
+                                                                       for p, q in zip(x, y, strict=True)))  # fmt: skip
+    means = [float(sum(sum(row) for row in v) / (n * len(v[0]))) for v in (x, y)]
+    features = [_fractions(v.mean((0, 3, 4))) for v in (a, b)]
+    k, m = (_gram(f) for f in features)
+    alike, own, others = (sum(_dot(p, q) for p, q in zip(g, h, strict=True)) for g, h in ((k, m), (k, k), (m, m)))
+    wanted = {
+        "cosine": sum(cosines) / n, "cka": float(alike) / math.sqrt(own * others) if own and others else math.nan,
+        "gap": math.sqrt(apart / size), "rate before": means[0], "rate after": means[1],
+    }  # fmt: skip
+    # Centred products are off by 2 u |F|^2: a division, a difference. Relative to their norms that enters CKA twice for
+    # each net, and norms of 16 squares with what follows by 40 u.
+    spread = sum(
+        float(sum(_dot(f, f) for f in v)) / math.sqrt(g) for v, g in zip(features, (own, others), strict=True) if g
+    )
+    limits = {
+        "cosine": (n + 4) * EPS, "cka": (4 * spread + 40) * EPS, "gap": 2 * EPS * wanted["gap"],
+        "rate before": 2 * EPS * abs(means[0]), "rate after": 2 * EPS * abs(means[1]),
+    }  # fmt: skip
+    for (name, right), value in zip(wanted.items(), sums.measures(), strict=True):
+        off = 0.0 if math.isnan(right) and math.isnan(value) else abs(value - right)
+        yield Measure(f"{name} off", math.inf if math.isnan(off) else off, limits[name])
+
+
+def _fractions(rows: Array) -> list[list[Fraction]]:
+    return [[Fraction(v) for v in row] for row in rows.tolist()]
+
+
+def _dot(p: Sequence[Fraction], q: Sequence[Fraction]) -> Fraction:
+    return sum((i * j for i, j in zip(p, q, strict=True)), Fraction(0))
+
+
+def _gram(features: Sequence[Sequence[Fraction]]) -> list[list[Fraction]]:
+    """Products of rows of centred features [n, C] -> [n, n]."""
+    means = [sum(column, Fraction(0)) / len(features) for column in zip(*features, strict=True)]
+    rows = [[v - m for v, m in zip(row, means, strict=True)] for row in features]
+    return [[_dot(p, q) for q in rows] for p in rows]

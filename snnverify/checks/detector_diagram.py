@@ -32,11 +32,15 @@ two_paths = st.builds(TwoPaths, st.tuples(_STEPS, _STEPS), _NAMES, st.sampled_fr
 
 @check("operators", programs())
 def diagram_is_the_wiring(program: Program, subject: Oracle) -> Iterator[Measure]:
-    """The edges of a diagram are those of the wiring that was drawn, and each module is what it did: executed, container, identity, unexecuted [by construction]."""
+    """The edges of a diagram are those of the wiring that was drawn, and each module is what it did: executed, container, identity, unexecuted; what leads to no output is called unused, and nothing else is [by construction]."""
     known = Known(program)
     d = subject.operator("diagram")(Wired(program).eval(), _IMAGE)
     edges = known.named()
     yield Measure("edges that differ", float(len(edges ^ set(d.edges))), detail=f"{sorted(edges ^ set(d.edges))}")
+    leaves = [b for b in d.blocks if not b.elements]
+    used, told = _leading(edges), {b.name for b in leaves if not b.unused}
+    wrong = told ^ (used & {b.name for b in leaves})
+    yield Measure("blocks told unused that are not, or the reverse", float(len(wrong)), detail=f"{sorted(wrong)}")
     found = {m.path: (m.status, m.calls) for m in d.modules if m.path}
     expected = {path: (status, known.calls.get(path, 0)) for path, status in known.statuses.items()}
     differ = {p: (found.get(p), expected.get(p)) for p in found.keys() | expected if found.get(p) != expected.get(p)}
@@ -100,7 +104,7 @@ def diagram_reaches_what_changes(drawn: Drawn, subject: Oracle) -> Iterator[Meas
 
 @check("operators", detectors(False))
 def diagram_counts_what_ran(drawn: Drawn, subject: Oracle) -> Iterator[Measure]:
-    """Calls, shapes, spike rates, units and hardware building blocks are those that hooks of torch's own count [definition]."""
+    """Calls, shapes, spike rates, units, use and hardware building blocks are those that hooks of torch's own count [definition]."""
     model = built(json.loads(drawn.description), drawn.seed)
     x = images(2, drawn.seed)
     seen = watched(model, x)
@@ -111,6 +115,8 @@ def diagram_counts_what_ran(drawn: Drawn, subject: Oracle) -> Iterator[Measure]:
     shapes = {s.path: (s.given.shape,) for s in seen if s.given is not None}
     unlike = {b.name: b.shapes for b in d.blocks if b.name in shapes and b.shapes != shapes[b.name]}
     yield Measure("blocks of another shape", float(len(unlike)), detail=f"{unlike}")
+    unused = [b.name for b in d.blocks if b.unused]  # each block of a description feeds the next one, or the output
+    yield Measure("blocks told unused", float(len(unused)), detail=f"{unused}")
     said = {a.name: (a.units, a.rate) for a in d.activities}
     spikes = {s.path: s.given for s in seen if "mem_update" in s.kinds and s.given is not None}
     counted = {n: (y[0, 0].size, float(np.count_nonzero(y)) / y.size) for n, y in spikes.items()}
@@ -219,6 +225,14 @@ def _reached(edges: set[tuple[str, str]], without: set[str]) -> set[str]:
     """What the image reaches where some leaves are taken out."""
     found = {"image"} - without
     while more := {b for a, b in edges if a in found and b not in without} - found:
+        found |= more
+    return found
+
+
+def _leading(edges: set[tuple[str, str]]) -> set[str]:
+    """What leads to an output."""
+    found = {b for _, b in edges if b.startswith("output")}
+    while more := {a for a, b in edges if b in found} - found:
         found |= more
     return found
 

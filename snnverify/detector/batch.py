@@ -138,8 +138,8 @@ def convert(job: Job, settings: Settings) -> Iterator[str]:
 def _told(job: Job, opened: Opened, found: Statistics) -> Iterator[str]:
     source = opened.source
     yield f"{job.weights}: {source['taken']}, read {source['read']}, sha256 {source['sha256'][:16]}"
-    if source.get("earlier"):
-        yield f"  made of {told(source['earlier'])}"
+    if made := told(source.get("earlier", ())):
+        yield f"  made of {made}"
     yield "  " + ", ".join(
         f"{SAID[k]} = {'as each unit has it' if v is None else v} ({origin})"
         for k, (v, origin) in opened.constants.items()

@@ -55,7 +55,8 @@ def readiness(pair: Pair) -> Iterator[Measure]:
 
 def alive(pair: Pair) -> Iterator[Measure]:
     """No activation is silent in every step of every image, and none fires in all of them: either is a constant, which the bias of the next layer says as well [derived: the entropy of a constant is 0]."""
-    seen = {p: activity(y) for p in units(pair.after) if (y := pair.ran.given.get(p)) is not None}
+    spiking = [p for p, m in units(pair.after).items() if not emits_silu(m)]
+    seen = {p: activity(y) for p in spiking if (y := pair.ran.given.get(p)) is not None}
     for path, a in seen.items():
         for what, n in (("dead", a.dead), ("saturated", a.saturated)):
             yield Measure(f"layers with all units {what}", float(n == a.units), 0.0 if pair.real else float("inf"),
@@ -71,7 +72,9 @@ def _idle(seen: Mapping[str, Activity]) -> list[str]:
         both = [x + y for x, y in zip(both, (*counts, n), strict=True)]
         if not any(counts):
             continue
-        whole = next((f": the whole layer is {w}" for w, k in zip(("dead", "saturated"), counts, strict=True) if k == n), "")
+        whole = next(
+            (f": the whole layer is {w}" for w, k in zip(("dead", "saturated"), counts, strict=True) if k == n), ""
+        )
         shares = ", ".join(f"{k} of {n} channels {w} ({100 * k / n:.0f} %)"
                            for w, k in zip(("dead", "saturated"), counts, strict=True))  # fmt: skip
         told.append(f"{path}: {shares}{whole}")
@@ -172,7 +175,10 @@ def simulation(pair: Pair, exact: bool = False) -> Iterator[Measure]:
                 "outputs that differ end to end", float((free.values[path] != torchs[path]).sum()), where=path
             )
     parted = sum(int((free.values[p] != torchs[p]).sum()) for p in mine)
-    pair.notes.append(f"numpy against torch: {counted} spikes, 0 may differ a layer; {parted} differ end to end")
+    own = sum(int((np.asarray(forced.values[p]) != torchs[p]).sum()) for p in mine)
+    ones = sum(int((torchs[p] != 0).sum()) for p in mine)
+    pair.notes.append(f"numpy against torch: {counted:,} outputs of {len(mine)} units compared, {ones:,} of them spikes; "
+                      f"{own} differ on a unit's own inputs, {parted} end to end")  # fmt: skip
 
 
 def _simulated(pair: Pair, forced: bool) -> Simulated:

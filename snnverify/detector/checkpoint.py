@@ -23,7 +23,7 @@ from .archive import read_archive, read_bytes
 from .blocks import Constants, SpikingActivation
 from .complete import agreed, complete
 from .lineage import earlier, origins
-from .model import Detector, available, described
+from .model import Detector, described
 from .pickled import Call, Instance
 from .rebuild import Description, build, describe, differences
 
@@ -245,7 +245,7 @@ def _named(net: Instance, path: str, depth: int) -> Iterator[tuple[str, Any]]:
 
 
 def _of_user(model: str) -> tuple[nn.Module, dict[str, Any]]:
-    if model in available() or model.endswith((".yaml", ".yml")):
+    if ":" not in model:
         net: nn.Module = Detector(described(model))
         return net.eval(), describe(net).tree
     return load_model(model)[0].eval(), {"model": model}

@@ -119,7 +119,7 @@ class _Describer:
             kind, along = self.flow.join(item)
             named = kind not in ("", "memory")
             what, detail = (kind, along) if named else (o.name.rstrip("_"), o.detail)
-            return Block(name, "operation", what, detail, sources, (o.shape,), join=kind)
+            return Block(name, "operation", what, detail, sources, (o.shape,), join=kind, unused=unused)
         c = self.run.calls[item.call]
         m = self.modules[c.path]
         container = item.call in self.scopes

@@ -43,14 +43,13 @@ def origins(found: Origins, manifest: Mapping[str, Any]) -> Origins:
 
 
 def told(steps: Sequence[Mapping[str, Any]]) -> str:
-    """Files and conversions that led to one, in a line; nothing where there were none."""
+    """Files that were converted on the way to one, in a line; nothing where none was."""
     said = []
     for m in steps:
         source, statistics = m.get("source"), m.get("statistics")
-        file = source.get("file", "a live module") if isinstance(source, Mapping) else "?"
-        sha256 = str(source.get("sha256", ""))[:16] if isinstance(source, Mapping) else ""
-        total = statistics.get("total") if isinstance(statistics, Mapping) else "?"
-        said.append(f"{file}{f', sha256 {sha256}' if sha256 else ''}: {total} converted")
+        if isinstance(source, Mapping) and source.get("sha256"):  # else a net was saved as it was
+            total = statistics.get("total") if isinstance(statistics, Mapping) else "?"
+            said.append(f"{source.get('file')}, sha256 {str(source['sha256'])[:16]}: {total} converted")
     return "".join(
         c if c.isprintable() else "?" for c in "; ".join(said)
     )  # a file may be called by codes of a terminal

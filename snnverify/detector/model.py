@@ -12,6 +12,7 @@ import yaml
 from torch import nn
 
 from ..errors import ConfigError, DataError
+from ..objects import nearest
 from . import blocks
 from .blocks import Constants
 
@@ -131,7 +132,7 @@ def _block(
         return blocks.Detect(arguments[0], anchors, tuple(incoming)), 0, 1
     if name == "Classify":
         return blocks.Classify(incoming[0], *arguments), arguments[0], 1
-    raise ConfigError(f"no module {name!r}; there are {', '.join((*PLAIN, *OTHERS))}")
+    raise ConfigError(f"no module {name!r}{nearest(str(name), (*PLAIN, *OTHERS))}")
 
 
 def described(name: str) -> dict[str, Any]:
@@ -144,10 +145,12 @@ def described(name: str) -> dict[str, Any]:
     """
     shipped = files(__package__) / "models"
     path: Any = shipped / f"{name}.yaml" if name in available() else Path(name)
+    if path == Path(name) and not path.suffix and not path.exists():
+        raise ConfigError(f"model = {name!r}: no description of that name, and no file{nearest(name, available())}")
     try:
         found = yaml.safe_load(path.read_text("utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as e:
-        reason = str(e).splitlines()[0]
+        reason = getattr(e, "strerror", None) or str(e).splitlines()[0]
         raise ConfigError(f"model = {name!r}: {reason}; take one of {', '.join(available())}, or a YAML file") from e
     if not isinstance(found, dict):
         raise ConfigError(f"model = {name!r}: the file holds no mapping")

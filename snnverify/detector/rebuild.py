@@ -30,7 +30,8 @@ class Description:
     Parameters
     ----------
     tree : mapping
-        ``kind``, ``attributes``, ``parameters`` and ``buffers`` (names), ``children`` (trees by name): JSON.
+        ``kind``, ``attributes``, ``parameters`` and ``buffers`` (names), ``children`` (trees by name); ``same``, the path
+        where the very module stood before, of one that stands at several: JSON.
     tensors : mapping of str to torch.Tensor
         By path.
     classes : mapping of str to str
@@ -46,6 +47,9 @@ class Description:
     classes: dict[str, str] = field(default_factory=dict)
     unused: Counter[str] = field(default_factory=Counter)
     modules: int = 0
+    places: dict[int, tuple[str, Any]] = field(
+        default_factory=dict
+    )  # by identity, which holds as long as the object does
 
 
 def describe(net: Instance | nn.Module, tensor: Callable[[Any], torch.Tensor] = lambda value: value) -> Description:
@@ -97,6 +101,9 @@ def _node(net: Any, path: str, found: Description, tensor: Callable[[Any], torch
     public = {k for k in state if k not in _ROUTE and not k.startswith("_") and k not in attributes and k != "training"}
     found.unused.update(f"{name}.{k}" for k in public)
     node = {"kind": name, "attributes": attributes, **own, "children": children}
+    first = found.places.setdefault(id(net), (path, net))[0]
+    if first != path:
+        node["same"] = first
     _fits(node, where)
     return node
 
@@ -182,7 +189,7 @@ def build(tree: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> nn.Mo
     """
     left = set(tensors)
     try:
-        net = _build(tree, tensors, "", left)
+        net = _build(tree, tensors, "", left, {})
     except RecursionError:
         raise DataError("the net is nested too deep") from None
     if left:
@@ -190,8 +197,12 @@ def build(tree: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> nn.Mo
     return net.eval()
 
 
-def _build(node: Mapping[str, Any], tensors: Mapping[str, torch.Tensor], path: str, left: set[str]) -> nn.Module:
+def _build(
+    node: Mapping[str, Any], tensors: Mapping[str, torch.Tensor], path: str, left: set[str], made: dict[str, nn.Module]
+) -> nn.Module:
     where = path or "the net"
+    if "same" in node:
+        return _again(node["same"], tensors, path, left, made)
     try:
         kind, own = KINDS[node["kind"]], {k: list(node[k]) for k in ("parameters", "buffers")}
         given = node["attributes"]
@@ -206,28 +217,44 @@ def _build(node: Mapping[str, Any], tensors: Mapping[str, torch.Tensor], path: s
     except Exception as e:  # torch answers impossible attributes with many types
         raise Unsupported(where, f"it cannot be made ({type(e).__name__}: {str(e).splitlines()[0][:120]})") from e
     for part, names in own.items():
-        made: dict[str, torch.Tensor | None] = getattr(module, f"_{part}")
-        if {k for k, v in made.items() if v is not None} != set(names):
+        slots: dict[str, torch.Tensor | None] = getattr(module, f"_{part}")
+        if {k for k, v in slots.items() if v is not None} != set(names):
             raise DataError(
-                f"{where}: its {part} are {', '.join(names) or 'none'}, a {node['kind']} has {', '.join(made)}"
+                f"{where}: its {part} are {', '.join(names) or 'none'}, a {node['kind']} has {', '.join(slots)}"
             )
         for name in names:
             at = f"{path}.{name}" if path else name
             if at not in tensors:
                 raise DataError(f"{at}: the tensor is missing")
-            stored, expected = tensors[at], made[name]
+            stored, expected = tensors[at], slots[name]
             assert expected is not None
             if stored.shape != expected.shape or stored.is_floating_point() != expected.is_floating_point():
                 raise DataError(
                     f"{at}: a tensor of {stored.dtype} {list(stored.shape)}, its module needs {list(expected.shape)}"
                 )
-            made[name] = nn.Parameter(stored) if part == "parameters" else stored
+            slots[name] = nn.Parameter(stored) if part == "parameters" else stored
             left.discard(at)
     for name, child in below.items():
         try:
-            module.add_module(name, _build(child, tensors, f"{path}.{name}" if path else name, left))
+            module.add_module(name, _build(child, tensors, f"{path}.{name}" if path else name, left, made))
         except (KeyError, TypeError) as e:
             raise Unsupported(where, f"its child {name!r} cannot be put in ({e})") from e
+    made[path] = module
+    return module
+
+
+def _again(
+    first: Any, tensors: Mapping[str, torch.Tensor], path: str, left: set[str], made: Mapping[str, nn.Module]
+) -> nn.Module:
+    """The module that stood at `first`, whose tensors here must be those there."""
+    module = made.get(first) if isinstance(first, str) else None
+    if module is None:
+        raise DataError(f"{path}: the same as {first!r}, where no module stood before")
+    for name in module.state_dict():
+        here, there = tensors.get(f"{path}.{name}"), tensors[f"{first}.{name}"]
+        if here is None or here.dtype != there.dtype or here.shape != there.shape or octets(here) != octets(there):
+            raise DataError(f"{path}.{name}: the module is that of {first}, and the tensor another")
+        left.discard(f"{path}.{name}")
     return module
 
 
@@ -236,7 +263,7 @@ def _refused(value: Any) -> torch.Tensor:
 
 
 def differences(a: Description, b: Description) -> list[str]:
-    """Where two descriptions part: classes, attributes, children, routes by path; tensors by dtype, shape and bytes."""
+    """Where two descriptions part: classes, attributes, children, routes, sharing; tensors by dtype, shape, bytes."""
     found = list(_parted(a.tree, b.tree, ""))
     for path in dict.fromkeys([*a.tensors, *b.tensors]):
         x, y = a.tensors.get(path), b.tensors.get(path)
@@ -251,7 +278,8 @@ def differences(a: Description, b: Description) -> list[str]:
 
 def _parted(a: Mapping[str, Any], b: Mapping[str, Any], path: str) -> list[str]:
     where = path or "the net"
-    found = [f"{where}: {k} {a[k]} and {b[k]}" for k in a if k != "children" and a[k] != b.get(k)]
+    keys = [k for k in dict.fromkeys([*a, *b]) if k != "children"]
+    found = [f"{where}: {k} {a.get(k)} and {b.get(k)}" for k in keys if a.get(k) != b.get(k)]
     if list(a["children"]) != list(b["children"]):
         return [*found, f"{where}: children {list(a['children'])} and {list(b['children'])}"]
     for name in a["children"]:

@@ -39,13 +39,18 @@ class Changes:
     furthest: float = 0.0
     where: str = ""
 
+    @property
+    def distance(self) -> str:
+        """How far the furthest moved, in words: from 0 there is no share."""
+        return "from 0" if math.isinf(self.furthest) else f"{100 * self.furthest:.3g} %"
+
     def __str__(self) -> str:
         """In words."""
         if not self.where:
             return "none"
         parts = [f"{n} of {of} {what}" for n, of, what in ((self.weights, self.of_weights, "weights"),
                  (self.statistics, self.of_statistics, "BN statistics")) if n]  # fmt: skip
-        return f"{', '.join(parts)}; furthest {100 * self.furthest:.3g} % ({self.where})"
+        return f"{', '.join(parts)}; furthest {self.distance} ({self.where})"
 
 
 def changes(before: nn.Module, after: nn.Module) -> Changes:
@@ -72,7 +77,8 @@ def changes(before: nn.Module, after: nn.Module) -> Changes:
             continue
         counts[name in parameters] += 1
         size = float(a.double().norm())
-        gap = float((b.double() - a.double()).norm()) / size if size else math.inf
+        apart = float((b.double() - a.double()).norm())
+        gap = apart / size if size else math.inf if apart else 0.0  # -0 is 0
         if gap >= far:
             far, where = gap, name
     return Changes(counts[True], of[True], counts[False], of[False], far, where)

@@ -38,7 +38,8 @@ class Classes:
 
     def __str__(self) -> str:
         """Where the samples come from, and how many there are."""
-        return f"{self.data.source}: {len(self)} samples, values {self.data.scaling}"
+        scaling = "as they are" if self.data.scaling == "none" else self.data.scaling
+        return f"{self.data.source}: {len(self)} samples, values {scaling}"
 
     @property
     def digest(self) -> str:

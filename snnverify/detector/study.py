@@ -170,7 +170,7 @@ def study(
         swept = sweep(after, names, few, plan.thresholds, progress)
         unswept = next(iter(answers(before, few).scores.values()))
         own = _threshold(after, names)
-        best = max(swept, key=lambda t: (swept[t], -abs(t - own)))  # of equals the one that is nearest to what it was
+        best = best_of(swept, own)
         net = threshold_set(after, names, best)
         add("threshold", f"converted units fire above {best:g}, the best of the sweep", net, changes(before, net))
     if train is not None and "bn" in made:
@@ -193,6 +193,11 @@ def study(
         f"decay {constants.decay:g}",
         _notes(samples, train, names), {**_facts(samples, train, plan), **about},
     )  # fmt: skip
+
+
+def best_of(swept: Mapping[float, float], own: float) -> float:
+    """Threshold of the greatest score; of equals the one that is nearest to `own`."""
+    return max(swept, key=lambda t: (swept[t], -abs(t - own)))
 
 
 def _threshold(net: nn.Module, names: Sequence[str]) -> float:

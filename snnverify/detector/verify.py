@@ -61,9 +61,9 @@ def opened(
     try:
         recorded(whole, x[:1], {})
     except Exception as e:  # a user's module may have errors of its own
-        said = str(e).strip().partition("\n")[0][:200] or type(e).__name__
+        why = str(e).strip().partition("\n")[0][:200] or type(e).__name__
         raise DataError(
-            f"{before}: it does not run on images {list(x.shape[1:])} ({said}); give such as it takes: --data"
+            f"{before}: it does not run on images {list(x.shape[1:])} ({why}); give such as it takes: --data"
         ) from e
     run = Pair(whole, _float(a.net), x, said, data is not None, ready, stored.notes)
     return stored, run

@@ -48,7 +48,7 @@ def _row(arms: Sequence[Arm]) -> dict[str, Any]:
         "bound": f"{100 * worst.upper:.2f}", "verdict": worst.verdict.outcome,
         "weights": "all, on a grid" if most is None else f"{most.weights} of {most.of_weights}",
         "BN statistics": "folded" if most is None else f"{most.statistics} of {most.of_statistics}",
-        "furthest": "" if most is None or not most.where else f"{100 * most.furthest:.3g} %",
+        "furthest": "" if most is None or not most.where else most.distance,
     }  # fmt: skip
 
 
