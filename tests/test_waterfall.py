@@ -147,7 +147,7 @@ def test_the_committed_score_is_of_all_families_and_adds_up():
 
 def test_sentences_have_no_share_over_the_whole_and_no_sign(cnn, fallen):
     """A cause that costs more than the whole drop is no part of it; what is above the ANN is not -0.34 below."""
-    d, w = fallen
+    _, w = fallen
     n, total = len(w.labels), w.right(0) - w.right(len(w.keys) - 1)
     within, over = (Cause("clipping", "relu2", total + k, ("clipped",)) for k in (-1, 5))
     e = Explained("cnn", w, (within,), {}, (), None, {})
