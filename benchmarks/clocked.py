@@ -85,14 +85,14 @@ def share(n: int) -> float:
 def held_to_the_clock(fit: Fit, costs: Costs, rounds: int, short: bool) -> None:
     """Predict the local sweep on one and two workers, then clock it."""
     sweep = local_sweep(short)
-    stages = serial(sweep, len(sweep.x), len(sweep.calibration), (50, 100))
+    phases = serial(sweep, len(sweep.x), len(sweep.calibration), (50, 100))
     variants = [v for _, v in converted(sweep)]
-    job = job_of(sweep, fit, variants, len(sweep.x), 32, STEPS[-1], stages)
+    job = job_of(sweep, fit, variants, len(sweep.x), 32, STEPS[-1], phases)
     predicted = {n: parts(job, replace(costs, bandwidth=np.inf), n) for n in (1, 2)}
     print(f"\n{sweep.title}, {VARIANTS} variants, T {STEPS[-1]}: {job.tasks} tasks; predicted, s, before it is clocked")
-    stages_of = list(predicted[1])
-    print(tabulate([[n, *(f"{p[k]:.2f}" for k in stages_of), f"{total(job, p):.2f}"] for n, p in predicted.items()],
-                   ["workers", *stages_of, "total"], disable_numparse=True), flush=True)  # fmt: skip
+    named = list(predicted[1])
+    print(tabulate([[n, *(f"{p[k]:.2f}" for k in named), f"{total(job, p):.2f}"] for n, p in predicted.items()],
+                   ["workers", *named, "total"], disable_numparse=True), flush=True)  # fmt: skip
     few = sweep.x[:TILE]
     itself = [processor(lambda v=v: simulate(v.snn, few, STEPS[-1], threads=1))[0] / len(few) for v in variants]
     print(f"an image on a variant: {1e3 * job.second:.3f} ms by its counts, which the fit has not seen; "
@@ -109,7 +109,7 @@ def held_to_the_clock(fit: Fit, costs: Costs, rounds: int, short: bool) -> None:
         clock, used = ([r[k] for r in runs] for k in (0, 1))
         alone, middle = total(job, predicted[n]), statistics.median(clock)
         one, all_of_them = (statistics.fmean(shares[k]) for k in (1, n))
-        # while the serial stages last one process is busy, else n are
+        # while the serial phases last one process is busy, else n are
         slowed = {k: v / (one if k in job.serial else all_of_them) for k, v in predicted[n].items()}
         said = total(job, slowed)
         computed = job.second * job.samples * job.variants + n * job.variants * job.layout

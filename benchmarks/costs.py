@@ -1,7 +1,7 @@
 """What a run costs: seconds as a sum of counts, fitted to measurements; and what a cluster of n workers makes of them.
 
 All coefficients are seconds of one processor core per unit, so that none depends on who else was at work while they were
-measured. Stages that overlap are not added: see `parts`.
+measured. Phases that overlap are not added: see `parts`.
 """
 
 from __future__ import annotations
@@ -144,7 +144,7 @@ class Job:
     sample_bytes, network_bytes : float
         What is sent of a sample, once for all variants, and of a variant.
     serial : mapping of str to float
-        Seconds of the stages that the reporting process alone does, one after the other.
+        Seconds of the phases that the reporting process alone does, one after the other.
     """
 
     samples: int
@@ -163,18 +163,18 @@ class Job:
 
 
 def parts(job: Job, costs: Costs, workers: int) -> dict[str, float]:
-    """Seconds of each stage on some workers of one core each.
+    """Seconds of each phase on some workers of one core each.
 
     ``compute`` is the busiest worker: whole tiles, ceil(tasks / workers) of them. ``scheduling`` and ``transfer`` are the
     reporting process's: every tile and every variant leaves it once, by its processor or its link, whichever takes longer.
     ``receiving`` is a worker's link: its tiles, and each variant that it meets.
     """
-    each = -(-job.tasks // workers)
-    met = min(job.variants, each)
+    most = -(-job.tasks // workers)
+    met = min(job.variants, most)
     sent = job.samples * job.sample_bytes + job.variants * job.network_bytes
-    received = each * job.tile * job.sample_bytes + met * job.network_bytes
+    received = most * job.tile * job.sample_bytes + met * job.network_bytes
     return {
-        "compute": each * min(job.tile, job.samples) * job.second + met * job.layout,
+        "compute": most * min(job.tile, job.samples) * job.second + met * job.layout,
         "scheduling": job.tasks * costs.task,
         "transfer": sent * max(costs.byte, 1 / costs.bandwidth),
         "receiving": received / costs.bandwidth,
@@ -183,7 +183,7 @@ def parts(job: Job, costs: Costs, workers: int) -> dict[str, float]:
 
 
 def total(job: Job, found: Mapping[str, float]) -> float:
-    """Seconds of a run: the serial stages, then the longest of those that overlap.
+    """Seconds of a run: the serial phases, then the longest of those that overlap.
 
     Scheduling and transfer are both the reporting process's, and add; a worker computes while its next tile comes.
     """
@@ -192,12 +192,12 @@ def total(job: Job, found: Mapping[str, float]) -> float:
 
 
 def bottleneck(found: Mapping[str, float]) -> str:
-    """The stage that takes longest."""
+    """The phase that takes longest."""
     return max(found, key=lambda k: found[k])
 
 
 def switches(job: Job, costs: Costs, most: int) -> Iterator[tuple[int, str]]:
-    """Numbers of workers from which on another stage takes longest, and which."""
+    """Numbers of workers from which on another phase takes longest, and which."""
     before = None
     for n in range(1, most + 1):
         if (now := bottleneck(parts(job, costs, n))) != before:

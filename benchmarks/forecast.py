@@ -25,7 +25,7 @@ def predicted(job: Job, costs: Costs) -> list[dict[str, Any]]:
 
 
 def text(rows: Sequence[dict[str, Any]]) -> str:
-    """Hours and minutes of each stage."""
+    """Hours and minutes of each phase."""
     shown = [{k: span(v) if isinstance(v, float) else v for k, v in r.items()} for r in rows]
     return tabulate(shown, headers="keys", disable_numparse=True)
 
@@ -39,7 +39,7 @@ def span(seconds: float) -> str:
 
 
 def plot(job: Job, costs: Costs, path: Path) -> None:
-    """Draw each stage and the total over the number of workers."""
+    """Draw each phase and the total over the number of workers."""
     at = np.unique(np.geomspace(1, WORKERS[-1], 200).astype(int))
     found = [parts(job, costs, int(n)) for n in at]
     drawing = figure(figsize=(7, 4.5), layout="constrained")

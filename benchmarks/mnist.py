@@ -82,10 +82,11 @@ def compare(rounds: int, samples: int, threads: int) -> None:
     shown, base = [], 0.0
     for a in agreed:
         n = len(case.x) if a.simulator is ours else len(part.x)
-        each = [1e3 * s / n for s in a.rounds]
-        middle = statistics.median(each)
+        times = [1e3 * s / n for s in a.rounds]
+        middle = statistics.median(times)
         base = base or middle
-        shown.append([a.simulator.name, a.simulator.engine, f"{n:,}", f"{middle:.3f}", f"{min(each):.3f} - {max(each):.3f}",
+        spread = f"{min(times):.3f} - {max(times):.3f}"
+        shown.append([a.simulator.name, a.simulator.engine, f"{n:,}", f"{middle:.3f}", spread,
                       f"{middle * len(case.x) / 1e3:.1f}", f"{middle / base:.1f}", str(a.agreement)])  # fmt: skip
     print(f"MNIST tutorial CNN, T {STEPS}, {threads} threads, {rounds} turns; load {os.getloadavg()[0]:.1f}")
     head = [

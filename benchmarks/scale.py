@@ -3,7 +3,7 @@
 python -m benchmarks.scale [--rounds 5] [--plot scale.png] [--short]
 
 Measures single runs of the benchmark's nets on one core; tasks and bytes through Dask on this machine; the reporting
-process's own stages. It then predicts, and clocks, ten variants of MNIST's tutorial CNN (of the embedded digits model where
+process's own phases. It then predicts, and clocks, ten variants of MNIST's tutorial CNN (of the embedded digits model where
 MNIST is not there) on one and on two local workers; and predicts ImageNet's 50,000 images on 1 to 1,000 workers. There is
 no ImageNet in it: images are random, and the network is `imagenet.network`, ResNet-18's shape with random weights.
 """

@@ -68,7 +68,7 @@ def digested(found: ConvertedNetwork) -> ConvertedNetwork:
 
 
 def serial(sweep: Sweep, samples: int, calibration: int, few: tuple[int, int]) -> dict[str, float]:
-    """Predict the reporting process's own stages from a conversion on few samples and on some more, and outputs on these."""
+    """Predict the reporting process's own phases from a conversion on few samples and on some more, and outputs on these."""
 
     def conversion(n: int) -> float:
         return processor(lambda: digested(convert(sweep.module, sweep.calibration[:n])))[0]
@@ -84,7 +84,7 @@ def serial(sweep: Sweep, samples: int, calibration: int, few: tuple[int, int]) -
 
 
 def job_of(sweep: Sweep, fit: Fit, variants: Sequence[ConvertedNetwork], samples: int, pilot: int, steps: int,
-           stages: dict[str, float]) -> Job:  # fmt: skip
+           phases: dict[str, float]) -> Job:  # fmt: skip
     """Predict a job by its counts, from a pilot run of a few samples and steps of every variant."""
     seconds, layout = [], []
     for v in variants:
@@ -95,4 +95,4 @@ def job_of(sweep: Sweep, fit: Fit, variants: Sequence[ConvertedNetwork], samples
         layout.append(max(0.0, cold - warm))
     sizes = [len(pickle.dumps(v, 5)) for v in variants]
     return Job(samples, TILE, VARIANTS, float(np.mean(seconds)), statistics.median(layout), sweep.x[0].nbytes,
-               float(np.mean(sizes)), stages)  # fmt: skip
+               float(np.mean(sizes)), phases)  # fmt: skip

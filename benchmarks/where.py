@@ -39,9 +39,9 @@ class Timed(Worker):
         """A chunk."""
         self.timed(CHUNK, super().run, *given)
 
-    def stage(self, stage: Any, states: Any) -> None:
+    def advance(self, stage: Any, *given: Any) -> None:
         """A layer over a block of steps."""
-        self.timed(stage.name, super().stage, stage, states)
+        self.timed(stage.name, super().advance, stage, *given)
 
     def record(self, *given: Any) -> None:
         """Its spikes, counted."""

@@ -112,7 +112,7 @@ def stations(out: Path, o: argparse.Namespace) -> dict[str, Any]:
                      f"{out}/stations.json"],
         "map": ["map", *model, "-T", f"{o.T}", "--target", "many-core", "--precision", "int4", "--markdown",
                 f"{out}/map.md"],
-        "energy": ["energy", *both, "--json", f"{out}/energy.json"],
+        "energy": ["energy", *both, "--hops", "many-core", "--precision", "int4", "--json", f"{out}/energy.json"],
         "native": ["native", *both, *trained, "--epochs", f"{o.native_epochs}", "--lr", "0.001", "--out",
                    f"{out}/native.json"],
     }  # fmt: skip
@@ -164,13 +164,14 @@ def figures(out: Path, found: dict[str, Any], o: argparse.Namespace, training: f
     n, tables = remedies[0]["samples"], next(iter(found["energy"]["models"].values()))
     totals = next(t for t in tables["Totals by convention"] if t["connections"] == "every")
     counted = counted_samples(tables)
+    sent = next(t for name, t in tables.items() if name.startswith("Operations"))[-1]
     priced = {r["model"]: r["SNN nJ"] for name, t in tables.items() if name.startswith("Energy") for r in t}
     arithmetic, latencies, measured = on_this_host(out, o.T)
     coefficients, frames = np.load(out / "test.npz")["x"].shape[1:]
-    operations, loihi, spent = totals["synop"] / counted, tables_of(["loihi"])[0], priced["loihi"].split(" - ")[0]
-    hop = [
-        float(e) * totals["spike"] / counted / 1e3 / float(spent) for e in (loihi.pJ["hop"].low, loihi.pJ["hop"].high)
-    ]
+    operations, spikes = totals["synop"] / counted, sent["spikes"] / counted
+    prices, hops = tables_of(["loihi"])[0].pJ, {way: sent[f"hops {way}"] / counted for way in ("E-W", "N-S")}
+    routed = float(hops["E-W"] * prices["hop_ew"].high + hops["N-S"] * prices["hop_ns"].high) / 1e3
+    overheads = [routed / (float(end) - routed) for end in reversed(priced["loihi"].split(" - "))]
 
     def percent(share: float) -> str:
         return f"{100 * share:.2f} %"
@@ -207,14 +208,15 @@ def figures(out: Path, found: dict[str, Any], o: argparse.Namespace, training: f
         ("dead neurons; spikes of others that change without them", "47 (5.0 %); not told",
          f"{dead} ({percent(dead / sum(v.units for v in needs))}); {chip.removal.changed}"),
         ("synaptic operations an inference", "312,000", f"{operations:,.0f}"),
-        ("... at an average rate of", "10 %", percent(totals["spike"] / counted / o.T / sum(WIDTHS[1:-1]))),
+        ("... at an average rate of", "10 %", percent(spikes / o.T / sum(WIDTHS[1:-1]))),
         ("multiply-adds of the analog input, paid in each step", "not told", f"{totals['mac'] / counted:,.0f}"),
         ("energy an inference", "0.81 uJ at 0.8 pJ", f"{operations * 0.8e-6:.3f} uJ at 0.8 pJ; {priced['odin']} nJ (ODIN, "
          f"operations alone) to {priced['cmos45-fp32-cache']} nJ"),
         (f"accuracy in a chip's arithmetic: INT4 before fine-tuning, {PLACES} binary places", "77.1 %; 0.3 % variation",
          arithmetic),
         ("measured energy", "0.88 uJ", measured),
-        ("routing overhead", "8.6 %", f"{100 * hop[0]:.2f} to {100 * hop[1]:.2f} % for each hop of every spike (Loihi)"),
+        ("routing overhead", "8.6 %", f"{' to '.join(f'{100 * v:.2f}' for v in overheads)} %: "
+         f"{sum(hops.values()) / spikes:.1f} hops a spike on the many-core's mesh, at Loihi's prices"),
         ("latency P50, P99", "312, 580 us", latencies),
         ("natively trained: accuracy", "79.3 %, 2.2 points better",
          f"{percent(native['accuracy'])}, {100 * (native['accuracy'] - converted['accuracy']):+.2f} points to converted"),

@@ -102,6 +102,8 @@ def quantize(*, weights: Path, out: Path | None, seed: int, **given: Any) -> int
     samples, train = opened(net, given["data"], given["split"], given["train"], given["img_size"], _say)
     if train is None:
         raise ConfigError("--train: static INT8 measures its ranges on training samples; give some")
+    for note in dict.fromkeys((*samples.notes, *train.notes)):
+        _say(note)
     with Progress() as progress:
         before = answers(net, samples, progress, "float")
         on_grid, grids = to_int8(net, images(first(train, CALIBRATION)))

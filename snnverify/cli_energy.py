@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from . import cli_calibrate
+from . import cli_calibrate, cli_hardware
 from .errors import ConfigError, EvidenceError
 
 Add = Callable[[Callable[..., int], str, str], argparse.ArgumentParser]
@@ -33,6 +33,7 @@ def register(add: Add) -> None:
     p.add_argument("--hops", metavar="N or TARGET", help="hops between cores: N for each spike, or those of "
                    "the mapping onto a target of `snnverify map`, on its mesh (none)")  # fmt: skip
     p.add_argument("--targets", type=Path, metavar="FILE", help="TOML with targets of your own, for --hops")
+    p.add_argument("--precision", choices=cli_hardware.PRECISIONS, help="of weights in that mapping (int8)")
     p.add_argument("--counters", nargs="+", default=[], metavar="ORACLE", help="count again: spikingjelly neurobench")
     p.add_argument(
         "--measured", type=Path, metavar="FILE", help="board log: CSV with sample, prediction, energy_uJ, latency_us"
@@ -49,17 +50,19 @@ def register(add: Add) -> None:
 MOST = 10_000  # hops of a spike
 
 
-def _where(hops: str | None, targets: Path | None) -> Any:
-    """What `--hops` asks for: a number, a target, or nothing."""
+def _where(hops: str | None, targets: Path | None, precision: str | None) -> Any:
+    """What `--hops` asks for: a number, a mapping onto a target, or nothing."""
+    from .hardware.mesh import Onto
     from .hardware.targets import target
 
     number = hops is not None and hops.lstrip("+-").replace(".", "").isdecimal()
-    if targets is not None and (hops is None or number):
-        raise ConfigError("--targets: of which target? --hops NAME")
+    for option in ("--targets",) * (targets is not None) + ("--precision",) * (precision is not None):
+        if hops is None or number:
+            raise ConfigError(f"{option}: of which target? --hops NAME")
     if hops is None:
         return None
     if not number:
-        return target(hops, targets)
+        return Onto(target(hops, targets), precision or "int8")
     if not hops.isdecimal() or int(hops) > MOST:
         raise ConfigError(f"--hops = {hops}: a whole number from 0 to {MOST:,}, or a target of `snnverify map`")
     return int(hops)
@@ -67,8 +70,9 @@ def _where(hops: str | None, targets: Path | None) -> Any:
 
 def _energy(
     *, command: str, steps: int, samples: int, table: list[str], energy_table: Path | None, connections: Any,
-    constant_input: Any, hops: str | None, targets: Path | None, counters: list[str], measured: Path | None,
-    measure_host: bool, tolerance: float | None, json: Path | None, csv: Path | None, markdown: Path | None, **options: Any,
+    constant_input: Any, hops: str | None, targets: Path | None, precision: str | None, counters: list[str],
+    measured: Path | None, measure_host: bool, tolerance: float | None, json: Path | None, csv: Path | None,
+    markdown: Path | None, **options: Any,
 ) -> int:  # fmt: skip
     from .hardware.counts import Convention
     from .hardware.energy import tables
@@ -76,7 +80,7 @@ def _energy(
     for name, value in (("-T", steps), ("--samples", samples)):
         if value < 1:
             raise ConfigError(f"{name} = {value}: at least 1")
-    where = _where(hops, targets)
+    where = _where(hops, targets, precision)
     if tolerance is not None and not 0 <= tolerance < 100:
         raise ConfigError(f"--tolerance = {tolerance}: percent, from 0 to below 100")
     chosen, convention = tables(table, energy_table), Convention(connections, constant_input)

@@ -13,6 +13,7 @@ from . import cli_calibrate
 from .content import write_atomic
 from .errors import ConfigError
 
+PRECISIONS = ("fp32", "int8", "int4", "binary")
 Add = Callable[[Callable[..., int], str, str], ArgumentParser]
 
 
@@ -33,7 +34,7 @@ def register(add: Add) -> None:
     p.add_argument(
         "--targets", type=Path, metavar="FILE", help="TOML file of further targets, each limit with its source"
     )
-    p.add_argument("--precision", choices=("fp32", "int8", "int4", "binary"), default="int8", help="of weights (int8)")
+    p.add_argument("--precision", choices=PRECISIONS, default="int8", help="of weights (int8)")
     p.add_argument("--weights", help="as of report")
     p.add_argument("--data", help="as of report; finds the neurons that stay silent")
     p.add_argument("--calibration", help="as of report")
@@ -76,6 +77,7 @@ def _dumped(tree: object) -> str:
 
 def _map(*, target: str, targets: Path | None, precision: str, samples: int, netx: Path | None, nir: Path | None,
          json: Path | None, markdown: Path | None, command: str, **options: Any) -> int:  # fmt: skip
+    from .cli import Progress
     from .config import merge, read_config
     from .hardware import targets as known
     from .pipeline import provenance
@@ -88,7 +90,8 @@ def _map(*, target: str, targets: Path | None, precision: str, samples: int, net
         raise ConfigError("model: --netx and --nir write one network; name the model")
     chip = known.target(target, targets)
     settings = merge(options, read_config())
-    found = list(mapped(settings, chip, precision, samples))
+    with Progress() as progress:
+        found = list(mapped(settings, chip, precision, samples, progress))
     about = provenance(settings, 0.0, False)
     about.pop("seconds")
     files = {path: content for m in found for path, content in _artefacts(m.network, precision, netx, nir)}

@@ -74,6 +74,7 @@ ROOMS = {
         "detector.wrong",
         "detector.library",
         "detector.laws",
+        "detector.records",
     ),
     "diagram": ("detector.diagram",),
     "checkpoint": ("detector.checkpoint",),

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
-from benchmarks import loop, machine, measure, nets, scaling, table, where
+from benchmarks import accelerator, loop, machine, measure, nets, scaling, table, where
 from benchmarks.__main__ import main
 from benchmarks.judge import Agreement, agreement, judged
 from snnverify import reference
@@ -142,6 +143,25 @@ def test_wrong_spikes_of_ours_are_an_error(monkeypatch, capsys):
     monkeypatch.setattr("benchmarks.__main__.compare", compare)
     assert main([]) == 1
     assert "numpy: 1 of" in capsys.readouterr().err
+
+
+def test_form_for_an_accelerator_gives_the_loops_spikes(capsys):
+    case = replace(little(), dtype="float32")
+    device = torch.device("cpu")
+    trains = accelerator.form(case, device)(torch.tensor(case.x, dtype=torch.float32))
+    for name, s in loop.run(case).spikes.items():
+        np.testing.assert_array_equal(trains[name].numpy(), s, name)
+    with pytest.raises(Unsupported, match="integer case"):
+        accelerator.form(integers(), device)
+    assert accelerator.main(["--short", "--device", "cpu", "--nets", "mlp", "digits"]) == 0
+    shown = capsys.readouterr().out
+    assert shown.count("torch, layer by layer") == shown.count(" yes") == 2
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is one")
+def test_an_accelerator_that_is_not_there(capsys):
+    assert accelerator.main(["--short"]) == 2
+    assert "--device cuda" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ LAW = {law.__name__: law for law in LAWS}
 def pair(name="digits-silu", change=lambda net: None):
     before = built(described(name), 0)  # its activations are alive
     after, _ = binarize(before)
-    found = Pair(before, after, images(after, None, 8), real=False)
+    found = Pair(before, after, images(after, None, 8)[0], real=False)
     assert found.tree["kind"] == "Detector"  # described as it was, whatever then hides behind a class
     change(after)
     return found

@@ -1,6 +1,8 @@
 """A user's pair of nets under pytest and on the command line, and a conversion with a data set in the YOLO form."""
 
 import copy
+import hashlib
+import json
 import re
 import shutil
 from pathlib import Path
@@ -12,16 +14,19 @@ import torch
 from torch import nn
 
 from snnverify.checks import select
+from snnverify.checks.detector_pairs import PLANTED
 from snnverify.cli import main
 from snnverify.detector import save
-from snnverify.detector.behave import LAWS
+from snnverify.detector.behave import LAWS, recurrences
 from snnverify.detector.binarize import binarize
 from snnverify.detector.blocks import mem_update
+from snnverify.detector.compare import Pair
 from snnverify.detector.generated import write_rectangles
 from snnverify.detector.model import described
 from snnverify.detector.record import record
 from snnverify.detector.specimens import built
-from snnverify.detector.verify import judged, opened
+from snnverify.detector.verify import judge, judged, opened
+from snnverify.errors import DataError
 
 ROOT = Path(__file__).parents[1]
 select("detector.*")  # pytester forgets what its runs import, and some of it can be imported only once
@@ -121,6 +126,13 @@ def test_a_law_that_cannot_be_asked_is_no_pass(users, capsys):
     assert main(["verify-binary", *users, "--allow-unsupported"]) == 0
 
 
+def test_images_that_the_net_before_does_not_take_are_one_line(users, tmp_path, capsys):
+    np.savez(tmp_path / "d.npz", x=np.zeros((2, 3, 2, 2), np.float32), y=np.arange(2))
+    capsys.readouterr()
+    assert main(["verify-binary", *users]) == 2
+    assert re.fullmatch(r"snnverify: .*u.pt: it does not run on images \[3, 2, 2\] \(.*\n", capsys.readouterr().err)
+
+
 def test_a_law_that_cannot_be_asked_fails_under_pytest(suite, users):
     before, after, *options = users
     done = suite("--before", before, "--after", after, *options)
@@ -141,6 +153,18 @@ def test_a_data_set_in_the_yolo_form_is_traced_and_named(tmp_path, capsys):
     before = {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
     assert main([*options, "--img-size", "70"]) == 2  # before anything is written, and with the next sizes
     assert re.search("70.*64.*96", capsys.readouterr().err)
+    assert {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()} == before
+    mark = data.parent / "ran"
+    data.write_text(f"{data.read_text()}download: touch {mark}\n")
+    pair, given = [str(tmp_path / n) for n in ("w.pt", "w_binary.pt")], options[3:]
+    int8 = ["quantize", "--quant-type", "static_int8", "--weights", pair[1]]
+    for command in (options, ["verify-binary", *pair, *given], [*int8, *given]):
+        assert main([*command, "--img-size", "64"]) == 0
+        told = capsys.readouterr()
+        assert f"download: touch {mark}"[:70] in told.out + told.err
+        assert "not executed" in told.out + told.err
+        assert not mark.exists()
+    before = {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
     (data.parent / "empty").mkdir()
     (data.parent / "other.yaml").write_text("names: [a, b, c, d]\nval: empty\n")
     before = {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
@@ -152,6 +176,114 @@ def test_a_data_set_in_the_yolo_form_is_traced_and_named(tmp_path, capsys):
 def test_the_page_on_the_laws_lists_all_of_them():
     rows = re.findall(r"^\| `(\w+)` \|", (ROOT / "docs" / "binarize-checks.md").read_text(), re.M)
     assert rows == [law.__name__ for law in LAWS]
+
+
+def test_something_is_planted_for_every_law():
+    assert {law for law, _ in PLANTED.values()} == {law.__name__ for law in LAWS}
+
+
+def test_dead_and_saturated_channels_are_told_for_each_layer_and_whole_layers_found(tmp_path, capsys):
+    """Norms whose weight is 0 give their bias everywhere: -1 never reaches 0.5, 1 does in each step, 0.45 in every other."""
+    before = built(described("digits"), 0)
+    some, whole = (before.get_submodule(p) for p in ("model.1.residual_function.2.bn", "model.3.bn.bn"))
+    with torch.no_grad():
+        for bn, biases in ((some, [-1.0] * 3 + [1.0] * 2), (whole, [1.0] * whole.num_features)):
+            bn.weight[:] = 0
+            bn.bias[:] = 0.45
+            bn.bias[: len(biases)] = torch.tensor(biases)
+    save(before, tmp_path / "b.pt")
+    save(binarize(before)[0], tmp_path / "a.pt")
+    np.savez(tmp_path / "d.npz", x=np.random.default_rng(0).uniform(size=(4, 1, 8, 8)).astype("f4"), y=np.arange(4))
+    files = [str(tmp_path / n) for n in ("b.pt", "a.pt")]
+    assert main(["verify-binary", *files, "--img-size", "8"]) == 0
+    told = capsys.readouterr().out
+    n, m = some.num_features, whole.num_features
+    shares = [f"{k} of {n} channels {w} ({100 * k / n:.0f} %)" for k, w in ((3, "dead"), (2, "saturated"))]
+    assert f"  model.1.residual_function.3: {', '.join(shares)}\n" in told
+    full = f"0 of {m} channels dead (0 %), {m} of {m} channels saturated (100 %): the whole layer is saturated"
+    assert f"  model.3.act: {full}\n" in told
+    assert main(["verify-binary", *files, "--data", str(tmp_path / "d.npz")]) == 1
+    assert re.search("^fail +alive +layers with all units saturated at model.3.act", capsys.readouterr().out, re.M)
+
+
+def test_what_led_to_a_file_is_kept_by_a_second_conversion(tmp_path, capsys):
+    """A constant that was assumed stays assumed, and the file that was converted first stays named, with its digest."""
+    net = built(described("digits-silu"), 0)
+    for m in net.modules():
+        vars(m).pop("constants", None)  # as checkpoints in the wild have none
+    torch.save({"model": net}, tmp_path / "w.pt")
+    for source in ("w.pt", "w_binary.pt"):
+        assert main(["binarize", "--weights", str(tmp_path / source), "--no-trace", "--allow-none"]) == 0
+    first, second = tmp_path / "w_binary.pt", tmp_path / "w_binary_binary.pt"
+    digest = hashlib.sha256((tmp_path / "w.pt").read_bytes()).hexdigest()
+    assert f"made of w.pt, sha256 {digest[:16]}: 7 converted" in capsys.readouterr().out
+    before, said = (json.loads(p.with_suffix(".json").read_text()) for p in (first, second))
+    assert said["source"]["sha256"] == hashlib.sha256(first.read_bytes()).hexdigest()
+    assert said["source"]["earlier"] == [{k: v for k, v in before.items() if k != "files"}]
+    assert said["source"]["earlier"][0]["source"]["sha256"] == digest
+    assert {said[k]["from"] for k in ("T", "threshold", "decay")} == {"assumed default"}
+
+
+def test_a_history_that_was_edited_breaks_the_law_on_records(tmp_path):
+    save(built(described("digits-silu"), 0), tmp_path / "w.pt")
+    for source in ("w.pt", "w_binary.pt"):
+        assert main(["binarize", "--weights", str(tmp_path / source), "--no-trace", "--allow-none"]) == 0
+    before, after = tmp_path / "w_binary.pt", tmp_path / "w_binary_binary.pt"
+    content = torch.load(after, weights_only=True)
+    assert len(content["manifest"]["source"]["earlier"]) == 2
+    for key, edit in {
+        "source.earlier.1.source.sha256": lambda m: m["source"]["earlier"][1]["source"].update(sha256="0" * 64),
+        "source.earlier.0.T.from": lambda m: m["source"]["earlier"][0]["T"].update({"from": "option"}),
+        "T.from": lambda m: m["T"].update({"from": "option"}),
+    }.items():
+        edited = copy.deepcopy(content)
+        edit(edited["manifest"])
+        torch.save(edited, tmp_path / "edited.pt")
+        (found,) = judged(*opened(before, tmp_path / "edited.pt", size=8), "edited.pt", [record])
+        assert (found.outcome, found.worst.where) == ("fail", key)
+    (found,) = judged(*opened(before, after, size=8), "whole", [record])
+    assert found.outcome == "pass"
+    content["manifest"]["source"]["earlier"] = "none"
+    torch.save(content, tmp_path / "edited.pt")
+    with pytest.raises(DataError, match="no list of manifests"):
+        opened(tmp_path / "edited.pt", after)
+
+
+@pytest.mark.parametrize("command", ["verify-binary b.pt a.pt", "fidelity --before b.pt --after a.pt",
+                                     "quantize --quant-type static_int8 --weights a.pt --train odd.npz"])  # fmt: skip
+def test_images_of_a_size_that_the_net_does_not_take_are_one_line(command, pair, capsys, monkeypatch):
+    monkeypatch.chdir(pair)
+    x = np.zeros((4, 1, 9, 8), np.float32)
+    np.savez("odd.npz", x=x, y=np.arange(4))
+    assert main([*command.split(), "--data", "odd.npz"]) == 2
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    told = [line for line in shown.err.splitlines() if line.startswith("snnverify: ")]
+    assert told == ["snnverify: odd.npz: images of 9 x 8, no multiple of the net's stride 2; crop them, say to 8 x 8"]
+
+
+def test_a_side_of_images_that_have_another_is_one_line(pair, capsys, monkeypatch):
+    monkeypatch.chdir(pair)
+    np.savez("d.npz", x=np.zeros((4, 1, 8, 8), np.float32), y=np.arange(4))
+    assert main(["verify-binary", "b.pt", "a.pt", "--data", "d.npz", "--img-size", "16"]) == 2
+    assert capsys.readouterr().err == "snnverify: --img-size 16: the images of d.npz are 8 high; leave the option out\n"
+
+
+class Doubled(mem_update):
+    def forward(self, x):
+        return 2 * super().forward(x)
+
+
+def test_a_net_without_silu_has_no_recurrence_to_tell_and_another_function_is_told():
+    before = built(described("digits"), 0)
+    after, _ = binarize(before)
+    x = np.zeros((1, 1, 8, 8), np.float32)
+    assert judge(recurrences, Pair(after, after, x), "a").outcome == "unsupported"
+    assert judge(recurrences, Pair(before, after, x), "a").outcome == "pass"
+    before.get_submodule("model.3.act").__class__ = Doubled
+    found = judge(recurrences, Pair(before, after, x), "a")
+    assert (found.outcome, found.worst.name, found.worst.where) == ("fail", "s[0] is not silu(x[0])", "model.3.act")
+    assert found.worst.value == pytest.approx(1, abs=2**-50)  # 2 silu / silu - 1, of some roundings
 
 
 def converted_arms():

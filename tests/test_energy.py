@@ -75,12 +75,17 @@ def test_an_input_of_spikes_is_accumulated_and_one_of_fractions_multiplied():
 
 def test_hops_are_those_of_the_mapping():
     case = relay(x=np.ones((1, 1, 1, 2)), steps=3)
-    assert count(case, hops={"relay": 2}).layers["relay"]["hops"].item() == 12
-    assert count(case, hops={"relay": np.array([[[0, 5]]])}).layers["relay"]["hops"].item() == 15
-    with pytest.raises(ConfigError, match=r"hops of 'relai'.*did you mean 'relay'"):
-        count(case, hops={"relai": 1})
-    with pytest.raises(DataError, match="an integer >= 0"):
-        count(case, hops={"relay": -1})
+    assert count(case, routes={"relay": {"hops": 2}}).layers["relay"]["hops"].item() == 12
+    told = count(case, routes={"relay": {"packets": 4, "hops_ew": np.array([[[0, 5]]]), "hops_ns": 1}})
+    assert {k: n for k, n in told.total(Convention()).items() if k[0] in "sh"} == {
+        "synop": 0, "spike": 24, "hop": 0, "hop_ew": 15, "hop_ns": 6}  # fmt: skip
+    assert count(case).total(Convention())["spike"] == 6  # without a mapping a packet for each
+    with pytest.raises(ConfigError, match=r"routes of 'relai'.*did you mean 'relay'"):
+        count(case, routes={"relai": {"hops": 1}})
+    with pytest.raises(ConfigError, match=r"routes of 'relay': hop is none of .*did you mean 'hops'"):
+        count(case, routes={"relay": {"hop": 1}})
+    with pytest.raises(DataError, match="hops of 'relay': an integer >= 0"):
+        count(case, routes={"relay": {"hops": -1}})
 
 
 def test_samples_are_counted_apart_and_join():
@@ -121,6 +126,8 @@ def test_a_file_brings_a_table_and_a_second_model_goes_beside_it(tmp_path):
         ('version = "7"', "", "version = None"),
         ('scope = "all"', 'scop = "all"', "scop is not a key.*did you mean 'scope'"),
         ("[[table]]", "[table", "cannot be read"),
+        ("synop = 2", "hop_ew = 2", "pJ.hop_ew: give hop_ew and hop_ns together, or hop alone for both"),
+        ("synop = 2", "hop = 2, hop_ew = 2, hop_ns = 2", "pJ.hop_ew: give hop_ew and hop_ns together"),
     ],
 )
 def test_a_bad_table_is_told_in_one_line(tmp_path, old, new, said):
@@ -250,7 +257,7 @@ def test_a_log_is_held_to_the_model_before_anything_is_counted(tmp_path, capsys,
     from snnverify.pipeline import energy as work
 
     monkeypatch.setattr(work, "count", lambda *a: pytest.fail("it was counted"))
-    for lines, said in ((("0,3,1,1", "99,3,1,1"), "sample 99 is none of the 24 that are counted, 0 to 23"),
+    for lines, said in ((("0,3,1,1", "99999,3,1,1"), "sample 99999 is none of the evaluation samples"),
                         (("0,3,1,1", "1,77,1,1"), "prediction = 77: the model has 10 outputs")):  # fmt: skip
         options = ["--table", "loihi", "--samples", "24", "--measured", str(board(tmp_path, *lines))]
         assert main(["energy", "digits_mlp", *options]) == 2
@@ -287,6 +294,122 @@ def test_the_command_refuses_in_one_line(capsys):
         (["--hops", "loihy1"], "no such target here, and --targets FILE brings others; did you mean 'loihi1'"),
         (["--hops", "loihi2"], "its mesh is not known; [loihi2.mesh] in --targets FILE tells it"),
         (["--hops", "3", "--targets", "t.toml"], "--targets: of which target? --hops NAME"),
+        (["--precision", "int4"], "--precision: of which target? --hops NAME"),
+        (["--hops", "2", "--precision", "int4"], "--precision: of which target? --hops NAME"),
     ):
         assert main(["energy", "digits_mlp", *options]) == 2
         assert said in capsys.readouterr().err
+
+
+def test_hops_follow_the_precision_that_is_asked_for(tmp_path, capsys):
+    """A unit of relu1 has 64 weights, 256 bits of int4 and 512 of int8: two fit a core of 512 bits, or one."""
+    limit = 'weight_bits_per_core = { value = 512, source = "s", grade = "user" }\n'
+    mesh = '[t.mesh]\ncolumns = 16\nrows = 16\ncores = 1\nsource = "s"\ngrade = "user"\n'
+    (tmp_path / "t.toml").write_text(f'[t]\ntitle = "t"\n[t.limits]\n{limit}{mesh}')
+    command = ["energy", "digits_mlp", "-T", "2", "--samples", "4", "--table", "loihi", "--hops", "t", "--targets",
+               str(tmp_path / "t.toml"), "--json", str(tmp_path / "a.json")]  # fmt: skip
+    cores = {}
+    for precision in ("binary", "int4", None):
+        assert main([*command, *(() if precision is None else ("--precision", precision))]) == 0
+        (told,) = json.loads((tmp_path / "a.json").read_text())["models"]["digits_mlp"][
+            "Mapping that packets and hops are of"
+        ]
+        cores[told["weights"]] = told["cores"]
+    assert list(cores) == ["binary", "int4", "int8"]
+    assert (cores["int4"], cores["int8"]) == (64 + 64 + 5, 128 + 64 + 10)  # fan-ins 64, 128, 64
+    assert cores["binary"] < 64
+
+
+def test_hops_are_paid_once_behind_a_flattening():
+    from snnverify.pipeline import energy as work
+
+    flat = Layer("flat", (Branch(Flatten(), "relay"),))
+    out = Layer("out", (Branch(Dense(np.ones((1, 2))), "flat"),))
+    case = relay(flat, out, x=np.ones((1, 1, 1, 2)), steps=3)
+    routes, _ = work._routes(case.network, 2)
+    assert count(case, routes=routes).total(Convention())["hop"] == 2 * 6
+
+
+def test_a_logs_samples_are_drawn_first_whatever_the_number_that_is_asked_for(tmp_path, capsys):
+    numbers = (0, 40, 301)
+    lines = [f"{n},3,1.{n},200" for n in numbers]
+    command = ["energy", "digits_mlp", "-T", "2", "--table", "loihi", "--max-drop", "100", "--measured",
+               str(board(tmp_path, *lines)), "--json", str(tmp_path / "a.json"), "--samples"]  # fmt: skip
+    for asked, counted in (("2", 3), ("5", 5)):
+        assert main([*command, asked]) in (0, 1, 3)
+        tables = json.loads((tmp_path / "a.json").read_text())["models"]["digits_mlp"]
+        assert f"Operations of {counted} samples, T = 2" in tables
+        (row,) = (r for title, t in tables.items() if title.startswith("Measured") for r in t)
+        assert row["n"] == len(numbers)
+
+
+def test_the_log_is_drawn_from_data_of_ones_own_by_its_numbers(tmp_path):
+    from snnverify.config import Settings
+    from snnverify.pipeline.models import subjects
+
+    rng = np.random.default_rng(0)
+    np.savez(tmp_path / "d.npz", x=rng.random((40, 64)).astype(np.float32), y=rng.integers(0, 10, 40))
+    np.savez(tmp_path / "c.npz", x=rng.random((10, 64)).astype(np.float32), y=rng.integers(0, 10, 10))
+    (tmp_path / "net.py").write_text(
+        "from torch import nn\ndef build():\n    return nn.Sequential(nn.Linear(64, 10))\n"
+    )
+    settings = Settings(model=f"{tmp_path}/net.py:build", data=f"{tmp_path}/d.npz", calibration=f"{tmp_path}/c.npz",
+                        root=tmp_path)  # fmt: skip
+    (plain,) = subjects(settings, 4)
+    wanted = [n for n in range(40) if n not in plain.numbers][:3]
+    (found,) = subjects(settings, 4, wanted)
+    assert set(wanted) < set(found.numbers.tolist())
+    assert len(found.numbers) == 4
+    (more,) = subjects(settings, 2, wanted)
+    assert more.numbers.tolist() == wanted
+
+
+def test_a_samples_count_does_not_hang_on_which_others_are_drawn(tmp_path):
+    """Poisson input: sample 31 costs what it costs among all, alone in a draw with a gap, and by a log's wish."""
+    from snnverify.config import merge, read_config
+    from snnverify.pipeline import energy as work
+
+    settings = merge({"model": "digits_mlp", "encoding": "poisson", "seed": 3}, read_config())
+
+    def costs(samples, numbers):
+        log = Log(np.array(numbers), np.zeros(len(numbers), int), np.ones(len(numbers)), np.ones(len(numbers)))
+        (e,) = work.assess_energy(settings, 4, samples, None, log=log)
+        at = work.places(e.subject.numbers, log)
+        return {k: v[at].tolist() for k, v in e.snn.per_sample(Convention()).items()}
+
+    assert costs(40, [3, 31]) == costs(2, [3, 31])
+    assert costs(40, [3, 31])["synop"][0] != costs(40, [3, 31])["synop"][1]
+
+
+POOLED = """
+import torch
+from torch import nn
+
+def build():
+    net = nn.Sequential(nn.Conv2d(1, 1, 1, bias=False), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(1, 2))
+    with torch.no_grad():
+        net[0].weight[:] = 1
+        net[4].weight[:] = torch.tensor([[1.0], [-1.0]])
+        net[4].bias[:] = 0
+    return net
+"""
+
+
+def test_what_a_gate_hands_on_hops_too_through_the_whole_job(tmp_path, capsys):
+    """Inputs 1, 1/2, 1/4, 0 in thresholds, from half of one, make floor(z 4 + 1/2) = 4, 2, 1, 0 spikes. Each hops to the
+    gate's core, the next in the row, and the gate hands on the busiest unit's 4, which hop to the core of the read-out."""
+    (tmp_path / "net.py").write_text(POOLED)
+    x = np.array([[[[1, 0.5], [0.25, 0]]]] * 2, np.float32)
+    np.savez(tmp_path / "d.npz", x=x, y=np.zeros(2, int))
+    (tmp_path / "t.toml").write_text(
+        '[t]\ntitle = "t"\n[t.limits]\n[t.mesh]\ncolumns = 3\nrows = 1\ncores = 1\nsource = "s"\ngrade = "user"\n'
+    )
+    command = ["energy", f"{tmp_path}/net.py:build", "--data", f"{tmp_path}/d.npz", "--calibration", f"{tmp_path}/d.npz",
+               "--mode", "max", "--maxpool", "gate", "-T", "4", "--table", "loihi", "--hops", "t", "--targets",
+               f"{tmp_path}/t.toml", "--json", f"{tmp_path}/a.json"]  # fmt: skip
+    assert main(command) == 0
+    (tables,) = (t for name, t in json.loads((tmp_path / "a.json").read_text())["models"].items() if name == "build")
+    rows = next(rows for title, rows in tables.items() if title.startswith("Operations of 2 samples"))
+    hops = {r["layer"]: (r["packets"], r["hops E-W"], r["hops N-S"]) for r in rows}
+    assert sorted(hops.pop("all")) == [0, 22, 22]
+    assert sorted(h for h in hops.values() if any(h)) == [(8, 8, 0), (14, 14, 0)]

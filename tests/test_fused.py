@@ -17,7 +17,7 @@ from snnverify import reference
 from snnverify.errors import ConfigError, Unsupported
 from snnverify.kernels import encode
 from snnverify.network import Branch, Conv, Cuba, Dense, Flatten, Layer, Network, Neuron, Pool, Scale, SigmaDelta
-from snnverify.simulate import run, simulate
+from snnverify.simulate import forget, run, simulate
 from snnverify.trace import Case
 
 fused = import_module("snnverify.simulate.fused")
@@ -151,9 +151,9 @@ def test_float32_with_and_without_16_bits(name, monkeypatch):
     exactly = reference.run(case)
     for limit in (layout.EXACT_IN_16, -1):
         monkeypatch.setattr(layout, "EXACT_IN_16", limit)
-        fused.stages.cache_clear()
+        forget()
         assert_same(run(case, "full", engine="fused"), exactly)
-    fused.stages.cache_clear()
+    forget()
 
 
 def test_sums_of_16_bits_are_taken_up_to_their_last_unit():
@@ -161,8 +161,8 @@ def test_sums_of_16_bits_are_taken_up_to_their_last_unit():
         weights = np.zeros((32, 3))
         weights[5] = [total - 2**14, 2**13 + 1, 2**13 - 1]
         net = chain((3,), ("in", Scale(), IF), ("out", Dense(weights / 4), Neuron(theta=1.0, reset="none")))
-        stage = fused.stages(net, "constant", "float32")[-1]
-        assert stage.last.synapses.weight.dtype == kind
+        stage = fused.plan_of(net, "constant", "float32")[-1]
+        assert stage.last.synapses.weights.weight.dtype == kind
         trace = simulate(net, np.ones((1, 3)), 2, engine="fused")
         assert trace.v_end["out"][0, 5] == 2 * total / 4
 
@@ -224,9 +224,9 @@ def test_of_several_errors_the_first_part_s_is_raised_and_no_part_is_begun_after
     for threads in (1, 2, 3):
         begun.clear()
         with pytest.raises(ValueError, match="part 2"):
-            list(parallel.each(work, parts, threads))
+            list(parallel.in_threads(work, parts, threads))
         assert max(begun) < 3 + threads
-    assert sorted(p.start for p in parallel.each(lambda part: part, parts, 3)) == list(range(100))
+    assert sorted(p.start for p in parallel.in_threads(lambda part: part, parts, 3)) == list(range(100))
 
 
 def test_what_the_kernels_do_not_hold_runs_in_numpy_or_is_refused():

@@ -9,10 +9,10 @@ import pytest
 from snnverify import reference
 from snnverify.kernels import fused_dense, fused_record, vectors, vectors_bits, vectors_dense
 from snnverify.network import Branch, Conv, Cuba, Dense, Layer, Network, Neuron, Pool, Scale
-from snnverify.simulate import run
+from snnverify.simulate import forget, run
 from snnverify.trace import Case
 
-fused, image, worker = (import_module(f"snnverify.simulate.{name}") for name in ("fused", "image", "worker"))
+fused, dense = (import_module(f"snnverify.simulate.{name}") for name in ("fused", "dense"))
 RNG = np.random.default_rng(0)
 
 
@@ -117,20 +117,20 @@ def test_as_bytes_finds_the_least_power_of_two(unit, top):
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize(("x", "bias"), [(255 / 256, False), (0.3, False), (-0.5, False), (0.5, True)])
 def test_a_dense_layer_on_numbers_is_the_reference(x, bias, dtype, monkeypatch):
-    monkeypatch.setattr(image, "DOTS", True)
-    fused.stages.cache_clear()
+    monkeypatch.setattr(dense, "DOTS", True)
+    forget()
     weight = RNG.integers(-127, 128, (70, 9)) / 64
     net = Network((9,), (Layer("a", (Branch(Dense(weight, RNG.integers(-9, 9, 70) / 8 if bias else None)),), IF),))
     stimulus = RNG.integers(0, 2, (11, 9)) * np.float64(np.float32(x))
     case = Case(net, stimulus, 3, dtype=dtype)
-    assert fused.plan(case)[0].constant[0].image is not None
+    assert fused.plan(case)[0].constant[0].matrix is not None
     ours, exactly = run(case, "counts", engine="fused"), reference.run(case)
     near = (
         0 if x != 0.3 else 9 * 2 * 0.3 * 3 * np.finfo(dtype).eps * 9
     )  # nine products and sums a step, of 0.6 at most each
     assert np.abs(ours.v_end["a"] - exactly.v_end["a"]).max() <= near
     assert np.array_equal(ours.counts["a"], exactly.counts["a"])
-    fused.stages.cache_clear()
+    forget()
 
 
 def layer(name, source, out, inputs, act, **more):
@@ -171,12 +171,12 @@ INTEGERS = {
 @pytest.fixture(params=[0.0, np.inf], ids=["images", "rows"])
 def way(request, monkeypatch):
     """All steps by images, or none."""
-    if not image.DOTS:
-        monkeypatch.setattr(image, "DOTS", True)  # what dots come to without is as exact, only slow
-    monkeypatch.setattr(image, "_least", lambda *a: request.param)
-    fused.stages.cache_clear()
+    if not dense.DOTS:
+        monkeypatch.setattr(dense, "DOTS", True)  # what dots come to without is as exact, only slow
+    monkeypatch.setattr(dense, "_least", lambda *a: request.param)
+    forget()
     yield request.param
-    fused.stages.cache_clear()
+    forget()
 
 
 @pytest.mark.parametrize("name", NETS)
@@ -184,7 +184,7 @@ def test_layers_behind_spikes_are_numpys_either_way(name, way):
     net = NETS[name]
     x = np.random.default_rng(5).integers(0, 33, (2, *net.input_shape)) / 32
     case = Case(net, x, 5, dtype="float32", kind="exact")
-    assert fused.plan(case)[-1].last.image is not None
+    assert fused.plan(case)[-1].last.images is not None
     ours, exactly = run(case, "spikes", engine="fused", threads=1), run(case, "spikes", engine="numpy")
     for k in exactly.spikes:
         assert np.array_equal(ours.spikes[k], exactly.spikes[k]), k
@@ -198,7 +198,7 @@ def test_integer_layers_are_the_reference_either_way(name, way):
     net = INTEGERS[name]
     x = (np.random.default_rng(5).random((7, 2, *net.input_shape)) < 0.7).astype(float)
     case = Case(net, x, 7, "spikes", kind="integer")
-    assert all(s.last.image is not None for s in fused.plan(case))
+    assert all(s.last.images is not None for s in fused.plan(case))
     ours, exactly = run(case, "spikes", engine="fused", threads=1), reference.run(case)
     for k in exactly.spikes:
         assert np.array_equal(ours.spikes[k], exactly.spikes[k]), k

@@ -120,7 +120,7 @@ def test_every_block_adds_the_rows_of_the_active_inputs(dtype, weighted):
                 rows = weight[3 + i * row + k * width * lanes :][: width * lanes]
                 expected[at : at + width * lanes] += rows * (factor[j] if weighted else 1)
         piece = np.array([[-1] * 6, [block, 1, 2, 3, row, 0]])
-        spread(out, piece, np.array([[0, 0], [1, 2]]), targets, weight, index, factor, 4, 1)
+        spread(out, (piece, np.array([[0, 0], [1, 2]]), targets, weight), index, factor, 4, 1)
         assert np.array_equal(out, expected), (taps, width)
 
 
@@ -137,7 +137,7 @@ def test_rows_of_bytes_are_added_in_groups_that_do_not_overflow(most):
             added = weight[index[:n], :size].astype(int).sum(0).reshape(taps, -1)[::-1].ravel()
             expected = out + added
             piece = np.array([[block, 0, 0, 0, row, most]])
-            spread(out, piece, np.array([[0, 1]]), targets, weight.ravel(), index, None, n, 0)
+            spread(out, (piece, np.array([[0, 1]]), targets, weight.ravel()), index, None, n, 0)
             assert np.array_equal(out, expected), (taps, width, n)
 
 

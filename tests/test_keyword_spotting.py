@@ -36,8 +36,17 @@ def test_every_figure_of_the_walkthrough_has_its_counterpart(example, tmp_path, 
     assert here["synaptic operations an inference"] == f"{totals['synop'] / 40:,.0f}"
     assert totals["mac"] == 40 * 10 * 4040 * 512
     assert here["features"] == "40 x 101 MFCC"
-    share = 100 * totals["spike"] / 40 / 10 / (512 + 256 + 128)
+    sent = next(rows for name, rows in energy.items() if name.startswith("Operations"))[-1]
+    share = 100 * sent["spikes"] / 40 / 10 / (512 + 256 + 128)
     assert here["... at an average rate of"] == f"{share:.2f} %"
+    hops = (sent["hops E-W"] + sent["hops N-S"]) / sent["spikes"]
+    assert f"{hops:.1f} hops a spike on the many-core's mesh" in here["routing overhead"]
+    (loihi,) = (
+        r["SNN nJ"] for name, rows in energy.items() if name.startswith("Energy") for r in rows if r["model"] == "loihi"
+    )
+    routed = (3.0 * sent["hops E-W"] + 4.0 * sent["hops N-S"]) / 40 / 1e3  # Davies et al. 2018, Table 2, in nJ
+    least = routed / (float(loihi.split(" - ")[1]) - routed)
+    assert here["routing overhead"].startswith(f"{100 * least:.2f} to ")
     loihi = next(
         r["SNN nJ"] for name, rows in energy.items() if name.startswith("Energy") for r in rows if r["model"] == "loihi"
     )

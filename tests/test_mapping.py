@@ -12,9 +12,9 @@ from snnverify.convert import convert
 from snnverify.errors import ConfigError, DataError
 from snnverify.exchange import PRESETS, from_nir, read_netx
 from snnverify.hardware.mapping import place
-from snnverify.hardware.mesh import hops
+from snnverify.hardware.mesh import routes, traffic
 from snnverify.hardware.targets import Limit, Mesh, Target, target
-from snnverify.network import Branch, Conv, Dense, Flatten, Layer, Network, Neuron
+from snnverify.network import Branch, Conv, Dense, Flatten, Layer, Network, Neuron, Scale
 from snnverify.simulate import simulate
 from snnverify.trace import Case
 
@@ -47,15 +47,29 @@ def test_numbers_are_those_by_hand():
 
 
 def test_hops_are_those_by_hand():
-    """Eight units on cores 0 to 2, what they reach on core 3: two columns of routers, so two hops, one, and one."""
+    """Eight units on cores 0 to 2, what they reach on core 3: two columns of routers, so over and down, down, over."""
     limits = {"units_per_core": Limit(3, "s", "user")}
     chip = Target("t", "t", limits, Mesh(2, 2, 1, "s", "user"))
-    found = hops(by_hand(), place(by_hand(), chip, "int8"), chip)
-    assert found["conv"].ravel().tolist() == [2, 2, 2, 1, 1, 1, 1, 1]
-    assert found["fc"].tolist() == [0, 0, 0]
+    found = routes(by_hand(), place(by_hand(), chip, "int8"), chip)
+    assert found["conv"]["hops_ew"].ravel().tolist() == [1, 1, 1, 0, 0, 0, 1, 1]
+    assert found["conv"]["hops_ns"].ravel().tolist() == [1, 1, 1, 1, 1, 1, 0, 0]
+    assert found["conv"]["packets"].ravel().tolist() == [1] * 8
+    assert not any(found["fc"][kind].any() for kind in found["fc"])
+    sent = traffic(found, {"conv": np.ones((2, 2, 2, 2), int), "elsewhere": np.ones((2, 9), int)})
+    assert (sent.spikes, sent.packets, sent.hops_ew, sent.hops_ns) == (16, 16, 10, 12)
+    assert sent.per_spike == 22 / 16
     small = Target("t", "t", limits, Mesh(2, 1, 1, "s", "user"))
     with pytest.raises(ConfigError, match="target 't': the network takes 4 cores, its mesh has 2"):
-        hops(by_hand(), place(by_hand(), small, "int8"), small)
+        routes(by_hand(), place(by_hand(), small, "int8"), small)
+
+
+def test_a_spike_that_stays_in_its_core_makes_no_hop_and_one_to_two_cores_two_packets():
+    """A router for both cores of fc, and the relay's core at another: the packets of either unit hop there twice."""
+    relay = Layer("relay", (Branch(Scale(1.0)),), Neuron())
+    net = Network((2,), (relay, Layer("fc", (Branch(Dense(np.ones((4, 2))), "relay"),), Neuron())))
+    chip = Target("t", "t", {"units_per_core": Limit(2, "s", "user")}, Mesh(2, 1, 2, "s", "user"))
+    found = routes(net, place(net, chip, "int8"), chip)["relay"]  # cores: relay, fc at one router; fc at the next
+    assert (found["packets"].tolist(), found["hops_ew"].tolist(), found["hops_ns"].tolist()) == ([2, 2], [1, 1], [0, 0])
 
 
 @pytest.mark.parametrize("name", ["loihi1", "loihi2", "many-core"])
@@ -169,8 +183,54 @@ def test_a_mesh_of_ones_own(tmp_path, capsys):
     command = ["energy", "digits_mlp", "-T", "4", "--samples", "4", "--table", "loihi", "--hops", "mine", "--targets"]
     assert main([*command, str(example)]) == 0
     out = capsys.readouterr().out
-    assert "4 x 4, 1 cores each (vendor: its data" in out
-    assert "hops" in out.split("Totals")[0]
+    assert "3 of 4 x 4 routers, 1 core each" in out
+    assert "hops E-W" in out.split("Totals")[0]
     (tmp_path / "t.toml").write_text(example.read_text().replace("mine.mesh", "mine.mehs"))
     assert main([*command, str(tmp_path / "t.toml")]) == 2
     assert "mehs: no such entry; one of title, limits, mesh" in capsys.readouterr().err
+
+
+def test_the_map_tells_hops_where_there_is_a_mesh_and_says_where_there_is_none(tmp_path, capsys):
+    common = ["map", "digits_mlp", "-T", "4", "--samples", "70", "--json", str(tmp_path / "a.json"), "--target"]
+    assert main([*common, "many-core"]) == 0
+    out = capsys.readouterr().out
+    assert "hops: 1.00 a spike (E-W 1.00, N-S 0.00), in 1.00 packets" in out  # three layers on three cores in a row
+    assert "3 of 8 x 8 routers, 1 core each (model: round figures" in " ".join(out.split())
+    told = json.loads((tmp_path / "a.json").read_text())
+    sent = told["models"][0]["traffic"]
+    assert sent["spikes"] == sent["packets"] == sent["hops_ew"] > sent["hops_ns"] == 0
+    assert told["target"]["mesh"]["columns"] == 8
+    assert main([*common, "loihi2"]) == 0
+    assert "hops: not known: target 'loihi2': its mesh is not known; [loihi2.mesh] in" in capsys.readouterr().out
+    assert "its mesh is not known" in json.loads((tmp_path / "a.json").read_text())["models"][0]["traffic"]
+
+
+def test_a_mesh_that_is_too_small_is_told_beside_the_map(tmp_path, capsys):
+    mesh = 'columns = 1\nrows = 1\ncores = 2\nsource = "s"\ngrade = "user"\n'
+    (tmp_path / "t.toml").write_text(f'[tiny]\ntitle = "t"\n[tiny.limits]\n[tiny.mesh]\n{mesh}')
+    command = [
+        "map",
+        "digits_mlp",
+        "-T",
+        "2",
+        "--samples",
+        "4",
+        "--target",
+        "tiny",
+        "--targets",
+        str(tmp_path / "t.toml"),
+    ]
+    assert main(command) == 0
+    assert "hops: not known: target 'tiny': the network takes 3 cores, its mesh has 2" in capsys.readouterr().out
+
+
+def test_silent_neurons_are_those_of_all_samples_however_many_run_together(monkeypatch):
+    from snnverify.hardware import dead
+
+    case = Case(by_hand(), np.random.default_rng(0).random((7, 1, 3, 3)), 3, "poisson", 5, 11)
+    ticks, whole = [], dead.remove_dead(case)
+    monkeypatch.setattr(dead, "TILE", 2)
+    parts = dead.remove_dead(case, lambda done, total: ticks.append((done, total)))
+    assert ticks == [(n, 14) for n in (2, 4, 6, 7, 9, 11, 13, 14)]
+    assert all(np.array_equal(parts.counts[k], whole.counts[k]) for k in ("conv", "fc"))
+    assert (parts.silent, parts.changed) == (whole.silent, whole.changed)

@@ -161,3 +161,17 @@ def test_a_range_kept_by_one_sample_alone_is_undecided():
 def test_bad_options_are_one_line(arguments, capsys):
     assert main(["calibrate", "digits_mlp", *arguments]) == 2
     assert len(capsys.readouterr().err.strip().splitlines()) == 1
+
+
+def test_every_fact_of_a_calibration_says_something(tmp_path, capsys):
+    """Weights as built have no file, hence no digest, and no empty row."""
+    rng = np.random.default_rng(0)
+    net = "from torch import nn\ndef build():\n    return nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 2))\n"
+    (tmp_path / "net.py").write_text(net)
+    np.savez(tmp_path / "d.npz", x=rng.random((30, 4)).astype(np.float32), y=rng.integers(0, 2, 30))
+    command = ["calibrate", f"{tmp_path}/net.py:build", "--data", f"{tmp_path}/d.npz", "-T", "4", "--longer", "5"]
+    assert main([*command, "--json", str(tmp_path / "a.json")]) in (0, 1, 3)
+    out = capsys.readouterr().out
+    assert "weights: as built" in out
+    assert not [line for line in out.splitlines() if line.endswith((":", ": "))]
+    assert all(json.loads((tmp_path / "a.json").read_text())["facts"].values())

@@ -10,7 +10,7 @@ import pytest
 from snnverify.activation import Neuron
 from snnverify.network import Branch, Conv, Dense, Flatten, Layer, Network, Pool
 from snnverify.simulate import TILE, simulate
-from snnverify.simulate.folded import plan
+from snnverify.simulate.folded import tiling
 from snnverify.trace import Record, Trace
 
 PAD = ((1, 1), (1, 1))
@@ -54,7 +54,7 @@ def test_neighbours_change_no_bit_of_a_sample(network: Network) -> None:
 def test_a_tile_is_a_power_of_two_so_that_shards_from_multiples_of_the_largest_are_whole_tiles() -> None:
     """Budgets that leave room for 1, 2, 3 ... samples: the shard from TILE on has the bits of the whole."""
     x = np.random.default_rng(0).uniform(0, 1, (TILE + 5, 50)).astype("f4")
-    room = {plan(DENSE, TILE, 4, 4, memory)[0] for memory in range(2_000, 400_000, 2_000)}
+    room = {tiling(DENSE, TILE, 4, 4, memory)[0] for memory in range(2_000, 400_000, 2_000)}
     assert {1, 3, 5, 7} <= room
     for memory in (1, 20_000, 50_000, 100_000, 10**9):
         whole, tail = (simulate(DENSE, part, 4, engine="numpy", memory=memory) for part in (x, x[TILE:]))

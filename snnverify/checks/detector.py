@@ -16,6 +16,7 @@ from ..content import Array
 from ..detector.behave import refusals, simulation
 from ..detector.blocks import Constants, Conv, Conv_A, mem_update
 from ..detector.compare import Pair
+from ..detector.executed import DECAY_ROUNDOFFS
 from ..detector.model import Detector
 from ..errors import DataError
 from ..findings import Measure
@@ -108,8 +109,8 @@ def recurrences_are_told(drawn: tuple[Constants, Array], subject: Oracle) -> Ite
         if c.steps > 1 and c.decay:
             way, decay = subject.operator("recurrence")(mem_update(True, inplace, c))
             yield Measure("told wrong", float(way != ("in-place" if inplace else "plain")), detail=way)
-            # of the quotient of two values of some roundings each, in float32, from which a unit of float32 is asked
-            yield Measure("decay off", abs(decay - c.decay), 2.0**-16)
+            # a unit without parameters is asked in float64
+            yield Measure("decay off", abs(decay - c.decay), DECAY_ROUNDOFFS * 2.0**-53)
 
 
 def _silu_recurrence(x: Array, decay: float, inplace: bool) -> Array:
@@ -159,7 +160,7 @@ def spikes_equal_numpy(drawn: Drawn, subject: Oracle) -> Iterator[Measure]:
 
 @check("operators", detectors(True))
 def inputs_are_classed(drawn: Drawn, subject: Oracle) -> Iterator[Measure]:
-    """Each convolution's input is binary, integer or analog as its values are, analog ones beside the image's break a law where chips are asked for, and silent and saturated units are counted [by construction]."""
+    """Each convolution's input is binary, integer or analog as its values are, analog ones beside the image's break a law where chips are asked for, and silent and saturated units and channels are counted [by construction]."""
     before, image = net(drawn), picture(drawn)
     after, _ = subject.operator("binarize")(before)
     taken, given = _seen(after, image)
@@ -178,6 +179,10 @@ def inputs_are_classed(drawn: Drawn, subject: Oracle) -> Iterator[Measure]:
         wanted = (sum(counts), counts.count(0), counts.count(len(units)), len(counts))
         told = (a.spikes, a.dead, a.saturated, a.units)
         yield Measure("counts of units off", float(told != wanted), where=path, detail=f"{told} {wanted}")
+        each = [y[:, :, c] for c in range(y.shape[2])]
+        channels = (sum(not v.any() for v in each), sum(bool(v.all()) for v in each), len(each))
+        told = (a.dead_channels, a.saturated_channels, a.channels)
+        yield Measure("counts of channels off", float(told != channels), where=path, detail=f"{told} {channels}")
 
 
 def _seen(model: nn.Module, image: Array) -> tuple[dict[str, Array], dict[str, Array]]:

@@ -100,6 +100,18 @@ def seeded(d: Draw, subject: Oracle) -> Iterator[Measure]:
 
 
 @check("operators", draws(st.sampled_from([0.25, 0.5])))
+def any_numbers(d: Draw, subject: Oracle) -> Iterator[Measure]:
+    """A sample that is drawn out of a data set keeps the train of its own number, whichever others are drawn [counter-based generator: each sample has a counter of its own]."""
+    relay = Network((d.units,), (Layer("relay", (Branch(Scale(1.0)),), Neuron()),))  # theta 1, no leak: spikes pass
+    whole, first = _spikes(d, subject), d.seed % 2
+    few = np.array(sorted({first, d.samples - 1, d.seed % d.samples}))  # two with a gap, or consecutive ones
+    x = np.full((len(few), d.units), d.rate, np.float32)
+    case = subject.operator("numbered")(relay, x, d.steps, "poisson", d.seed, few)
+    spikes = subject.operator("simulate")(case, "spikes").spikes["relay"]
+    yield Measure("spikes differ", float((spikes != whole[:, few]).sum()), where=f"samples {few.tolist()}")
+
+
+@check("operators", draws(st.sampled_from([0.25, 0.5])))
 def simulated(d: Draw, subject: Oracle) -> Iterator[Measure]:
     """A simulation of the rates is one of the train that the encoder draws, however samples and steps are split [counter-based generator]."""
     relay = Network((d.units,), (Layer("relay", (Branch(Scale(1.0)),), Neuron()),))  # theta 1, no leak: spikes pass

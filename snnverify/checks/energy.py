@@ -25,7 +25,8 @@ from . import check
 
 STATIC = ("update", "mac")  # what a silent network still pays for: its neurons and its analog input
 PRICES = {"synop": (Fraction(9, 10), Fraction(3, 2)), "mac": (Fraction(23, 5),) * 2, "update": (Fraction(52), Fraction(81)),
-          "spike": (Fraction(17, 10),) * 2, "hop": (Fraction(3), Fraction(4))}  # fmt: skip
+          "spike": (Fraction(17, 10),) * 2, "hop": (Fraction(3), Fraction(4)), "hop_ew": (Fraction(3),) * 2,
+          "hop_ns": (Fraction(4),) * 2}  # fmt: skip
 CONVENTIONS = [(a, b) for a in ("every", "nonzero") for b in ("each step", "once")]
 
 
@@ -218,8 +219,22 @@ def count_times_table(case: Case, subject: Oracle) -> Iterator[Measure]:
 
 
 def _priced(c: Any, connections: str, repeated: int) -> dict[str, int]:
-    return {"synop": c[f"synops_{connections}"], "update": c["updates"], "spike": c["spikes"], "hop": 0,
+    return {"synop": c[f"synops_{connections}"], "update": c["updates"], "spike": c["spikes"], "hop": 0, "hop_ew": 0, "hop_ns": 0,
             "mac": c[f"macs_{connections}"] + repeated * c[f"constant_{connections}"]}  # fmt: skip
+
+
+@check("operators", st.tuples(*(st.fractions(0, 9, max_denominator=10) for _ in range(2)), *(st.integers(0, 99),) * 3))
+def hops_by_direction(drawn: tuple[Fraction, Fraction, int, int, int], subject: Oracle) -> Iterator[Measure]:
+    """A hop costs what its direction does, one of unknown direction from the cheaper to the dearer of the two, and any hop the same where a table has one price [Davies et al., IEEE Micro 38(1), 2018, Table 2 prices hops E-W and N-S apart]."""
+    ew, ns, *n = drawn
+    counts = dict(zip(("hop_ew", "hop_ns", "hop"), n, strict=True))
+    for given, dearest in (({"hop_ew": ew, "hop_ns": ns}, n[0] * ew + n[1] * ns + n[2] * max(ew, ns)),
+                           ({"hop": ew}, sum(n) * ew)):  # fmt: skip
+        least = dearest - n[2] * (max(ew, ns) - min(ew, ns)) * (len(given) - 1)
+        told = subject.operator("energy")(counts, subject.operator("prices")(given))
+        yield Measure(
+            "energy off, pJ", float(max(abs(told[0] - least), abs(told[1] - dearest))), where=", ".join(given)
+        )
 
 
 @check("operators", exact_cases(v_floor=None, max_spikes=1))

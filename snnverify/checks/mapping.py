@@ -15,7 +15,7 @@ from .. import reference
 from ..content import Content
 from ..findings import Measure
 from ..hardware.targets import Limit, Mesh, Target
-from ..network import INPUT, Branch, Conv, Dense, Flatten, Layer, Network, Neuron, Pool
+from ..network import INPUT, Branch, Conv, Dense, Flatten, Layer, Network, Neuron, Pool, Scale
 from ..oracles import Oracle
 from ..reference.operations import connections
 from ..strategies import exact_cases
@@ -149,22 +149,79 @@ def output_axons(d: Chip, subject: Oracle) -> Iterator[Measure]:
         yield Measure("differs", float(abs(c.output_axons - wanted)), where=c.layer)
 
 
-@check("operators", chips())
-def hops(d: Chip, subject: Oracle) -> Iterator[Measure]:
-    """A spike hops from its core's router to that of each core that it reaches, along row and column [Davies et al., IEEE Micro 38(1), 2018: dimension-order routing, unicast; the stated order of cores]."""
-    told, pairs = subject.operator("mesh_hops")(d.network, d.target, "int4"), _pairs(d.network)
-    placed = subject.operator("place")(d.network, d.target, "int4").cores
+def _ways(d: Chip, subject: Oracle) -> Iterator[tuple[str, int, int, int]]:
+    """Layer and unit of every packet that one spike of each unit sends, and its hops along the row and along the column."""
+    placed, pairs = subject.operator("place")(d.network, d.target, "int4").cores, _pairs(d.network)
     at = {(c.layer, u): (k // d.cores // d.columns, k // d.cores % d.columns)
           for k, c in enumerate(placed) for u in range(c.start, c.stop)}  # fmt: skip
     core = {(c.layer, u): k for k, c in enumerate(placed) for u in range(c.start, c.stop)}
     ways = {((source, i), core[name, here], at[name, here]) for name, each in pairs.items()
             for here, source, i in ((h, s.split(" ", 1)[1], i) for h, s, i in each) if source != INPUT}  # fmt: skip
-    for name in pairs:
-        wanted = np.zeros(d.network.shapes[name], np.int64)
-        for unit, _, (row, column) in ways:
-            if unit[0] == name:
-                wanted.reshape(-1)[unit[1]] += abs(at[unit][0] - row) + abs(at[unit][1] - column)
-        yield Measure("differs", differences(told[name], wanted), where=name)
+    for unit, _, (row, column) in ways:
+        yield *unit, abs(at[unit][1] - column), abs(at[unit][0] - row)
+
+
+@check("operators", chips())
+def hops(d: Chip, subject: Oracle) -> Iterator[Measure]:
+    """A spike goes as a packet from its core's router to that of each core that it reaches, along its row and then along its column; within a router it makes no hop [Davies et al., IEEE Micro 38(1), 2018: dimension-order routing, unicast; the stated order of cores]."""
+    told = subject.operator("mesh_routes")(d.network, d.target, "int4")
+    wanted = {name: {kind: np.zeros(d.network.shapes[name], np.int64) for kind in ("packets", "hops_ew", "hops_ns")}
+              for name in _pairs(d.network)}  # fmt: skip
+    for name, unit, along, across in _ways(d, subject):
+        for kind, n in (("packets", 1), ("hops_ew", along), ("hops_ns", across)):
+            wanted[name][kind].reshape(-1)[unit] += n
+    for name, kinds in wanted.items():
+        for kind, due in kinds.items():
+            yield Measure("differs", differences(told[name][kind], due), where=f"{name}: {kind}")
+
+
+@dataclass(frozen=True, eq=False)
+class Sender(Content):
+    """A case, and the chip that its network lies on."""
+
+    case: Case
+    chip: Chip
+
+
+@st.composite
+def senders(draw: st.DrawFn) -> Sender:
+    """A convolution, a gate or a sum over its windows, a layer that adds what it skipped, and dense layers behind flattening."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    kind = draw(st.sampled_from(["gate", "gate", "sum"]))
+    layers = (
+        Layer("conv", (Branch(Conv(rng.integers(-1, 4, (2, 1, 2, 2)) / 4)),), Neuron(theta=0.5)),
+        Layer("pool", (Branch(Pool(kind, (2, 2), (1, 1)), "conv"),)),
+        Layer(
+            "merge", (Branch(Conv(rng.integers(-1, 4, (2, 2, 1, 1)) / 4), "pool"), Branch(Scale(0.5), "pool")), Neuron()
+        ),
+        Layer("flat", (Branch(Flatten(), "merge"),)),
+        Layer("fc", (Branch(Dense(rng.integers(-2, 5, (3, 8)) / 4), "flat"),), Neuron(theta=0.5)),
+        Layer("out", (Branch(Dense(rng.integers(-2, 5, (2, 3)) / 4), "fc"),)),
+    )
+    network = Network((1, 4, 4), layers)
+    x = rng.integers(0, 5, (2, 1, 4, 4)) / 4
+    chip = Chip(network, draw(st.integers(2, 9)), BITS * draw(st.integers(8, 48)), draw(st.integers(8, 40)),
+                draw(st.integers(1, 4)), draw(st.integers(1, 3)))  # fmt: skip
+    return Sender(Case(network, x, draw(st.integers(1, 5)), kind="exact"), chip)
+
+
+@check("operators", senders())
+def traffic(d: Sender, subject: Oracle) -> Iterator[Measure]:
+    """Packets and hops of a run are those of every spike, one by one: of neurons and of what a gate hands on, once behind a flattening, and none of analog values [unicast, as above; the exact reference]."""
+    told, network = subject.operator("mesh_operations")(d.case, d.chip.target, "int4"), d.case.network
+    sent = dict(reference.run(d.case).spikes)
+    pool = network["pool"].branches[0].op
+    if isinstance(pool, Pool) and pool.kind == "gate":
+        sent["pool"] = reference.operations.passed(pool, sent["conv"])
+    due: dict[tuple[str, str], int] = defaultdict(int)
+    for name, unit, along, across in _ways(d.chip, subject):
+        spikes = int(sent[name].reshape(*sent[name].shape[:2], -1)[:, :, unit].sum()) if name in sent else 0
+        for kind, n in (("spike", 1), ("hop_ew", along), ("hop_ns", across)):
+            due[name, kind] += n * spikes
+    for layer in network.layers:
+        for kind in ("spike", "hop", "hop_ew", "hop_ns"):
+            off = abs(told[layer.name][kind] - due[layer.name, kind])
+            yield Measure("operations off", float(off), where=f"{layer.name}: {kind}")
 
 
 @check("operators", chips())

@@ -15,7 +15,7 @@ from ..errors import Unsupported
 from ..fidelity import LayerFidelity, ModelUnderTest, measure
 from ..findings import Measure
 from ..network import INPUT, Network, per_channel
-from ..simulate import MEMORY, forward, over_time, plan, run
+from ..simulate import MEMORY, forward, over_time, run, tiling
 from ..trace import Case, Trace
 from . import check
 
@@ -35,7 +35,7 @@ def import_equals_torch(m: ModelUnderTest) -> Iterator[Measure]:
 
 
 def _tiles(m: ModelUnderTest) -> Iterator[slice]:
-    size = plan(m.converted.ann, len(m.x), 1, 8, 4 * MEMORY)[0]
+    size = tiling(m.converted.ann, len(m.x), 1, 8, 4 * MEMORY)[0]
     yield from (slice(start, start + size) for start in range(0, len(m.x), size))
 
 

@@ -17,7 +17,9 @@ from .dataset import MODES, read_image, read_split
 from .draw import view
 from .draw import write as draw
 from .letterbox import check_size, letterbox
+from .lineage import SAID, told
 from .manifest import manifest, write
+from .memory import check_memory
 
 
 @dataclass(frozen=True)
@@ -112,8 +114,10 @@ def convert(job: Job, settings: Settings) -> Iterator[str]:
             "already; --allow-none writes it all the same"
         )
     wanted = job.asked or "model" not in opened.configuration
-    # before anything is written: a wrong data set leaves nothing
-    image, of = _image(s, net) if wanted and s.data is not None and not s.no_trace else (None, "")
+    # before anything is written: a wrong data set, or an image that does not fit, leaves nothing
+    if wanted and not s.no_trace:
+        check_memory(net, s.img_size, device=s.device)
+    image, of, notes = _image(s, net) if wanted and s.data is not None and not s.no_trace else (None, "", ())
     said = manifest(opened, net, found, s.command, s.device)
     paths = write(opened, net, said, job.target)
     yield from _told(job, opened, found)
@@ -128,14 +132,16 @@ def convert(job: Job, settings: Settings) -> Iterator[str]:
         raise DataError(f"{job.weights}: converted and written, but not drawn: {e}") from e
     traced = "not traced" if s.no_trace else of or f"a dummy image of {s.img_size} x {s.img_size} traced"
     yield f"  diagram: {drawn} ({traced})"
+    yield from (f"  {note}" for note in notes)
 
 
 def _told(job: Job, opened: Opened, found: Statistics) -> Iterator[str]:
     source = opened.source
     yield f"{job.weights}: {source['taken']}, read {source['read']}, sha256 {source['sha256'][:16]}"
-    words = {"steps": "T", "threshold": "threshold", "decay": "decay"}
+    if source.get("earlier"):
+        yield f"  made of {told(source['earlier'])}"
     yield "  " + ", ".join(
-        f"{words[k]} = {'as each unit has it' if v is None else v} ({origin})"
+        f"{SAID[k]} = {'as each unit has it' if v is None else v} ({origin})"
         for k, (v, origin) in opened.constants.items()
     )
     kinds = ", ".join(f"{k} {n}" for k, n in found.kinds.items())
@@ -144,10 +150,10 @@ def _told(job: Job, opened: Opened, found: Statistics) -> Iterator[str]:
         yield f"  left as they are: {len(found.left)} nn.SiLU of no unit ({', '.join(found.left[:4])})"
 
 
-def _image(s: Settings, net: nn.Module) -> tuple[Any, str]:
+def _image(s: Settings, net: nn.Module) -> tuple[Any, str, tuple[str, ...]]:
     split = read_split(str(s.data))
     channels = getattr(net, "yaml", {}).get("channels", 3)
     if channels not in MODES:
         raise ConfigError(f"--data {s.data}: the net takes {channels} channels, images have 1 or 3; leave it out")
     path = split.images[0]
-    return letterbox(read_image(path, channels), s.img_size)[None], f"{path} traced; {split}"
+    return letterbox(read_image(path, channels), s.img_size)[None], f"{path} traced; {split}", split.notes

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -14,9 +14,9 @@ from ..content import Array
 from ..errors import Unsupported
 from ..findings import Measure
 from .compare import Pair, emits_silu, first_of, outputs, round_trip, structure, tensors, units
-from .executed import executed, recurrence
-from .readiness import CLASSES, SYNAPSES, activity, expected, recorded
-from .record import record
+from .executed import DECAY_ROUNDOFFS, SILU_ROUNDOFFS, emitted, executed, recurrence, roundoff
+from .readiness import CLASSES, SYNAPSES, Activity, activity, expected, recorded
+from .record import converted, record
 from .simulate import Simulated, simulate
 
 
@@ -55,13 +55,27 @@ def readiness(pair: Pair) -> Iterator[Measure]:
 
 def alive(pair: Pair) -> Iterator[Measure]:
     """No activation is silent in every step of every image, and none fires in all of them: either is a constant, which the bias of the next layer says as well [derived: the entropy of a constant is 0]."""
-    for path in units(pair.after):
-        if (y := pair.ran.given.get(path)) is None:
-            continue
-        a = activity(y)
+    seen = {p: activity(y) for p in units(pair.after) if (y := pair.ran.given.get(p)) is not None}
+    for path, a in seen.items():
         for what, n in (("dead", a.dead), ("saturated", a.saturated)):
             yield Measure(f"layers with all units {what}", float(n == a.units), 0.0 if pair.real else float("inf"),
                           where=path, detail=f"{n} of {a.units} units {what}, {a.rate:.4f} spikes a unit and step")  # fmt: skip
+    pair.notes += _idle(seen)
+
+
+def _idle(seen: Mapping[str, Activity]) -> list[str]:
+    """Shares of channels that are dead and saturated: of each layer that has some, and of all."""
+    told, both = [], [0, 0, 0]
+    for path, a in seen.items():
+        n, counts = a.channels, (a.dead_channels, a.saturated_channels)
+        both = [x + y for x, y in zip(both, (*counts, n), strict=True)]
+        if not any(counts):
+            continue
+        whole = next((f": the whole layer is {w}" for w, k in zip(("dead", "saturated"), counts, strict=True) if k == n), "")
+        shares = ", ".join(f"{k} of {n} channels {w} ({100 * k / n:.0f} %)"
+                           for w, k in zip(("dead", "saturated"), counts, strict=True))  # fmt: skip
+        told.append(f"{path}: {shares}{whole}")
+    return [f"channels: {both[0]} of {both[2]} dead, {both[1]} saturated, in {len(told)} of {len(seen)} layers", *told]
 
 
 def constants(pair: Pair) -> Iterator[Measure]:
@@ -106,24 +120,31 @@ def runs_on(unit: nn.Module, threshold: float, decay: float, steps: int, where: 
 
 
 def recurrences(pair: Pair) -> Iterator[Measure]:
-    """The recurrence of SiLU before, in-place or not, is the one that is recorded, and its decay is that of the spikes after [mem[t-1] is silu(mem[t-1]) under nn.SiLU(inplace=True)]."""
+    """Each unit that emits SiLU before emits silu(mem), by the recurrence that is recorded, in-place or not, and by the decay of the spikes after; those that are recorded as SiLU are these [mem[t-1] is silu(mem[t-1]) under nn.SiLU(inplace=True)]."""
     said = None if pair.said is None else pair.said["units"]
-    for path, unit in units(pair.before).items():
-        if not emits_silu(unit):
-            continue
-        held: Any = unit
+    found = {p: u for p, u in units(pair.before).items() if emits_silu(u)}
+    if said is None and not found:
+        raise Unsupported("the net before", "no unit of it emits SiLU, so that it follows no recurrence of SiLU")
+    if said is not None and converted(pair.said):
+        odd = sorted(found.keys() ^ {p for p, u in said.items() if u.get("before") == "silu"})
+        yield Measure("recorded as SiLU and no SiLU, or the reverse", float(len(odd)), where=f"{len(found)} units",
+                      detail=first_of(odd))  # fmt: skip
+    spikes = units(pair.after)
+    for path, unit in found.items():
+        u = roundoff(unit)
+        yield Measure("s[0] is not silu(x[0])", emitted(unit), SILU_ROUNDOFFS * u, where=path)
         silu = unit if isinstance(unit, nn.SiLU) else getattr(unit, "actFun", None)
         inplace = bool(getattr(silu, "inplace", False)) if said is None else bool(said.get(path, {}).get("inplace"))
         asked = "memoryless" if isinstance(unit, nn.SiLU) else "in-place" if inplace else "plain"
-        found, decay = recurrence(unit)
-        if found.startswith("unseen") or (
-            found == "memoryless" and getattr(held, "constants", None) and held.constants.decay == 0
-        ):
-            continue
-        yield Measure("another recurrence", float(found != asked), where=path, detail=f"said {asked}, runs {found}")
-        if found in ("plain", "in-place"):
-            yield Measure("another decay", abs(decay - held.constants.decay), 2.0**-40, where=path, detail=f"{decay!r}")
-    yield Measure("recurrences told", 0.0)
+        way, decay = recurrence(unit)
+        wanted = getattr(getattr(spikes.get(path), "constants", None), "decay", float("nan"))
+        if way.startswith("unseen") or (way == "memoryless" and wanted == 0):
+            continue  # nothing of an earlier step is left to be seen
+        yield Measure("another recurrence", float(way != asked), where=path, detail=f"said {asked}, runs {way}")
+        if way in ("plain", "in-place"):
+            off = abs(decay - wanted)
+            yield Measure("another decay", off if off == off else float("inf"), DECAY_ROUNDOFFS * u, where=path,
+                          detail=f"{decay!r}, of the spikes {wanted!r}")  # fmt: skip
 
 
 def simulation(pair: Pair, exact: bool = False) -> Iterator[Measure]:

@@ -22,6 +22,7 @@ from ..objects import last_line
 from .archive import read_archive, read_bytes
 from .blocks import Constants, SpikingActivation
 from .complete import agreed, complete
+from .lineage import earlier, origins
 from .model import Detector, available, described
 from .pickled import Call, Instance
 from .rebuild import Description, build, describe, differences
@@ -42,10 +43,11 @@ class Opened:
     configuration : mapping
         What `rebuild.build` makes it from, or ``{"model": spec}`` of a user's module.
     constants : mapping of str to (value, origin)
-        T, threshold, decay; the origin is ``checkpoint``, ``model``, ``option`` or ``assumed default``. Where units
-        differ the value is None and each unit's own is in the manifest.
+        T, threshold, decay; the origin is ``checkpoint``, ``model``, ``option`` or ``assumed default``, of a file of ours
+        that which its manifest says. Where units differ the value is None and each unit's own is in the manifest.
     source : mapping
-        File, sha256, what of it was taken, how it was read, classes and unused attributes.
+        File, sha256, what of it was taken, how it was read, classes and unused attributes; of a file of ours the manifests
+        that led to it (``earlier``).
     """
 
     net: nn.Module
@@ -171,12 +173,13 @@ def _own(
     if not all(isinstance(part, Mapping) for part in (configuration, stored, manifest)):
         raise DataError(f"a {FORMAT} file without configuration, tensors and manifest; write it again")
     state = {str(k): tensor(v).detach() for k, v in stored.items()}  # type: ignore[union-attr]
+    about["earlier"] = earlier(manifest)  # type: ignore[arg-type]
     if "kind" in configuration:  # type: ignore[operator]
         if model is not None:
             raise ConfigError(f"--model {model}: the file holds the net; leave the option out")
         tree = dict(configuration)  # type: ignore[arg-type]
         net = build(tree, state)
-        return Opened(net, tree, complete(tree, given), about)
+        return Opened(net, tree, origins(complete(tree, given), manifest), about)  # type: ignore[arg-type]
     spec = configuration.get("model")  # type: ignore[union-attr]
     if model is None:  # a data file must not name code that runs
         raise ConfigError(
@@ -194,7 +197,7 @@ def _own(
         if kept:
             raise DataError(f"--model {model}: its activations are not those of the manifest ({', '.join(kept[:4])})")
     _fill(net, state, model)
-    return Opened(net, now, _constants_of(net, given), about)
+    return Opened(net, now, origins(_constants_of(net, given), manifest), about)  # type: ignore[arg-type]
 
 
 def _proven(found: Description, net: nn.Module) -> None:

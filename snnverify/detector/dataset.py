@@ -11,7 +11,7 @@
 The boxes of ``images/val/3.png`` are in ``labels/val/3.txt``: the last folder called ``images`` becomes ``labels``, and
 without one the text lies beside its image. A line is ``class x y width height``, centre and size as shares of the image,
 or ``class x1 y1 x2 y2 ...``, an outline, of which the enclosing box is taken. An image without a label file, or with an
-empty one, holds no object. ``download:`` is reported and never followed.
+empty one, holds no object. ``download:`` is reported and never executed.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Split:
     images : tuple of Path
         In the order of their names, or of the list files.
     notes : tuple of str
-        What a user should know: a ``download:`` that was not followed, images without labels.
+        What a user should know: a ``download:`` that was not executed, images without labels.
     """
 
     source: Path
@@ -103,7 +103,7 @@ def read_split(path: str | Path, split: str = "val") -> Split:
     images = _images(table[split], root, f"{file}: {split}")
     notes = []
     if table.get("download"):
-        notes.append("download: is never followed; fetch the data yourself")
+        notes.append(f"{_download(table)} not executed; fetch the data yourself")
     bare = sum(not label_path(p).is_file() for p in images)
     if bare == len(images):
         raise DataError(f"{images[0]}: no image of {split} has a label file; its own would be {label_path(images[0])}")
@@ -224,6 +224,16 @@ def _names(table: Mapping[str, Any], file: Path) -> tuple[str, ...]:
     return names
 
 
+def _download(table: Mapping[str, Any]) -> str:
+    """The entry in a line for a terminal: it may be a script, or hold codes for one."""
+    first, *more = str(table["download"]).strip().splitlines() or [""]
+    return (
+        "download: "
+        + "".join(c if c.isprintable() else "?" for c in first[:60])
+        + (" ..." if more or first[60:] else "")
+    )
+
+
 def _root(table: Mapping[str, Any], file: Path) -> Path:
     given = table.get("path") or "."
     if not isinstance(given, str):
@@ -232,7 +242,7 @@ def _root(table: Mapping[str, Any], file: Path) -> Path:
     for root in tried:
         if os.path.isdir(root):  # False, too, of a name too long for the disk, of which `Path.is_dir` raises
             return root.resolve()
-    hint = "; its download: is never followed, so fetch the data yourself" if table.get("download") else ""
+    hint = f"; {_download(table)} was not executed, so fetch the data yourself" if table.get("download") else ""
     where = " nor ".join(dict.fromkeys(str(p) for p in tried))
     raise ConfigError(f"{file}: path = {given!r}: there is no folder {where}{hint}")
 

@@ -15,7 +15,9 @@ from .. import __version__
 from ..errors import ConfigError, DataError
 from .blocks import SpikingActivation
 from .diagram import Activity, Block, Branch, Diagram, Fork, Meeting, Module, Route, output_names
+from .fidelity import device_of
 from .flow import Flow, Item
+from .memory import check_memory
 from .trace import Call, Run, run
 from .tree import EXIT, Parallel, Scope, scopes
 
@@ -58,6 +60,8 @@ def describe(
     """
     if not trace:
         return _untraced(model, weights)
+    if image is None and size is not None and size >= 1:
+        check_memory(model, size, device=device_of(model), option="size")
     x, said = (_given(image, model), "a given input") if image is not None else dummy(model, seed, size)
     return _Describer(model, run(model, x), x).diagram(said, weights)
 

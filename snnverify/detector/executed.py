@@ -20,6 +20,12 @@ from ..errors import Unsupported
 
 FAR = 2.0**30  # what fires nothing below it is called a unit that never fires
 STEPS = 64  # the most that is tried
+# By how many unit roundoffs u a decay in [0, 1] that `recurrence` finds may be off. An exponential is good to 2 u and
+# silu to 4 u of itself, |mem| <= 4: s[0] is off by 8 u, what the first step leaves by 19 u, mem[1] by 23 u and s[1] by
+# 42 u, silu' being at most 1.1; its inverse (silu' >= 1 there) adds 24 u: 66 u. |1 - silu(2)| = 0.76, off by 8 u itself,
+# makes 107 u of them, and what the state was, silu(2) = 1.76 at least and good to 4 u, 65 u.
+DECAY_ROUNDOFFS = 65
+SILU_ROUNDOFFS = 8  # of s[0] against silu(x[0]), by its size: 4 u here and 4 u there
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,6 +143,22 @@ def recurrence(unit: nn.Module) -> tuple[str, float]:
         if abs(decays[0] - decays[1]) <= room * max(1 / state(a) for a in firsts):
             return name, decays[1]
     return "other", float("nan")
+
+
+def emitted(unit: nn.Module) -> float:
+    """Greatest ``|s[0] - silu(x[0])| / |silu(x[0])|`` of a unit that emits SiLU."""
+    ask, _ = _asker(unit)
+    last, off = max(_steps(ask)), []
+    for value in (-3.0, -0.5, 0.5, 2.0):
+        x = np.zeros(last)
+        x[0] = value
+        off.append(abs(float(ask(x)[0]) / _silu(value) - 1))
+    return max(off)
+
+
+def roundoff(unit: nn.Module) -> float:
+    """Half the distance from 1 to the next float of the dtype that a unit is asked in."""
+    return float(np.finfo(_asker(unit)[1]).eps) / 2
 
 
 def _silu(x: float) -> float:

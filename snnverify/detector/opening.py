@@ -12,7 +12,9 @@ from torch import nn
 from ..errors import ConfigError
 from .binarize import binarize
 from .checkpoint import load
-from .samples import Samples, open_samples
+from .fidelity import device_of
+from .memory import check_memory
+from .samples import BATCH, Samples, open_samples
 
 Say = Callable[[str], None]
 
@@ -63,6 +65,7 @@ def opened(
 ) -> tuple[Samples, Samples | None]:
     """Samples that judge, and those to repair with: of a YAML file its train split, unless others are given."""
     samples = open_samples(data, net, size, split)
+    check_memory(net, samples.size, images=min(BATCH, len(samples)), device=device_of(net))
     say(f"judged on {samples}")
     source = train or (data if samples.kind == "boxes" else None)
     if source is None:

@@ -31,6 +31,8 @@ class Activity(Content):
         Ones, and values in all (steps x images x units).
     dead, saturated, units : int
         Units [C, H, W] that fire in no step of no image, and in every step of every image; all units.
+    dead_channels, saturated_channels, channels : int
+        Channels of which all units are dead, all are saturated; all channels.
     """
 
     spikes: int
@@ -38,6 +40,9 @@ class Activity(Content):
     dead: int
     saturated: int
     units: int
+    dead_channels: int
+    saturated_channels: int
+    channels: int
 
     @property
     def rate(self) -> float:
@@ -53,10 +58,12 @@ def class_of(x: Array) -> str:
 
 
 def activity(spikes: Array) -> Activity:
-    """Count the spikes [T, B, ...] of an activation."""
-    each = spikes.reshape(spikes.shape[0] * spikes.shape[1], -1)
-    ones = each != 0
-    return Activity(int(ones.sum()), ones.size, int((~ones.any(0)).sum()), int(ones.all(0).sum()), each.shape[1])
+    """Count the spikes [T, B, C, ...] of an activation."""
+    ones = spikes.reshape(spikes.shape[0] * spikes.shape[1], *spikes.shape[2:3], -1) != 0
+    ones = ones if ones.ndim == 3 else ones[:, None]
+    silent, full = ~ones.any(0), ones.all(0)  # [C, units of a channel]
+    return Activity(int(ones.sum()), ones.size, int(silent.sum()), int(full.sum()), silent.size,
+                    int(silent.all(1).sum()), int(full.all(1).sum()), len(silent))  # fmt: skip
 
 
 def expected(tree: Node) -> tuple[dict[str, str], set[str]]:

@@ -143,7 +143,7 @@ def open_samples(spec: str, module: nn.Module, size: int = 640, split: str = "va
     Raises
     ------
     ConfigError, DataError
-        Data of another kind, number of channels or of classes than the net is made for; a size off the stride.
+        Data of another kind, number of channels or of classes than the net is made for; sizes off the stride.
     """
     heads = [m for m in module.modules() if isinstance(m, (Detect, Classify))]
     described = getattr(module, "yaml", {})
@@ -165,6 +165,12 @@ def open_samples(spec: str, module: nn.Module, size: int = 640, split: str = "va
         data = Dataset(data.x[:, None], data.y, data.scaling, data.source, data.first_sample, "channel axis added")
     if data.x.ndim != 4 or data.x.shape[1] != channels:
         raise DataError(f"{spec}: samples {list(data.x.shape[1:])}; the net takes [{channels}, H, W]")
+    h, w = data.x.shape[2:]
+    if h % stride or w % stride:
+        near = " x ".join(str(max(1, n // stride) * stride) for n in (h, w))
+        raise DataError(
+            f"{spec}: images of {h} x {w}, no multiple of the net's stride {stride}; crop them, say to {near}"
+        )
     for head in heads:
         if isinstance(head, Classify):
             check_labels(data.y, head.linear.out_features)
@@ -178,7 +184,16 @@ def first(samples: Samples, number: int) -> Samples:
     rows = np.linspace(0, len(samples) - 1, number).round().astype(int)
     if isinstance(samples, Classes):
         d = samples.data
-        return Classes(Dataset(d.x[rows], d.y[rows], d.scaling, d.source, d.first_sample, f"{number} of them, evenly"))
+        return Classes(
+            Dataset(
+                d.x[rows],
+                d.y[rows],
+                d.scaling,
+                d.source,
+                d.first_sample,
+                f"{number} of {len(d)} samples, evenly spread",
+            )
+        )
     s = samples.split
     few = Split(s.source, s.root, s.name, s.names, tuple(s.images[i] for i in rows), s.notes)
     return Boxes(few, samples.size, samples.channels)

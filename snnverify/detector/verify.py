@@ -20,7 +20,10 @@ from .behave import LAWS
 from .binarize import statistics
 from .checkpoint import FORMAT, open_net
 from .compare import Pair, structure, tensors
+from .lineage import SAID
 from .manifest import manifest
+from .memory import check_memory
+from .readiness import recorded
 from .record import record
 from .samples import first, open_samples
 
@@ -43,20 +46,27 @@ def opened(
     """
     said = manifest_of(after)
     a = open_net(after, model=model)
-    given = {} if said is None else {k: said[_SAID[k]]["value"] for k in _SAID if said[_SAID[k]]["from"] == "option"}
+    given = {} if said is None else {k: said[SAID[k]]["value"] for k in SAID if said[SAID[k]]["from"] == "option"}
     b = open_net(before, model=model, given=given)
-    x = images(a.net, data, size)
+    x, notes = images(a.net, data, size)
     shown = manifest(b, a.net, statistics(b.net)) if said is not None else None
-    stored = Pair(b.net.eval(), a.net.eval(), x, said, data is not None, ready, shown=shown)
+    stored = Pair(b.net.eval(), a.net.eval(), x, said, data is not None, ready, [*notes], shown)
     if said is None:
         stored.notes.append(f"{after}: no manifest; constants are held to those of the modules")
     if data is None:
-        stored.notes.append(f"dummy images {list(x.shape)}, seed 0: dead and saturated layers are told and not judged")
-    run = Pair(_float(b.net), _float(a.net), x, said, data is not None, ready, stored.notes)
+        stored.notes.append(
+            f"dummy images {list(x.shape)}, seed 0: dead and saturated layers are told below, and not judged"
+        )
+    whole = _float(b.net)
+    try:
+        recorded(whole, x[:1], {})
+    except Exception as e:  # a user's module may have errors of its own
+        said = str(e).strip().partition("\n")[0][:200] or type(e).__name__
+        raise DataError(
+            f"{before}: it does not run on images {list(x.shape[1:])} ({said}); give such as it takes: --data"
+        ) from e
+    run = Pair(whole, _float(a.net), x, said, data is not None, ready, stored.notes)
     return stored, run
-
-
-_SAID = {"steps": "T", "threshold": "threshold", "decay": "decay"}
 
 
 def manifest_of(path: Path) -> Mapping[str, Any] | None:
@@ -81,15 +91,15 @@ def manifest_of(path: Path) -> Mapping[str, Any] | None:
     if not isinstance(held, Mapping) or held.get("format") != FORMAT:
         return None
     said = held.get("manifest")
-    parts = [said.get(k) for k in _SAID.values()] if isinstance(said, Mapping) else [None]
+    parts = [said.get(k) for k in SAID.values()] if isinstance(said, Mapping) else [None]
     whole = all(isinstance(p, Mapping) and {"value", "from"} <= set(p) for p in parts)
     if not isinstance(said, Mapping) or not whole or not isinstance(said.get("units"), Mapping):
         raise DataError(f"{path}: its manifest does not say T, threshold, decay and units; convert it again")
     return said
 
 
-def images(net: Any, data: str | None, size: int | None) -> Array:
-    """A few images of a data set, or dummy ones of the form that the net takes: float32 [B, C, H, W].
+def images(net: Any, data: str | None, size: int | None) -> tuple[Array, tuple[str, ...]]:
+    """A few images of a data set, float32 [B, C, H, W], and what to know of it; or dummy ones as the net takes.
 
     Raises
     ------
@@ -98,7 +108,10 @@ def images(net: Any, data: str | None, size: int | None) -> Array:
     """
     if data is not None:
         samples = first(open_samples(data, net, size or 640), IMAGES)
-        return np.ascontiguousarray(samples.read(range(len(samples)))[0], np.float32)
+        if size is not None and samples.kind == "classes" and samples.size != size:
+            raise ConfigError(f"--img-size {size}: the images of {data} are {samples.size} high; leave the option out")
+        check_memory(net, samples.size, images=len(samples), kept=True)
+        return np.ascontiguousarray(samples.read(range(len(samples)))[0], np.float32), samples.notes
     described, stride = getattr(net, "yaml", None), int(getattr(net, "stride", 1) or 1)
     if not isinstance(described, Mapping):
         raise ConfigError("--data: the net does not say which images it takes; give some")
@@ -106,8 +119,9 @@ def images(net: Any, data: str | None, size: int | None) -> Array:
     if side < 1 or side % stride:
         near = max(stride, side // stride * stride)
         raise ConfigError(f"--img-size {side}: no multiple of the stride {stride}; take {near} or {near + stride}")
+    check_memory(net, side, images=2, kept=True)
     shape = (2, int(described.get("channels", 3)), side, side)
-    return np.random.default_rng(0).uniform(size=shape).astype(np.float32)
+    return np.random.default_rng(0).uniform(size=shape).astype(np.float32), ()
 
 
 def _float(net: Any) -> Any:

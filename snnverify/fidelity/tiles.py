@@ -12,7 +12,7 @@ from ..content import Array, Content
 from ..convert import ConvertedNetwork
 from ..kernels import blas, encode
 from ..network import INPUT, Flatten, Network, gated, per_channel
-from ..simulate import MEMORY, apply, fan_out, forward, plan, simulate, summed
+from ..simulate import MEMORY, apply, fan_out, forward, simulate, summed, tiling
 from ..trace import Encoding
 from .layers import LayerTile, added_layer, layer_tile
 
@@ -42,7 +42,7 @@ class FidelityTile(Content):
 
 def size(converted: ConvertedNetwork) -> int:
     """Samples of a tile: what hangs on the network alone, so that the tiles of a data set are always the same."""
-    return plan(converted.ann, TILE, 1, 8, 4 * MEMORY)[0]
+    return tiling(converted.ann, TILE, 1, 8, 4 * MEMORY)[0]
 
 
 def tile(

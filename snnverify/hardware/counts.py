@@ -26,15 +26,20 @@ from ..objects import nearest
 from ..simulate import fan_out, forward, run
 from ..trace import Case, Trace
 from . import sent
+from .mesh import Routes
 
 Connections = Literal["every", "nonzero"]
 Constant = Literal["each step", "once"]
-OPERATIONS = ("synop", "mac", "update", "spike", "hop")  # what a table of energies may price
+# What a table of energies may price; a hop E-W or N-S where a mapping tells which, else one of either.
+OPERATIONS = ("synop", "mac", "update", "spike", "hop", "hop_ew", "hop_ns")
 # Per layer and sample. Of MACs those on values that change from step to step, over all steps; those on constant ones, once.
 KINDS = (
     "spikes", "handed", "updates", "synops_every", "synops_nonzero", "macs_every", "macs_nonzero", "constant_every",
-    "constant_nonzero", "hops",
+    "constant_nonzero", "packets", "hops", "hops_ew", "hops_ns",
 )  # fmt: skip
+
+
+ROUTES = ("packets", "hops", "hops_ew", "hops_ns")  # those that a spike sends between cores
 
 
 @dataclass(frozen=True)
@@ -75,8 +80,8 @@ class Counts(Content):
         T; 1 for an ANN.
     layers : mapping of layer (or ``"input"``) to mapping of `KINDS` to int64 array [N]
         ``spikes`` are those that neurons, or the encoding of the input, emit; ``handed`` those that a layer hands on,
-        also through a flattening or a gate. Both and hops are booked on the layer that sends, all else on the one
-        that receives.
+        also through a flattening or a gate; ``packets`` one for each core that a spike reaches, by a mapping, else
+        one for each spike. These and hops are booked on the layer that sends, all else on the one that receives.
     """
 
     steps: int
@@ -89,7 +94,8 @@ class Counts(Content):
         return {
             name: {
                 "synop": c[f"synops_{how}"], "mac": c[f"macs_{how}"] + repeated * c[f"constant_{how}"],
-                "update": c["updates"], "spike": c["spikes"], "hop": c["hops"],
+                "update": c["updates"], "spike": c["packets"],
+                "hop": c["hops"], "hop_ew": c["hops_ew"], "hop_ns": c["hops_ns"],
             }
             for name, c in self.layers.items()
         }  # fmt: skip
@@ -119,7 +125,7 @@ def joined(parts: Sequence[Counts]) -> Counts:
     return Counts(first.steps, layers)
 
 
-def count(case: Case, trace: Trace | None = None, hops: Mapping[str, Array | int] | None = None) -> Counts:
+def count(case: Case, trace: Trace | None = None, routes: Routes | None = None) -> Counts:
     """Operations of a spiking network.
 
     Parameters
@@ -128,15 +134,16 @@ def count(case: Case, trace: Trace | None = None, hops: Mapping[str, Array | int
         An input train (``encoding="spikes"``) of zeros and ones alone is one of spikes; any other is analog.
     trace : Trace, optional
         Of this case, with its spikes where the network pools them into analog values; simulated if not given.
-    hops : mapping of layer to int or int array of its shape, optional
-        Hops between cores that one spike of each unit makes, as a mapping onto a chip tells them; none without it.
+    routes : mapping of layer to mapping of str to int or int array of its shape, optional
+        What one spike of each unit sends between cores: ``"hops"``, of which nobody knows the direction, or what
+        `mesh.routes` tells of a mapping onto a chip: ``"packets"``, ``"hops_ew"``, ``"hops_ns"``.
 
     Raises
     ------
     ConfigError
-        Hops of a layer that does not exist.
+        Routes of a layer that does not exist.
     DataError
-        Hops that are no integers >= 0 for the layer's units; a trace without the spikes that are needed.
+        Routes that are no integers >= 0 for the layer's units; a trace without the spikes that are needed.
     """
     network, train = case.network, sent.train(case)
     spiking = sent.spiking(network, train is not None and bool(np.all((train == 0) | (train == 1))))
@@ -144,7 +151,7 @@ def count(case: Case, trace: Trace | None = None, hops: Mapping[str, Array | int
     varying = {b.source for v in network.layers for b in v.branches} - spiking - constant
     if trace is None:
         trace = run(case, "spikes" if varying else "counts")
-    handed = sent.handed(network, spiking, trace, train)
+    handed = sent.handed(network, spiking, trace.counts, train)
     values = sent.values(case, trace, train) if varying else sent.still(network, case.x, constant)
     layers = {name: _nothing(trace.readout.shape[1]) for name in (INPUT, *(v.name for v in network.layers))}
     for layer in network.layers:
@@ -169,12 +176,16 @@ def count(case: Case, trace: Trace | None = None, hops: Mapping[str, Array | int
         layers[name]["handed"] += number.reshape(len(number), -1).sum(1, dtype=np.int64)
         if name == INPUT or name in trace.counts:
             layers[name]["spikes"] += layers[name]["handed"]
-    for name, each in (hops or {}).items():
+    for name, kinds in (routes or {}).items():
         if name not in layers:
-            raise ConfigError(f"hops of {name!r}: there is no such layer{nearest(name, layers)}")
-        per_spike = _hops(name, each, network.shapes[name])
-        if name in handed:
-            layers[name]["hops"] += _weighed(handed[name], per_spike)
+            raise ConfigError(f"routes of {name!r}: there is no such layer{nearest(name, layers)}")
+        for kind, each in kinds.items():
+            per_spike = _route(name, kind, each, network.shapes[name])
+            if name in handed:
+                layers[name][kind] += _weighed(handed[name], per_spike)
+    for name, found in layers.items():
+        if "packets" not in (routes or {}).get(name, ()):
+            found["packets"] += found["spikes"]
     return Counts(case.steps, layers)
 
 
@@ -285,8 +296,10 @@ def _fan_outs(network: Network) -> Mapping[str, Sequence[tuple[Array, Array]]]:
     return {v.name: [connections(b.op, network.shapes[b.source]) for b in v.branches] for v in network.layers}
 
 
-def _hops(name: str, each: Array | int, shape: Shape) -> Array:
+def _route(name: str, kind: str, each: Array | int, shape: Shape) -> Array:
     given = np.asarray(each)
+    if kind not in ROUTES:
+        raise ConfigError(f"routes of {name!r}: {kind} is none of {', '.join(ROUTES)}{nearest(kind, ROUTES)}")
     if given.dtype.kind not in "iu" or given.shape not in ((), shape) or np.any(given < 0):
-        raise DataError(f"hops of {name!r}: an integer >= 0, or an array of them of shape {shape}")
+        raise DataError(f"{kind} of {name!r}: an integer >= 0, or an array of them of shape {shape}")
     return np.broadcast_to(given, shape)

@@ -7,8 +7,8 @@ everything that reads it has weights of its own for it: then network and removal
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,9 @@ import numpy as np
 from ..content import Array
 from ..network import Branch, Conv, Dense, Flatten, Layer, Network, Op, Pool
 from ..simulate import run
-from ..trace import Case
+from ..trace import Case, Trace
+
+TILE = 64  # samples that are run together
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,8 @@ class Removal:
         Spikes of other units that differ, over all samples and steps.
     readout_error : float
         Greatest difference of the read-out, which rounds otherwise in other sizes of sums.
+    counts : mapping of layer to int array [N, *shape]
+        Spikes of the whole network's neurons over all steps.
     """
 
     silent: Mapping[str, int]
@@ -48,16 +52,31 @@ class Removal:
     network: Network
     changed: int
     readout_error: float
+    counts: Mapping[str, Array] = field(repr=False)
 
 
-def remove_dead(case: Case) -> Removal:
-    """Run a case, remove the channels that stayed silent, run again, and compare every spike of the rest."""
-    network, before = case.network, run(case, "spikes")
+def remove_dead(case: Case, progress: Callable[[int, int], None] | None = None) -> Removal:
+    """Run a case, remove the channels that stayed silent, run again, and compare every spike of the rest.
+
+    `progress` is told of the samples that were run, twice each, and of how many are to be.
+    """
+    network, parts, done = case.network, list(tiles(case, TILE)), 0
+    total = 2 * sum(n for _, n in parts)
+
+    def ran(part: Case, samples: int) -> Trace:
+        nonlocal done
+        trace, done = run(part, "spikes"), done + samples
+        if progress is not None:
+            progress(done, total)
+        return trace
+
+    runs = [ran(*part) for part in parts]
+    counts = {v.name: np.concatenate([r.counts[v.name] for r in runs]) for v in network.spiking}
     silent: dict[str, int] = {}
     keep: dict[str, Array] = {}
     because: dict[str, str] = {}
     for layer in network.spiking:
-        dead = (before.counts[layer.name] == 0).all(axis=0)
+        dead = (counts[layer.name] == 0).all(axis=0)
         silent[layer.name] = int(dead.sum())
         if not dead.any():
             continue
@@ -70,11 +89,22 @@ def remove_dead(case: Case) -> Removal:
         if why is not None or int(channels.sum()) * (dead.size // len(dead)) < silent[layer.name]:
             because[layer.name] = why or "a channel goes only where all its units are silent, and not the last one"
     smaller = without(network, keep)
-    after = run(replace(case, network=smaller), "spikes")
-    changed = sum(int(np.sum(_rest(before.spikes[name], keep.get(name)) != s)) for name, s in after.spikes.items())
+    changed, error = 0, 0.0
+    for before, (part, n) in zip(runs, parts, strict=True):
+        after = ran(replace(part, network=smaller), n)
+        changed += sum(int(np.sum(_rest(before.spikes[name], keep.get(name)) != s)) for name, s in after.spikes.items())
+        if network.output.name not in keep:
+            error = max(error, float(np.abs(before.readout - after.readout).max()))
     removed = {name: int((~k).sum()) * math.prod(network.shapes[name][1:]) for name, k in keep.items()}
-    error = float(np.abs(before.readout - after.readout).max()) if network.output.name not in keep else 0.0
-    return Removal(silent, removed, keep, because, smaller, changed, error)
+    return Removal(silent, removed, keep, because, smaller, changed, error, counts)
+
+
+def tiles(case: Case, size: int) -> Iterator[tuple[Case, int]]:
+    """Cases of at most `size` consecutive samples each, and how many: all of them together are the case."""
+    axis = int(case.encoding == "spikes")
+    for start in range(0, case.x.shape[axis], size):
+        x = np.take(case.x, range(start, min(start + size, case.x.shape[axis])), axis)
+        yield replace(case, x=x, first_sample=case.first_sample + start), x.shape[axis]
 
 
 def without(network: Network, keep: Mapping[str, Array]) -> Network:

@@ -20,6 +20,7 @@ from .counts import OPERATIONS
 SHIPPED = Path(__file__).with_name("energy_tables.toml")
 GRADES = ("measured", "simulated", "estimate", "tabulated", "derived")
 GENERIC = ("cmos45-fp32", "cmos45-fp32-cache")  # beside any single table: no estimate goes without a second model
+WAYS = ("hop_ew", "hop_ns")
 _TEXTS = ("name", "platform", "grade", "source", "scope")
 _KEYS = (*_TEXTS, "ann", "multiplier", "pJ")
 
@@ -47,7 +48,7 @@ class Table:
     name, platform, grade, source, scope, version : str
         `grade` is one of `GRADES`; `scope` says what is in the figures, and what is not.
     pJ : mapping of operation to Range
-        Of `counts.OPERATIONS`; an operation that is missing has no price there.
+        Of `counts.OPERATIONS`; an operation that is missing has no price there. Hops have all three prices or none.
     ann : bool
         Whether ANNs of MACs run on it, so that it has a baseline.
     multiplier : Fraction or None
@@ -184,18 +185,31 @@ def _table(entry: Any, where: str, version: str) -> Table:
         raise ConfigError(f"{where} grade = {entry['grade']!r}: one of {', '.join(GRADES)}")
     if not isinstance(entry.get("ann", False), bool):
         raise ConfigError(f"{where} ann = {entry['ann']!r}: true or false")
-    prices = entry.get("pJ")
-    if not isinstance(prices, dict) or not prices:
-        raise ConfigError(f"{where} pJ = {prices!r}: a table of operations, such as pJ = {{ synop = 1.0 }}")
-    _known(prices, OPERATIONS, f"{where} pJ:")
-    if entry.get("ann") and "mac" not in prices:
+    found = prices(entry.get("pJ"), where)
+    if entry.get("ann") and "mac" not in found:
         raise ConfigError(f"{where} ann = true, and pJ has no mac; an ANN is made of them")
     multiplier = _price(entry["multiplier"], f"{where} multiplier").low if "multiplier" in entry else None
-    found = {key: _price(value, f"{where} pJ.{key}") for key, value in prices.items()}
     if multiplier is not None and ("mac" not in found or multiplier > found["mac"].low):
         raise ConfigError(f"{where} multiplier = {float(multiplier):g}: a part of pJ.mac, so at most as much")
     texts = {key: " ".join(entry[key].split()) for key in _TEXTS}
     return Table(**texts, version=version, pJ=found, ann=entry.get("ann", False), multiplier=multiplier)
+
+
+def prices(given: Any, where: str = "") -> dict[str, Range]:
+    """Prices of a table's ``pJ``: those of hops E-W and N-S, one of either, which has their range; or one for all three."""
+    if not isinstance(given, dict) or not given:
+        raise ConfigError(f"{where} pJ = {given!r}: a table of operations, such as pJ = {{ synop = 1.0 }}")
+    _known(given, OPERATIONS, f"{where} pJ:")
+    found = {key: _price(value, f"{where} pJ.{key}") for key, value in given.items()}
+    told = [k for k in WAYS if k in found]
+    if told and ("hop" in found or len(told) < len(WAYS)):
+        raise ConfigError(f"{where} pJ.{told[0]}: give {' and '.join(WAYS)} together, or hop alone for both")
+    if told:
+        ends = [found[k] for k in WAYS]
+        found["hop"] = Range(min(e.low for e in ends), max(e.high for e in ends))
+    elif "hop" in found:
+        found |= dict.fromkeys(WAYS, found["hop"])
+    return found
 
 
 def _price(value: Any, where: str) -> Range:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +21,7 @@ from ..simulate import apply, fan_out
 from .targets import Target
 
 PRECISIONS: Mapping[str, int] = {"fp32": 32, "int8": 8, "int4": 4, "binary": 1}
+Progress = Callable[[int, int], None]
 PER_CORE = ("units_per_core", "weight_bits_per_core", "input_axons_per_core")
 
 
@@ -80,7 +81,7 @@ class Placement:
     bits: int
 
 
-def place(network: Network, target: Target, precision: str) -> Placement:
+def place(network: Network, target: Target, precision: str, progress: Progress | None = None) -> Placement:
     """Map a network onto a target.
 
     Parameters
@@ -89,6 +90,8 @@ def place(network: Network, target: Target, precision: str) -> Placement:
     target : Target
     precision : {"fp32", "int8", "int4", "binary"}
         Of a stored weight.
+    progress : callable (done, total), optional
+        Told of units that have a core, and again of those whose axons are counted.
     """
     bits = PRECISIONS[precision]
     wires = {layer.name: wires_of(network, layer) for layer in network.layers if not _renames(layer)}
@@ -104,9 +107,18 @@ def place(network: Network, target: Target, precision: str) -> Placement:
              int(into[name].max()), int(out[name].max()))
         for name in wires
     ]  # fmt: skip
-    cores = _axons(
-        [c for name in wires for c in _partition(name, wires[name], into[name], target, bits)], wires, shapes
-    )
+    done, total = 0, 2 * sum(n.units for n in needs)
+
+    def told(cores: Iterable[Core]) -> Iterator[Core]:
+        nonlocal done
+        for c in cores:
+            done += c.stop - c.start
+            if progress is not None:
+                progress(done, total)
+            yield c
+
+    cut = [c for name in wires for c in told(_partition(name, wires[name], into[name], target, bits))]
+    cores = _axons(cut, told(cut), wires, shapes)
     return Placement(needs, cores, _least(needs, target, bits), tuple(_violations(needs, cores, target)), bits)
 
 
@@ -159,19 +171,23 @@ def fan_in(op: Op, shape: Shape, out: Shape) -> Array:
     return np.asarray(np.rint(apply(mask, np.ones((1, *shape)))[0]), np.int64)
 
 
-def _partition(name: str, wires: Sequence[Wire], into: Array, target: Target, bits: int) -> list[Core]:
+def _partition(name: str, wires: Sequence[Wire], into: Array, target: Target, bits: int) -> Iterator[Core]:
     """Cut a layer into cores: each takes consecutive units while its limits hold, one at least."""
-    cores, start = [], 0
+    start, stored = 0, bits * np.concatenate([[0], np.cumsum(into)])
+    units, memory, axons = (target.most(limit) for limit in PER_CORE)
     while start < into.size:
-        low, high = start + 1, into.size  # all three needs grow with the stop, so that halving finds the last that fits
+        high = into.size if units is None else min(into.size, start + units)
+        if memory is not None:
+            high = min(high, int(np.searchsorted(stored, stored[start] + memory, "right")) - 1)
+        high = max(high, start + 1)
+        low = high if axons is None else start + 1  # axons grow with the stop, so that halving finds the last that fits
         while low < high:
             middle = (low + high + 1) // 2
             low, high = (
                 (middle, high) if _fits(_core(name, wires, into, start, middle, bits), target) else (low, middle - 1)
             )
-        cores.append(_core(name, wires, into, start, low, bits))
+        yield _core(name, wires, into, start, low, bits)
         start = low
-    return cores
 
 
 def _core(name: str, wires: Sequence[Wire], into: Array, start: int, stop: int, bits: int) -> Core:
@@ -203,10 +219,12 @@ def _fits(core: Core, target: Target) -> bool:
     return all((most := target.most(k)) is None or taken[k] <= most for k in PER_CORE)
 
 
-def _axons(cores: Sequence[Core], wires: Mapping[str, Sequence[Wire]], shapes: Mapping[str, Shape]) -> list[Core]:
-    """Add the output axons: one for every pair of a unit and a core that it reaches."""
+def _axons(
+    cores: Sequence[Core], told: Iterable[Core], wires: Mapping[str, Sequence[Wire]], shapes: Mapping[str, Shape]
+) -> list[Core]:
+    """Add the output axons: one for every pair of a unit and a core that it reaches; `told` are the same cores."""
     reached: dict[str, Array] = defaultdict(lambda: np.zeros(1, np.int64))
-    for c in cores:
+    for c in told:
         for source, hit in sources_of(wires[c.layer], shapes[c.layer], c.start, c.stop).items():
             reached[source] = reached[source] + hit
     return [Core(c.layer, c.start, c.stop, c.weight_bits, c.input_axons, int(reached[c.layer][c.start : c.stop].sum()))

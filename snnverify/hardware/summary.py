@@ -11,6 +11,8 @@ from . import sent
 from .counts import Convention, Counts, synapses_from
 from .energy import Range, Table, break_even, equal_bits, estimate, quantised_mac, unpriced
 
+DRIVEN = ("synop", "spike", "hop", "hop_ew", "hop_ns")  # what a silent network does not pay
+
 
 @dataclass(frozen=True)
 class Row:
@@ -60,7 +62,7 @@ def row(network: Network, encoded: bool, snn: Counts, ann: Counts, table: Table,
     if table.multiplier is not None:
         one = quantised_mac(table, equal_bits(snn.steps))
         quantised = Range(macs["mac"] * one.low, macs["mac"] * one.high)
-    still = estimate({**each, "synop": 0, "spike": 0, "hop": 0}, table)
+    still = estimate({**each, **dict.fromkeys(DRIVEN, 0)}, table)
     spikes = Fraction(driven(network, encoded, convention) * snn.steps)
     spiking = estimate(dict.fromkeys(each, 0) | {"synop": spikes}, table)
     even = [break_even(b, s, p) for b, s, p in ((baseline.low, still.low, spiking.low),

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from .arguments import Products
 from .compiled import inlined, kernel
 from .vectors import drain
 from .vectors_bits import tally, unfold
@@ -23,24 +24,25 @@ PIXELS = (8, 8, 4, 4)  # outputs at a time for 1 ... 4 vectors of 16 channels ea
 @kernel
 def active(bits: Any, start: int, stop: int) -> int:
     """How many bits of bytes `start` ... `stop` are set."""
-    found, at = 0, start
+    number, at = 0, start
     while at + 64 <= stop:
-        found += bits_set(bits, at)
+        number += bits_set(bits, at)
         at += 64
     for b in range(at, stop):
         byte = bits[b]
         while byte:
             byte &= byte - 1
-            found += 1
-    return found
+            number += 1
+    return number
 
 
 @kernel
-def picture(bits: Any, at: int, width: int, windows: Any, places: Any, counts: Any, to: int) -> None:
-    """Write how many spikes there are in each window and channel, bits of `width` bytes a pixel, into an image.
+def picture(source: Any, at: int, places: Any, counts: Any, to: int) -> None:
+    """Write how many spikes a frame, from byte `at` on, has in each window and channel into an image.
 
     `places` [P] grow: what a pixel's last channels, which are none, write beyond it, the next one overwrites.
     """
+    bits, width, windows = source.bits, source.width, source.windows
     P, M = windows.shape
     alone = M == 1 and windows[0, 0] == 0 and windows[P - 1, 0] == P - 1  # each pixel for itself
     if alone and width == 2 and places[P - 1] == 4 * (P - 1):  # side by side, no border, four channels
@@ -62,23 +64,9 @@ def picture(bits: Any, at: int, width: int, windows: Any, places: Any, counts: A
 
 
 @kernel
-def from_counts(counts: Any, at: int, first: int, last: int, channels: int, out: Any, starts: Any, offsets: Any,
-                pieces: Any, weight: Any) -> None:  # fmt: skip
-    """Currents of the outputs' pixels `first` ... `last`, written to `out`.
-
-    Parameters
-    ----------
-    counts : uint8 array
-        An image begins at `at`.
-    starts : int32 array
-        Where in an image each output pixel begins to look.
-    offsets : int32 array
-        Of what it sees from there, four channels each.
-    pieces : int64 array [pieces, 3]
-        Number of vectors of 16 channels, first channel, where the weights begin.
-    weight : int8 array
-        As `vectors_dense.dots`.
-    """
+def from_counts(counts: Any, at: int, first: int, last: int, products: Any, out: Any) -> None:
+    """Currents of the outputs' pixels `first` ... `last`, in an image that begins at ``counts[at]``, written to `out`."""
+    channels, starts, offsets, pieces, weight = products
     for i in range(len(pieces)):
         vectors, column, begin = pieces[i]
         if vectors == 1:
@@ -96,22 +84,22 @@ def from_counts(counts: Any, at: int, first: int, last: int, channels: int, out:
 
 
 @inlined
-def pictured(image: Any, bits: Any, at: int, size: int, width: int, windows: Any, steps: int) -> Any:
-    """Whether a sample, whose frames begin at `at`, has spikes enough for images of them; if so they are made."""
-    counts, area, least, _, places, _ = image
-    if not len(counts) or active(bits, at, at + steps * size) < least * steps:
+def pictured(images: Any, source: Any, frame: int, steps: int) -> Any:
+    """Whether a sample, from number `frame` of its source on, has spikes enough for images of them; if so they are made."""
+    at, size = frame * source.size, source.size
+    if not len(images.counts) or active(source.bits, at, at + steps * size) < images.least * steps:
         return False
     for t in range(steps):
-        picture(bits, at + t * size, width, windows, places, counts, t * area)
+        picture(source, at + t * size, images.places, images.counts, t * images.size)
     return True
 
 
 @inlined
-def products(image: Any, t: int, begin: int, end: int, out: Any) -> None:
+def products(images: Any, t: int, begin: int, end: int, out: Any) -> None:
     """Currents of words `begin` ... `end` of the outputs in step t, by `from_counts`."""
-    counts, area, _, _, _, (channels, starts, offsets, pieces, weight) = image
-    from_counts(counts, t * area, 64 * begin // channels, -(-64 * end // channels), channels, out, starts, offsets, pieces,
-                weight)  # fmt: skip
+    table = Products(*images.products)
+    first, last = 64 * begin // table.channels, -(-64 * end // table.channels)
+    from_counts(images.counts, t * images.size, first, last, table, out)
 
 
 @kernel
@@ -135,18 +123,17 @@ def as_bytes(values: Any, number: int, counts: Any) -> int:
 
 
 @kernel
-def accumulate_bytes(values: Any, size: int, image: Any, counts: Any, sums: Any, scales: Any, base: Any, frames: int,
+def accumulate_bytes(values: Any, size: int, products: Any, counts: Any, sums: Any, scales: Any, base: Any, frames: int,
                      units: int) -> bool:  # fmt: skip
     """`fused_layer.accumulate_matrix` where numbers and weights are bytes times powers of two; whether the numbers are.
 
     base [frames, units] holds zeros, so that it comes to the same bits; sums, int32, has room for eight frames more; scales
     [9] are what the sums count in for each power of two.
     """
-    starts, offsets, pieces, weight = image
     places = as_bytes(values, frames * size, counts)
     if places < 0:
         return False
-    from_counts(counts, 0, 0, frames, units, sums, starts, offsets, pieces, weight)
+    from_counts(counts, 0, 0, frames, products, sums)
     for u in range(0, frames * units, 64):
         drain(base, u, base, u, sums, u, scales[places])
     return True

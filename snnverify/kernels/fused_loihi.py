@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..activation import Cuba
+from .arguments import CubaState, Images, Source, Weights
 from .compiled import kernel
 from .fused_dense import pictured, products
 from .fused_synapse import from_bits
@@ -31,7 +32,7 @@ def settings(act: Cuba, calm: bool = False) -> Any:
 
 
 @kernel
-def spiking(source: Any, weights: Any, out: Any, numbers: Any, units: Any, state: Any, bits: Any, keep: Any, scratch: Any,
+def spiking(source: Any, weights: Any, out: Any, numbers: Any, units: Any, state: Any, bits: Any, kept: Any, room: Any,
             steps: int, first: int) -> int:  # fmt: skip
     """Run a layer of Cuba neurons; as `kernels.fused_layer.spiking`.
 
@@ -39,9 +40,9 @@ def spiking(source: Any, weights: Any, out: Any, numbers: Any, units: Any, state
     ----------
     numbers : array
         Of `settings`.
-    units : (4096 - current decay, 4096 - voltage decay, bias, 64 threshold), int64 arrays, repeated
-    state : (u, v, wait), int64 arrays [N, U]
-    scratch : (index, x [64], zeros [64] and room for 64 more)
+    units, state : CubaUnits, CubaState
+        Of int64.
+    room : (index, x [64], zeros [64] and room for 64 more)
     first : int
         Number of the first step.
 
@@ -50,22 +51,21 @@ def spiking(source: Any, weights: Any, out: Any, numbers: Any, units: Any, state
     int
         0, or where a state left 24 bits and that is refused: 2 t + 2 for u in step t, 2 t + 3 for v.
     """
-    _, sent, _, size, width, rows, zeros, windows = source
-    pieces, ranges, targets, weight = weights
-    index, x, nothing = scratch
-    right, left = max(-numbers[SHIFT], 0), 6 + max(numbers[SHIFT], 0)
+    source, weights, state = Source(*source), Weights(*weights), CubaState(*state)
     u_left, v_left, bias, theta = units
-    after, peak = keep
-    N, U = state[0].shape
+    after, peak = kept
+    index, x, nothing = room
+    right, left = max(-numbers[SHIFT], 0), 6 + max(numbers[SHIFT], 0)
+    N, U = state.u.shape
     overflow, period = numbers[OVERFLOW], len(theta)
     for n in range(N):
-        u, v, wait = state[0][n], state[1][n], state[2][n]
+        u, v, wait = state.u[n], state.v[n], state.wait[n]
         for t in range(steps):
             f = n * steps + t
             if numbers[INTERVAL] and (first + t - numbers[OFFSET]) % numbers[INTERVAL] == 0:
                 for j in range(U):
                     u[j] = v[j] = 0
-            from_bits(sent, f * size, width, rows, zeros, windows, out, pieces, ranges, targets, weight, index)
+            from_bits(source, f * source.size, weights, out, index)
             late_u = late_v = np.uint64(0)
             k = 0
             for w in range(U // 64):
@@ -108,22 +108,21 @@ def spiking(source: Any, weights: Any, out: Any, numbers: Any, units: Any, state
 
 
 @kernel
-def spiking_in_32_bits(source: Any, weights: Any, image: Any, out: Any, numbers: Any, units: Any, state: Any, bits: Any,
+def spiking_in_32_bits(source: Any, weights: Any, images: Any, out: Any, numbers: Any, units: Any, state: Any, bits: Any,
                        index: Any, steps: int, first: int) -> int:  # fmt: skip
     """`spiking` where no state or current can leave 32 bits, with a refractory time of 1, and nothing kept.
 
-    `units` and `state`, (u, v), are int32; `image` as `fused_layer.spiking` takes it.
+    `units` and `state` are int32.
     """
-    _, sent, _, size, width, rows, zeros, windows = source
-    pieces, ranges, targets, weight = weights
+    source, weights, images, state = Source(*source), Weights(*weights), Images(*images), CubaState(*state)
     right, left = max(-numbers[SHIFT], 0), 6 + max(numbers[SHIFT], 0)
     u_left, v_left, bias, theta = units
-    N, U = state[0].shape
+    N, U = state.u.shape
     period, W, failed = len(theta), U // 64, 0
     for n in range(N):
-        u, v = state[0][n], state[1][n]
-        dense = pictured(image, sent, n * steps * size, size, width, windows, steps)
-        span = image[3] if dense else W
+        u, v = state.u[n], state.v[n]
+        dense = pictured(images, source, n * steps, steps)
+        span = images.span if dense else W
         for begin in range(0, W, span):
             end = min(begin + span, W)
             for t in range(steps):
@@ -132,9 +131,9 @@ def spiking_in_32_bits(source: Any, weights: Any, image: Any, out: Any, numbers:
                     u[64 * begin : 64 * end] = 0
                     v[64 * begin : 64 * end] = 0
                 if dense:
-                    products(image, t, begin, end, out)
+                    products(images, t, begin, end, out)
                 else:
-                    from_bits(sent, f * size, width, rows, zeros, windows, out, pieces, ranges, targets, weight, index)
+                    from_bits(source, f * source.size, weights, out, index)
                 late_u = late_v = np.uint64(0)
                 k = 64 * begin % period
                 for w in range(begin, end):

@@ -38,40 +38,42 @@ def plain(flags: Any) -> Any:
 
 
 @inlined
-def step(flags: Any, numbers: Any, theta: Any, u: int, x: Any, a: int, v: Any, o: int, more: Any, i: int, last: int,
-         peak: Any, k: int) -> Any:  # fmt: skip
-    """Run one step of 64 units; the bits of those that fire.
+def step(neurons: Any, u: int, state: Any, o: int, last: int, peak: Any, k: int) -> Any:
+    """Run one step of 64 units, whose summed inputs are in ``state.x`` and overwritten; the bits of those that fire.
 
     Parameters
     ----------
-    flags, numbers : arrays
-        Of `settings`.
-    theta, x, v, more, peak : arrays, and u, a, o, i, k : int
-        Thresholds from ``theta[u]`` on; summed input ``x[a]``, overwritten; potentials ``v[o]``; synaptic currents
-        ``more[i]``, and what acts in the next step ``more[i + 64]``; where the potential before the reset goes,
-        ``peak[k]``, if `peak` is not empty.
+    neurons : Neurons
+        Thresholds from ``theta[u]`` on.
+    state : State
+        Potentials from ``v[o]`` on; of synaptic currents, 64 of the units and 64 that act in the next step.
     last : uint64
         Bits of the step before.
+    peak : array, and k : int
+        Where the potentials before the reset go, from ``peak[k]`` on, if `peak` is not empty.
     """
+    flags, numbers, theta = neurons.flags, neurons.numbers, neurons.theta
+    v, x, more = state.v, state.x, state.currents
+    i = state.kinds * o
     if flags[SYNAPSE]:
         decay = numbers[DECAY]
         for j in range(64):
             before = more[i + j]
-            more[i + j] = (before + x[a + j]) * decay if flags[ADD_FIRST] else before * decay + x[a + j]
-            x[a + j] = more[i + j]
+            more[i + j] = (before + x[j]) * decay if flags[ADD_FIRST] else before * decay + x[j]
+            x[j] = more[i + j]
     if flags[DELAYED]:
         for j in range(64):
-            x[a + j], more[i + 64 + j] = more[i + 64 + j], x[a + j]
+            x[j], more[i + 64 + j] = more[i + 64 + j], x[j]
     if flags[SCALED]:
         for j in range(64):
-            x[a + j] *= numbers[GAIN]
+            x[j] *= numbers[GAIN]
     if not flags[LEAKY]:
-        plus(v, o, x, a)
+        plus(v, o, x, 0)
     else:
         leak, rest = numbers[LEAK], numbers[REST]
         for j in range(64):
             away = v[o + j] - rest
-            v[o + j] = (away + x[a + j]) * leak + rest if flags[INPUT_FIRST] else (away * leak + rest) + x[a + j]
+            v[o + j] = (away + x[j]) * leak + rest if flags[INPUT_FIRST] else (away * leak + rest) + x[j]
     if flags[LATE]:
         reset(flags[RESET], numbers[RESET_TO], theta, u, v, o, last)
     if flags[FLOORED]:

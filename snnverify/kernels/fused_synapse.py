@@ -21,28 +21,20 @@ FOUR = BLOCKS.index((1, 4))
 
 
 @inlined
-def spread(
-    out: Any, pieces: Any, ranges: Any, targets: Any, weight: Any, index: Any, factor: Any, n: int, p: int
-) -> None:
+def spread(out: Any, weights: Any, index: Any, factor: Any, n: int, p: int) -> None:
     """Add the weight rows of n active inputs of pixel p into the currents.
 
     Parameters
     ----------
     out : array [(P' + 1) C']
         Currents; the pixel after the last takes what lies outside.
-    pieces : int64 array [pieces, 6]
-        Number in `BLOCKS`, first tap, first channel, where the weights of the piece begin, the size of its rows, and how
-        many of them may be added as bytes.
-    ranges : int64 array [P, 2]
-        Which pieces a pixel needs.
-    targets : int32 array [P, taps]
-        Where in `out` the pixel begins that an input pixel reaches by each tap.
-    weight : array
+    weights : Weights
     index : uint16 or int32 array
         Rows of the active inputs.
     factor : array or None
         What each active input hands on; None for 1.
     """
+    pieces, ranges, targets, weight = weights
     for i in range(ranges[p, 0], ranges[p, 1]):
         block, tap, column, at, stride, most = pieces[i]
         to = p * targets.shape[1] + tap
@@ -69,12 +61,9 @@ def spread(
 
 
 @kernel
-def from_bits(bits: Any, at: int, width: int, rows: int, nothing: int, windows: Any, out: Any, pieces: Any, ranges: Any,
-              targets: Any, weight: Any, index: Any) -> None:  # fmt: skip
-    """Currents of spikes, bits of `width` bytes a pixel; those of windows of pixels [P, M] (-1: outside) are added up.
-
-    The weight rows of a pixel begin `rows` after those of the one before; row `nothing` is one of zeros.
-    """
+def from_bits(source: Any, at: int, weights: Any, out: Any, index: Any) -> None:
+    """Currents of spikes, whose frame begins at byte `at`; those of a window of pixels are added up."""
+    bits, width, windows = source.bits, source.width, source.windows
     P, M = windows.shape
     for p in range(P):
         n = 0
@@ -82,15 +71,15 @@ def from_bits(bits: Any, at: int, width: int, rows: int, nothing: int, windows: 
             q = windows[p, m]
             if q >= 0:
                 if width == 2:
-                    n = append(index, n, p * rows, bits, at + q * 2, 16)
+                    n = append(index, n, p * source.rows, bits, at + q * 2, 16)
                 else:
                     for b in range(0, width, 4):
-                        n = append(index, n, p * rows + 8 * b, bits, at + q * width + b, 32)
+                        n = append(index, n, p * source.rows + 8 * b, bits, at + q * width + b, 32)
         if n:
             for j in range(n, n + AT_ONCE):
-                index[j] = nothing
+                index[j] = source.zeros
             n = (n + AT_ONCE - 1) // AT_ONCE * AT_ONCE
-            spread(out, pieces, ranges, targets, weight, index, None, n, p)
+            spread(out, weights, index, None, n, p)
 
 
 @inlined
@@ -106,32 +95,31 @@ def listed(values: Any, at: int, number: int, row: int, index: Any, factor: Any)
 
 
 @kernel
-def from_values(values: Any, at: int, width: int, rows: int, out: Any, pieces: Any, ranges: Any, targets: Any,
-                weight: Any, index: Any, factor: Any) -> None:  # fmt: skip
-    """Currents of numbers, 8 `width` a pixel, of which zeros cost next to nothing; as `from_bits`."""
-    for p in range(len(targets)):
-        n = listed(values, at + p * 8 * width, 8 * width, p * rows, index, factor)
+def from_values(source: Any, at: int, weights: Any, out: Any, index: Any, factor: Any) -> None:
+    """Currents of numbers, of which zeros cost next to nothing; as `from_bits`."""
+    number = 8 * source.width
+    for p in range(len(weights.targets)):
+        n = listed(source.values, at + p * number, number, p * source.rows, index, factor)
         if n:
-            spread(out, pieces, ranges, targets, weight, index, factor, n, p)
+            spread(out, weights, index, factor, n, p)
 
 
 @kernel
-def add_windows(
-    bits: Any, at: int, width: int, windows: Any, factor: Any, x: Any, to: int, counts: Any, active: Any
-) -> None:
+def add_windows(source: Any, at: int, factor: Any, x: Any, to: int, scratch: Any) -> None:
     """Add, at every unit, its channel's factor times the number of spikes of that channel in its window of pixels."""
-    for p in range(len(windows)):
-        if tallied(bits, at, width, windows, p, counts, active):
-            for c in range(0, 8 * width, 16):
-                weigh(x, to + p * 8 * width + c, factor, c, counts)
+    channels = 8 * source.width
+    for p in range(len(source.windows)):
+        if tallied(source, at, p, scratch.counts, scratch.active):
+            for c in range(0, channels, 16):
+                weigh(x, to + p * channels + c, factor, c, scratch.counts)
 
 
 @inlined
-def tallied(bits: Any, at: int, width: int, windows: Any, p: int, counts: Any, active: Any) -> int:
+def tallied(source: Any, at: int, p: int, counts: Any, active: Any) -> int:
     """Count the spikes of every channel in window p; `active` gets the bits of those that have any. 0 where none has."""
-    some, M = 0, windows.shape[1]
-    for b in range(0, width, 2):
-        word = tally(counts, 8 * b, bits, at + b, windows, p * M, M, width, 16)
+    some, M = 0, source.windows.shape[1]
+    for b in range(0, source.width, 2):
+        word = tally(counts, 8 * b, source.bits, at + b, source.windows, p * M, M, source.width, 16)
         active[b], active[b + 1] = word & 255, word >> 8
         some |= word
     return some

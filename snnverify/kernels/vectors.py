@@ -69,8 +69,8 @@ def copy(typing: Any, x: Any, at: Any, y: Any, of: Any) -> Any:
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         pointer, _, _ = word_of(context, builder, x, args[0], args[1])
-        _, _, found = word_of(context, builder, y, args[2], args[3])
-        builder.store(found, pointer, align=x.dtype.bitwidth // 8)
+        _, _, loaded = word_of(context, builder, y, args[2], args[3])
+        builder.store(loaded, pointer, align=x.dtype.bitwidth // 8)
         return context.get_dummy_value()
 
     return signature, codegen
@@ -85,9 +85,9 @@ def drain(typing: Any, x: Any, at: Any, base: Any, of: Any, sums: Any, u: Any, s
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         to, vector, _ = word_of(context, builder, x, args[0], args[1])
         _, _, y = word_of(context, builder, base, args[2], args[3])
-        found = _taken(context, builder, sums, args[4], args[5], vector)
-        found = builder.fmul(found, splat(builder, args[6], 64))
-        builder.store(builder.fadd(y, found), to, align=x.dtype.bitwidth // 8)
+        current = _taken(context, builder, sums, args[4], args[5], vector)
+        current = builder.fmul(current, splat(builder, args[6], 64))
+        builder.store(builder.fadd(y, current), to, align=x.dtype.bitwidth // 8)
         return context.get_dummy_value()
 
     return signature, codegen
@@ -158,8 +158,8 @@ def fire(
         pointer, vector, old = word_of(context, builder, v, args[0], args[1])
         _, _, given = word_of(context, builder, base, args[2], args[3])
         _, _, limit = word_of(context, builder, theta, args[7], args[8])
-        found = _taken(context, builder, sums, args[4], args[5], vector)
-        current = builder.fadd(given, builder.fmul(found, splat(builder, args[6], 64)))
+        loaded = _taken(context, builder, sums, args[4], args[5], vector)
+        current = builder.fadd(given, builder.fmul(loaded, splat(builder, args[6], 64)))
         raised = builder.fadd(old, current)
         fires = builder.fcmp_ordered(">" if strict.literal_value else ">=", raised, limit)
         left = builder.select(fires, builder.fsub(raised, limit), raised)
@@ -171,9 +171,9 @@ def fire(
 
 def _taken(context: Any, builder: Any, sums: Any, value: Any, at: Any, vector: Any) -> Any:
     """64 sums as floats; what held them holds zeros."""
-    room, kind, found = word_of(context, builder, sums, value, at)
+    room, kind, loaded = word_of(context, builder, sums, value, at)
     builder.store(ir.Constant(kind, None), room, align=sums.dtype.bitwidth // 8)
-    return builder.sitofp(found, vector) if isinstance(sums.dtype, types.Integer) else found
+    return builder.sitofp(loaded, vector) if isinstance(sums.dtype, types.Integer) else loaded
 
 
 @operation
@@ -251,16 +251,16 @@ def turn(typing: Any, out: Any, at: Any, row: Any, source: Any, of: Any, column:
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         to, begin = (pointer_to(context, builder, a, args[k], args[k + 1]) for a, k in ((out, 0), (source, 3)))
-        found = []
+        rows = []
         for j in range(pixels.literal_value):
             p = builder.gep(begin, [builder.mul(args[5], _I64(j))])
             vector = ir.VectorType(context.get_value_type(source.dtype), 16)
             lanes = load(builder, p, vector, source.dtype.bitwidth // 8)
-            found.append(converted(context, builder, lanes, source.dtype, out.dtype))
-        for _ in range(4 if len(found) == 16 else 0):  # a perfect shuffle of rows and lanes, four times, turns 16 by 16
-            halves = zip(found[:8], found[8:], strict=True)
-            found = [_interleaved(builder, a, b, start) for a, b in halves for start in (0, 8)]
-        for k, lanes in enumerate(found):
+            rows.append(converted(context, builder, lanes, source.dtype, out.dtype))
+        for _ in range(4 if len(rows) == 16 else 0):  # a perfect shuffle of rows and lanes, four times, turns 16 by 16
+            halves = zip(rows[:8], rows[8:], strict=True)
+            rows = [_interleaved(builder, a, b, start) for a, b in halves for start in (0, 8)]
+        for k, lanes in enumerate(rows):
             p = builder.bitcast(builder.gep(to, [builder.mul(args[2], _I64(k))]), lanes.type.as_pointer())
             old = builder.load(p, align=out.dtype.bitwidth // 8)
             plus = builder.add if isinstance(out.dtype, types.Integer) else builder.fadd

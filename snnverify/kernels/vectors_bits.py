@@ -58,10 +58,10 @@ def _listed(context: Any, builder: Any, index: Any, to: Any, whole: Any) -> Any:
     first, n = builder.trunc(to[2], kind), to[1]
     for begin in range(0, L, at_once):
         word = builder.trunc(builder.lshr(whole, whole.type(begin)), ir.IntType(at_once)) if at_once < L else whole
-        found = _places(builder, word, kind)
-        found = builder.add(found, splat(builder, builder.add(first, kind(begin)), at_once))
+        listed = _places(builder, word, kind)
+        listed = builder.add(listed, splat(builder, builder.add(first, kind(begin)), at_once))
         p = pointer_to(context, builder, index, to[0], n)
-        builder.store(found, builder.bitcast(p, found.type.as_pointer()), align=kind.width // 8)
+        builder.store(listed, builder.bitcast(p, listed.type.as_pointer()), align=kind.width // 8)
         n = builder.add(n, _bits_set(builder, word))
     return n
 
@@ -81,8 +81,8 @@ def _places(builder: Any, word: Any, kind: Any) -> Any:
     mask = builder.bitcast(word, ir.VectorType(ir.IntType(1), lanes))
     signature = ir.FunctionType(vector, [vector, vector, mask.type])
     compress = declared(builder.module, signature, f"llvm.x86.avx512.mask.compress.v{lanes}i{part.width}")
-    found = builder.call(compress, [ir.Constant(vector, list(range(lanes))), ir.Constant(vector, ir.Undefined), mask])
-    return found if part.width == kind.width else builder.trunc(found, ir.VectorType(kind, lanes))
+    listed = builder.call(compress, [ir.Constant(vector, list(range(lanes))), ir.Constant(vector, ir.Undefined), mask])
+    return listed if part.width == kind.width else builder.trunc(listed, ir.VectorType(kind, lanes))
 
 
 def _bits_set(builder: Any, word: Any) -> Any:
@@ -134,13 +134,13 @@ def tally(typing: Any, counts: Any, at: Any, bits: Any, start: Any, offsets: Any
             phi.add_incoming(after, following)
         builder.cbranch(builder.icmp_signed("<", step, args[6]), loop, done)
         builder.position_at_end(done)
-        found, sums = builder.phi(integer), builder.phi(vector)
-        for phi, none, all_of in ((found, integer(0), any_bits), (sums, ir.Constant(vector, None), counted)):
+        seen, sums = builder.phi(integer), builder.phi(vector)
+        for phi, none, all_of in ((seen, integer(0), any_bits), (sums, ir.Constant(vector, None), counted)):
             phi.add_incoming(none, before)
             phi.add_incoming(all_of, following)
         p = pointer_to(context, builder, counts, args[0], args[1])
         builder.store(sums, builder.bitcast(p, vector.as_pointer()), align=1)
-        return _I64(0) if L > 64 else found if L == 64 else builder.zext(found, _I64)
+        return _I64(0) if L > 64 else seen if L == 64 else builder.zext(seen, _I64)
 
     return signature, codegen
 
@@ -177,13 +177,13 @@ def gather(typing: Any, out: Any, at: Any, x: Any, of: Any, plane: Any, channels
         )
         builder.branch(loop)  # a pixel has a channel
         builder.position_at_end(loop)
-        c, found, bit = builder.phi(_I64), builder.phi(words), builder.phi(ir.IntType(L))
+        c, so_far, bit = builder.phi(_I64), builder.phi(words), builder.phi(ir.IntType(L))
         lane = load(builder, builder.gep(begin, [builder.mul(c, args[4])]), vector, x.dtype.bitwidth // 8)
         unequal = builder.fcmp_unordered if isinstance(x.dtype, types.Float) else builder.icmp_unsigned
         some = unequal("!=", lane, ir.Constant(vector, None))
-        more = builder.or_(found, builder.select(some, splat(builder, bit, 16), ir.Constant(words, None)))
+        more = builder.or_(so_far, builder.select(some, splat(builder, bit, 16), ir.Constant(words, None)))
         step = builder.add(c, _I64(1))
-        for phi, first, after in ((c, _I64(0), step), (found, ir.Constant(words, None), more),
+        for phi, first, after in ((c, _I64(0), step), (so_far, ir.Constant(words, None), more),
                                   (bit, bit.type(1), builder.shl(bit, bit.type(1)))):  # fmt: skip
             phi.add_incoming(first, before)
             phi.add_incoming(after, loop)

@@ -41,19 +41,19 @@ def dots(typing: Any, out: Any, at: Any, stride: Any, counts: Any, of: Any, star
         offset = builder.sext(builder.load(builder.gep(table, [k])), _I64)
         row = builder.gep(rows, [builder.mul(k, _I64(64 * V))])
         w = [load(builder, builder.gep(row, [_I64(64 * v)]), _LANES, 64) for v in range(V)]
-        found = []
+        added = []
         for m in range(M):
             x = splat(builder, load(builder, builder.gep(pointers[m], [offset]), _I32, 1), 16)
-            found += [_dot(builder, sums[m * V + v], x, w[v]) for v in range(V)]
+            added += [_dot(builder, sums[m * V + v], x, w[v]) for v in range(V)]
         following = builder.add(k, _I64(1))
-        for phi, then in zip((k, *sums), (following, *found), strict=True):
+        for phi, then in zip((k, *sums), (following, *added), strict=True):
             phi.add_incoming(ir.Constant(phi.type, 0 if phi is k else None), before)
             phi.add_incoming(then, loop)
         builder.cbranch(builder.icmp_signed("<", following, size), loop, done)
         builder.position_at_end(done)
         to = pointer_to(context, builder, out, args[0], args[1])
         kind = ir.VectorType(context.get_value_type(out.dtype), 16)
-        for r, total in enumerate(found):
+        for r, total in enumerate(added):
             m, v = divmod(r, V)
             place = builder.gep(to, [builder.add(builder.mul(args[2], _I64(m)), _I64(16 * v))])
             if isinstance(out.dtype, types.Integer):
@@ -85,10 +85,10 @@ def quadruples(typing: Any, counts: Any, at: Any, bits: Any, of: Any) -> Any:
     signature = types.void(counts, i, bits, i)
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        found = load(
+        loaded = load(
             builder, pointer_to(context, builder, bits, args[2], args[3]), ir.VectorType(ir.IntType(16), 16), 1
         )
-        four = builder.and_(builder.zext(found, _LANES), splat(builder, _I32(15), 16))
+        four = builder.and_(builder.zext(loaded, _LANES), splat(builder, _I32(15), 16))
         # bit b goes to 8 b: by 7 b, which no other bit's copy reaches
         spread = builder.and_(
             builder.mul(four, splat(builder, _I32(0x204081), 16)), splat(builder, _I32(0x1010101), 16)
@@ -107,10 +107,10 @@ def bits_set(typing: Any, bits: Any, at: Any) -> Any:
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         words = ir.VectorType(_I64, 8)
-        found = load(builder, pointer_to(context, builder, bits, args[0], args[1]), words, 1)
+        loaded = load(builder, pointer_to(context, builder, bits, args[0], args[1]), words, 1)
         name, kind = "llvm.ctpop.v8i64", ir.FunctionType(words, [words])
-        found = builder.call(declared(builder.module, kind, name), [found])
+        counts = builder.call(declared(builder.module, kind, name), [loaded])
         total = ir.FunctionType(_I64, [words])
-        return builder.call(declared(builder.module, total, "llvm.vector.reduce.add.v8i64"), [found])
+        return builder.call(declared(builder.module, total, "llvm.vector.reduce.add.v8i64"), [counts])
 
     return signature, codegen

@@ -20,9 +20,9 @@ def convey(typing: Any, x: Any, sums: Any, u: Any, right: Any, left: Any) -> Any
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         to, wide, _ = word_of(context, builder, x, args[0], ir.Constant(ir.IntType(64), 0))
-        room, kind, found = word_of(context, builder, sums, args[1], args[2])
-        found = builder.ashr(builder.sext(found, wide), splat(builder, args[3], 64))
-        builder.store(builder.shl(found, splat(builder, args[4], 64)), to, align=8)
+        room, kind, loaded = word_of(context, builder, sums, args[1], args[2])
+        arriving = builder.ashr(builder.sext(loaded, wide), splat(builder, args[3], 64))
+        builder.store(builder.shl(arriving, splat(builder, args[4], 64)), to, align=8)
         builder.store(ir.Constant(kind, None), room, align=sums.dtype.bitwidth // 8)
         return context.get_dummy_value()
 
@@ -81,7 +81,7 @@ def beat(typing: Any, u: Any, v: Any, at: Any, sums: Any, of: Any, right: Any, l
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         u_at, vector, current = word_of(context, builder, u, args[0], args[2])
         v_at, _, potential = word_of(context, builder, v, args[1], args[2])
-        room, kind, found = word_of(context, builder, sums, args[3], args[4])
+        room, kind, loaded = word_of(context, builder, sums, args[3], args[4])
         u_kept, v_kept, base, limit = (
             word_of(context, builder, a, args[j], args[11])[2]
             for j, a in ((7, u_left), (8, v_left), (9, bias), (10, theta))
@@ -104,7 +104,7 @@ def beat(typing: Any, u: Any, v: Any, at: Any, sums: Any, of: Any, right: Any, l
             return builder.bitcast(builder.icmp_unsigned(">=", shifted, every(2 * EDGE)), ir.IntType(64))
 
         shifts = [splat(builder, builder.trunc(args[j], ir.IntType(32)), 64) for j in (5, 6)]
-        arriving = found if kind == vector else builder.sext(found, vector)
+        arriving = loaded if kind == vector else builder.sext(loaded, vector)
         arriving = builder.shl(builder.ashr(arriving, shifts[0]), shifts[1])
         builder.store(ir.Constant(kind, None), room, align=sums.dtype.bitwidth // 8)
         current = builder.add(kept(current, u_kept), arriving) if decays.literal_value else arriving

@@ -43,11 +43,11 @@ def scatter(typing: Any, out: Any, targets: Any, to: Any, column: Any, weight: A
             row = builder.zext(row, _I64) if row.type.width < 64 else row
             base = builder.gep(rows, [builder.mul(row, args[6])])
             f = None if factors is None else splat(builder, builder.load(builder.gep(factors, [j])), lanes)
-            found = []
+            added = []
             for r, s in enumerate(sums):
                 w = load(builder, builder.gep(base, [_I64(r * lanes)]), s.type, size)
-                found.append(_plus(builder, s, w, f))
-            return found
+                added.append(_plus(builder, s, w, f))
+            return added
 
         together = AT_ONCE if factors is None else 1
 
@@ -104,12 +104,12 @@ def multiply(typing: Any, out: Any, at: Any, unit: Any, values: Any, of: Any, si
             k = builder.zext(builder.load(builder.gep(places, [j])), _I64)
             base = builder.gep(rows, [builder.mul(k, _I64(V * L))])
             w = [load(builder, builder.gep(base, [_I64(v * L)]), vector, size) for v in range(V)]
-            found = []
+            added = []
             for f in range(F):
                 x = builder.load(builder.gep(given, [builder.add(k, builder.mul(args[5], _I64(f)))]))
                 x = splat(builder, x, L)
-                found += [_plus(builder, sums[f * V + v], w[v], x) for v in range(V)]
-            return found
+                added += [_plus(builder, sums[f * V + v], w[v], x) for v in range(V)]
+            return added
 
         totals = _loop(builder, _I64(0), args[10], _I64(1), [ir.Constant(vector, None)] * (F * V), add)
         for r, total in enumerate(totals):
@@ -129,15 +129,15 @@ def _loop(builder: Any, start: Any, stop: Any, step: Any, values: list[Any], bod
     builder.position_at_end(loop)
     j = builder.phi(_I64)
     carried = [builder.phi(v.type) for v in values]
-    found = body(j, carried)
+    carried_on = body(j, carried)
     following, last = builder.add(j, step), builder.block
-    for phi, first, then in zip((j, *carried), (start, *values), (following, *found), strict=True):
+    for phi, first, then in zip((j, *carried), (start, *values), (following, *carried_on), strict=True):
         phi.add_incoming(first, before)
         phi.add_incoming(then, last)
     builder.cbranch(builder.icmp_signed("<", following, stop), loop, after)
     builder.position_at_end(after)
     results = [builder.phi(v.type) for v in values]
-    for phi, first, then in zip(results, values, found, strict=True):
+    for phi, first, then in zip(results, values, carried_on, strict=True):
         phi.add_incoming(first, before)
         phi.add_incoming(then, last)
     return results

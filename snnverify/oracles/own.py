@@ -66,7 +66,7 @@ def oracle() -> Oracle:
             "gate": judge,
             "audit": lambda table: audit(parse_claims(table, "drawn")),
             "place": place,
-            "mesh_hops": lambda network, target, bits: mesh.hops(network, place(network, target, bits), target),
+            "mesh_routes": lambda network, target, bits: mesh.routes(network, place(network, target, bits), target),
             "remove_dead": remove_dead,
             "read_tensors": written.by_reader,
             "open_checkpoint": written.opened,

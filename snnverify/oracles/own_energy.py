@@ -15,6 +15,7 @@ Prices = Mapping[str, "tuple[Fraction, Fraction]"]
 
 def operators() -> dict[str, Callable[..., Any]]:
     """By the names that the checks know them by."""
+    from ..hardware import sent
     from ..hardware.counts import operations
     from ..hardware.energy import break_even, equal_bits
 
@@ -29,6 +30,9 @@ def operators() -> dict[str, Callable[..., Any]]:
         "static_synops": _static,
         "break_even": break_even,
         "equal_bits": equal_bits,
+        "prices": _prices,
+        "mesh_operations": _mesh_operations,
+        "numbered": sent.numbered,
         "compare_log": _compare,
         "count_ann": _count_ann,
         "judged_operations": _judged,
@@ -44,6 +48,24 @@ def _counts(case: Case) -> dict[str, dict[str, int]]:
         for name, kinds in count(case).layers.items()
         if name != INPUT
     }
+
+
+def _mesh_operations(case: Case, target: Any, precision: str) -> dict[str, dict[str, int]]:
+    """Operations of every layer of a network that is mapped onto a target's mesh."""
+    from ..hardware.counts import Convention, count
+    from ..hardware.mapping import place
+    from ..hardware.mesh import routes
+
+    paths = routes(case.network, place(case.network, target, precision), target)
+    told = count(case, routes=paths).of(Convention())
+    return {name: {kind: int(n.sum()) for kind, n in kinds.items()} for name, kinds in told.items()}
+
+
+def _prices(given: Mapping[str, Any]) -> dict[str, tuple[Fraction, Fraction]]:
+    """Prices of a table's ``pJ``, lowest and highest."""
+    from ..hardware.energy import prices
+
+    return {k: (e.low, e.high) for k, e in prices(given).items()}
 
 
 def _energy(counts: Mapping[str, Any], prices: Prices) -> tuple[Fraction, Fraction]:

@@ -45,6 +45,11 @@ __all__ = [
 ]  # fmt: skip
 
 Progress = Callable[[str, int, int], None]  # stage, done, total
+
+
+def of_stage(progress: Progress | None, stage: str) -> Callable[[int, int], None] | None:
+    """Tell a stage's progress to whoever listens."""
+    return None if progress is None else lambda done, total: progress(stage, done, total)
 QUICK = 256  # evaluation samples of a first look
 OF_SOFT_RESET = {"model.first_layer_rate", "model.layer_identity", "model.rate_error_explained"}
 OF_CONSTANT_INPUT = {"model.first_layer_rate"}

@@ -18,18 +18,17 @@ from ..gate import Verdict, judge
 from ..hardware import mesh
 from ..hardware.counts import Convention, Counts, count, count_ann, joined, operations, static_synops
 from ..hardware.energy import Table, estimate
-from ..hardware.mapping import Placement, place
+from ..hardware.mapping import place
 from ..hardware.measured import Comparison, Log, compare
-from ..hardware.sent import spiking, train, values
-from ..hardware.targets import Target
+from ..hardware.sent import renames, spiking, train, values
 from ..network import Conv, Dense, Network
 from ..oracles import get
 from ..simulate import run
 from ..stats import from_predictions, points
-from ..trace import Case, Encoding
-from . import Progress
+from ..trace import Encoding
+from . import Progress, of_stage
 from .conversion import conversion as _convert
-from .models import Subject, outputs, subjects
+from .models import Subject, case_of, outputs, subjects
 
 TILE = 16
 
@@ -38,7 +37,7 @@ TILE = 16
 class Energy:
     """Counts of one model on its samples `x`, as both networks take them; predictions of ANN and SNN, [N].
 
-    `placed` tells the mapping that the hops are of, where they are of one.
+    `placed` tells the mapping that packets and hops are of, where they are of one.
     """
 
     subject: Subject
@@ -52,66 +51,63 @@ class Energy:
     placed: dict[str, Any] | None = None
 
 
-Hops = Mapping[str, Array | int]
-
-
-def _hops(snn: Network, given: int | Target | None) -> tuple[Hops | None, dict[str, Any] | None]:
-    """Hops of a spike, the same for all or as its core lies on a target, weights of 8 bits; and that mapping in words."""
-    senders = spiking(snn, False)
-    if not isinstance(given, Target):
-        return None if given is None else dict.fromkeys(senders, given), None
-    placed = place(snn, given, "int8")
-    found = mesh.hops(snn, placed, given)
-    return {name: each for name, each in found.items() if name in senders}, _placed(placed, given)
-
-
-def _placed(placed: Placement, target: Target) -> dict[str, Any]:
-    """A mapping's cores and routers, and the limits that it breaks."""
-    m = target.mesh
-    assert m is not None
+def _routes(
+    snn: Network, given: int | mesh.Onto | None, name: str = "", progress: Progress | None = None
+) -> tuple[mesh.Routes | None, dict[str, Any] | None]:
+    """What a spike sends, as many hops for all or as its core lies on a target; and that mapping in words."""
+    if given is None:
+        return None, None
+    if isinstance(given, int):  # flattening renames spikes that have hopped
+        return {name: {"hops": given} for name in spiking(snn, False) if not renames(snn[name])}, None
+    placed = place(snn, given.target, given.precision, of_stage(progress, f"{name}: cores"))
+    found = mesh.routes(snn, placed, given.target, of_stage(progress, f"{name}: hops"))
     broken = ", ".join(sorted({f"{v.limit} of {v.layer}: {v.value:,} of {v.most:,}" for v in placed.violations}))
-    routers = f"{m.columns} x {m.rows}, {m.cores} cores each ({m.grade}: {m.source})"
-    return {
-        "target": target.title, "weights": "int8", "cores": len(placed.cores),
-        "routers": -(-len(placed.cores) // m.cores), "mesh": routers, "limits broken": broken or "none",
+    return found, {
+        "target": given.target.title, "weights": given.precision, "cores": len(placed.cores),
+        "mesh": mesh.described(placed, given.target), "limits broken": broken or "none",
     }  # fmt: skip
 
 
+def _told(placed: dict[str, Any], routes: mesh.Routes, snn: Counts) -> dict[str, Any]:
+    """A mapping in words, with the packets and hops of the spikes that were counted."""
+    sums = {kind: sum(int(snn.layers[name][kind].sum()) for name in routes)
+            for kind in ("handed", "packets", "hops_ew", "hops_ns")}  # fmt: skip
+    spikes = sums["handed"] or 1
+    heads = {"packets": "packets a spike", "hops_ew": "hops a spike E-W", "hops_ns": "hops a spike N-S"}
+    return placed | {head: f"{sums[kind] / spikes:.3f}" for kind, head in heads.items()}
+
+
 def assess_energy(
-    settings: Settings, steps: int, samples: int, hops: int | Target | None, progress: Progress | None = None,
+    settings: Settings, steps: int, samples: int, hops: int | mesh.Onto | None, progress: Progress | None = None,
     log: Log | None = None,
 ) -> Iterator[Energy]:  # fmt: skip
-    """Convert each model and count its operations at T = `steps`; on at most `samples` samples, among them the log's."""
+    """Convert each model and count its operations at T = `steps`, on all samples of the log and, up to `samples`, others."""
     settings = replace(settings, timesteps=(steps,))  # of the rates that thresholds are sought for
-    for subject in subjects(settings, samples):
+    for subject in subjects(settings, samples, () if log is None else log.sample.tolist()):
         logits = outputs(subject.module, subject.x, torch.float32, None)
         check_labels(subject.y, logits.shape[1])
         if log is not None:
             places(subject.numbers, log, logits.shape[1])
         converted = _convert(subject, settings)
         x = converted.entered(subject.x, cast(Encoding, settings.encoding))
-        where, placed = _hops(converted.snn, hops)
+        routes, placed = _routes(converted.snn, hops, subject.name, progress)
         parts, ann, classes = [], [], []
         for start in range(0, len(x), TILE):
-            case = _case(subject, x, converted, settings, steps, start)
+            rows = slice(start, start + TILE)
+            case = case_of(subject, converted.snn, x, settings, steps, rows)
             trace = run(case, "spikes")
-            parts.append(count(case, trace, where))
-            ann.append(count_ann(converted.ann, case.x))
+            parts.append(count(case, trace, routes))
+            ann.append(count_ann(converted.ann, np.asarray(x[rows], np.float32)))
             classes.append(converted.outputs(trace)[-1].argmax(-1))
             if progress is not None:
                 progress(f"{subject.name}: counts", min(start + TILE, len(x)), len(x))
         snn = joined(parts)
+        if placed is not None and routes is not None:
+            placed = _told(placed, routes, snn)
         static = {k: float(v) for k, v in static_synops(converted.snn, snn).items()}
         yield Energy(
             subject, x, converted, snn, joined(ann), static, logits.argmax(-1), np.concatenate(classes), placed
         )
-
-
-def _case(
-    subject: Subject, x: Array, converted: ConvertedNetwork, settings: Settings, steps: int, start: int, size: int = TILE
-) -> Case:  # fmt: skip
-    first, encoding = int(subject.numbers[0]) + start, cast(Encoding, settings.encoding)
-    return Case(converted.snn, x[start : start + size], steps, encoding, settings.seed, first, "float32")
 
 
 def counters(e: Energy, settings: Settings, names: tuple[str, ...]) -> list[dict[str, Any]]:
@@ -119,7 +115,7 @@ def counters(e: Energy, settings: Settings, names: tuple[str, ...]) -> list[dict
 
     Each counter is given the same values: what our simulator's layers handed on.
     """
-    case = _case(e.subject, e.x, e.converted, settings, e.snn.steps, 0)
+    case = case_of(e.subject, e.converted.snn, e.x, settings, e.snn.steps, slice(TILE))
     trace, given = run(case, "spikes"), train(case)
     network = case.network
     spikes = spiking(network, given is not None)
@@ -154,9 +150,8 @@ def places(numbers: Array, log: Log, classes: int | None = None) -> Array:
     missing = [int(n) for n in log.sample if int(n) not in known]
     if missing:
         raise DataError(
-            f"measured: sample {missing[0]} is none of the {len(known)} that are counted, {min(known)} to {max(known)}; "
-            "number them as in the data, give --calibration FILE so that none of these is held back, or count more with "
-            "--samples"
+            f"measured: sample {missing[0]} is none of the evaluation samples, of which those from {min(known)} to "
+            f"{max(known)} are counted; number them as in the data, or give --calibration FILE so that none is held back"
         )
     beyond = [int(p) for p in log.prediction if classes is not None and p >= classes]
     if beyond:
@@ -178,7 +173,7 @@ def simulated(e: Energy, settings: Settings) -> Callable[[int], int]:
         raise ConfigError("encoding = 'spikes': the host is measured with constant or poisson input")
 
     def work(n: int) -> int:
-        case = _case(e.subject, e.x, e.converted, settings, e.snn.steps, n, 1)
+        case = case_of(e.subject, e.converted.snn, e.x, settings, e.snn.steps, slice(n, n + 1))
         return int(e.converted.outputs(run(case, "counts"))[-1, 0].argmax())
 
     return work

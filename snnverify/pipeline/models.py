@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -18,7 +19,10 @@ from ..content import Array
 from ..convert.load import load_model
 from ..data import Dataset, check_shape, checked, load_data, shared_samples
 from ..errors import ConfigError, DataError, Unsupported
+from ..hardware.sent import numbered
+from ..network import Network
 from ..objects import last_line, nearest
+from ..trace import Case, Encoding
 
 HELD_BACK = 1000  # at most so many evaluation samples, a tenth of them, calibrate where no other set is given
 
@@ -36,17 +40,17 @@ class Subject:
     facts: Mapping[str, str]
 
 
-def subjects(settings: Settings, limit: int | None = None) -> Iterator[Subject]:
-    """Models and data that the settings name."""
+def subjects(settings: Settings, limit: int | None = None, first: Collection[int] = ()) -> Iterator[Subject]:
+    """Models and data that the settings name; of at most `limit` samples, and of those whose numbers are in `first`."""
     if settings.model is None or ":" not in settings.model:
         names = embedded_names(settings.model)
         for option in ("weights", "data", "calibration"):
             if getattr(settings, option) is not None:
                 raise ConfigError(f"{option} = {getattr(settings, option)!r}: it goes with a model of your own; name it as "
                                   "module:callable or path.py:callable")  # fmt: skip
-        yield from (_embedded(name, limit) for name in names)
+        yield from (_embedded(name, limit, first) for name in names)
     else:
-        yield _own(settings, limit)
+        yield _own(settings, limit, first)
 
 
 def embedded_names(model: str | None) -> Sequence[str]:
@@ -57,18 +61,18 @@ def embedded_names(model: str | None) -> Sequence[str]:
     return tuple(zoo.MODELS) if model is None else (model,)
 
 
-def _embedded(name: str, limit: int | None) -> Subject:
+def _embedded(name: str, limit: int | None, first: Collection[int]) -> Subject:
     m = zoo.load_default(name)
     facts = {
         "model": f"{name}, embedded", "weights sha256": str(m.provenance["digest"]),
         "data": "scikit-learn load_digits, held-out part", "input scaling": "x / 16",
         "calibration": f"the {len(m.train_x)} training images",
     }  # fmt: skip
-    x, y = m.evaluation_x[:limit], m.evaluation_y[:limit]
-    return _with_facts(name, m.module, m.train_x, x, y, np.arange(len(x)), facts)
+    chosen = _chosen(np.arange(len(m.evaluation_x)), limit, first)
+    return _with_facts(name, m.module, m.train_x, m.evaluation_x[chosen], m.evaluation_y[chosen], chosen, facts)
 
 
-def _own(settings: Settings, limit: int | None) -> Subject:
+def _own(settings: Settings, limit: int | None, first: Collection[int]) -> Subject:
     assert settings.model is not None
     if settings.data is None:
         raise ConfigError("data: labelled samples are needed; give --data FILE.npz, an IDX pair or module:callable")
@@ -93,10 +97,28 @@ def _own(settings: Settings, limit: int | None) -> Subject:
         facts["data note"] = data.note
     chosen = np.flatnonzero(evaluated)
     if limit is not None:  # a first look at samples from everywhere: data are often sorted by class
-        chosen = np.sort(np.random.default_rng(settings.seed).permutation(chosen)[:limit])
+        mixed = np.random.default_rng(settings.seed).permutation(chosen)
+        chosen = _chosen(mixed, limit, [n - data.first_sample for n in first])
     where, _, called = settings.model.rpartition(":")
     name = f"{Path(where.removesuffix('.py').replace('.', '/')).name}.{called}"  # `build` alone is what many are called
     return _with_facts(name, module, calibration, data.x[chosen], data.y[chosen], data.first_sample + chosen, facts)
+
+
+def _chosen(rows: Array, limit: int | None, first: Collection[int]) -> Array:
+    """Of `rows`, in ascending order, at most `limit`: those in `first`, all of them, then those that stand first."""
+    if limit is None:
+        return np.sort(rows)
+    wanted = np.isin(rows, list(first))
+    rest = rows[~wanted][: max(0, limit - int(wanted.sum()))]
+    return np.sort(np.concatenate([rows[wanted], rest]))
+
+
+def case_of(
+    subject: Subject, network: Network, x: Array, settings: Settings, steps: int, rows: slice = slice(None)
+) -> Case:
+    """Case of some of a subject's samples, `x` as the networks take them; see `hardware.sent.numbered`."""
+    encoding = cast(Encoding, settings.encoding)
+    return numbered(network, np.asarray(x[rows], np.float32), steps, encoding, settings.seed, subject.numbers[rows])
 
 
 def of_arrays(name: str, module: nn.Module, x: Array, y: Array, calibration: Array | None, *, seed: int = 0) -> Subject:
@@ -158,7 +180,8 @@ def _with_facts(
         "calibration samples": str(len(calibration)),
         "shared by calibration and evaluation": f"{len(shared)}: {_ranges(shared)}" if len(shared) else "none",
     }  # fmt: skip
-    return Subject(name, module, calibration, x, y, numbers, {**facts, **more})
+    told = {key: fact for key, fact in facts.items() if fact}  # of weights as built there is no file, hence no digest
+    return Subject(name, module, calibration, x, y, numbers, {**told, **more})
 
 
 def _ranges(numbers: Array, most: int = 20) -> str:

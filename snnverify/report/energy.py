@@ -34,20 +34,20 @@ def energy_tables(e: Energy, tables: Sequence[Table], convention: Convention) ->
         f"Operations of {e.snn.samples} samples, T = {e.snn.steps}": _operations(e),
         "Totals by convention": _conventions(e, tables),
     }
-    rows = []
+    rows, names = [], _names(e)
     for table in tables:
         r = row(network, has, e.snn, e.ann, table, convention)
         rows.append({
             "model": table.name, "grade": table.grade, "SNN nJ": _range(r.snn), "ANN nJ": _range(r.ann),
             f"ANN of {equal_bits(e.snn.steps)} bits nJ": _range(r.quantised),
             "SNN/ANN": _ratio(r.snn, r.ann), "break-even": _even(r.even),
-            "not priced": ", ".join(f"{k} {n:,}" for k, n in r.unpriced.items()),
+            "not priced": ", ".join(f"{names.get(k, k)} {n:,}" for k, n in r.unpriced.items()),
         })  # fmt: skip
     found[
         f"Energy per inference ({convention}); spikes per connection and step: {rate(e.snn, network, has, convention):.3f}"
     ] = rows
     if e.placed is not None:
-        found["Mapping that the hops are of"] = [e.placed]
+        found["Mapping that packets and hops are of"] = [e.placed]
     return found
 
 
@@ -70,27 +70,33 @@ def _operations(e: Energy) -> list[Record]:
         if name == INPUT and not n["handed"]:
             continue
         rows.append({
-            "layer": name, "spikes": n["spikes"], "updates": n["updates"], "SynOps": n["synops_every"],
-            "non-zero": n["synops_nonzero"], "static": round(e.static.get(name, 0.0), 1),
-            "MACs": n["macs_every"] + e.snn.steps * n["constant_every"],
+            "layer": name, "spikes": n["spikes"], "packets": 0 if e.placed is None else n["packets"],
+            "updates": n["updates"], "SynOps": n["synops_every"], "non-zero": n["synops_nonzero"],
+            "static": round(e.static.get(name, 0.0), 1), "MACs": n["macs_every"] + e.snn.steps * n["constant_every"],
             "MACs non-zero": n["macs_nonzero"] + e.snn.steps * n["constant_nonzero"],
             "MACs input once": n["macs_every"] + n["constant_every"],
-            "hops": n["hops"], "ANN MACs": int(e.ann.layers[name]["constant_every"].sum()),
+            "hops": n["hops"], "hops E-W": n["hops_ew"], "hops N-S": n["hops_ns"],
+            "ANN MACs": int(e.ann.layers[name]["constant_every"].sum()),
         })  # fmt: skip
     keys = [k for k in rows[0] if k != "layer"]
     return [*rows, {"layer": "all", **{k: sum(r[k] for r in rows) for k in keys}}]
 
 
+def _names(e: Energy) -> dict[str, str]:
+    """Operations whose names in tables are others."""
+    return {"hop_ew": "hop E-W", "hop_ns": "hop N-S", **({} if e.placed is None else {"spike": "packet"})}
+
+
 def _conventions(e: Energy, tables: Sequence[Table]) -> list[Record]:
     whole_models = [t for t in tables if "mac" in t.pJ or not e.snn.total(CONVENTIONS[0])["mac"]] or list(tables)
-    rows = []
+    rows, names = [], _names(e)
     for convention in CONVENTIONS:
         total = e.snn.total(convention)
         priced = [estimate(total, t) for t in whole_models]
         whole = Range(min(r.low for r in priced) / e.snn.samples, max(r.high for r in priced) / e.snn.samples)
         rows.append({
             "connections": convention.connections, "constant input paid": convention.constant,
-            **{kind: total[kind] for kind in OPERATIONS if total[kind]},
+            **{names.get(kind, kind): total[kind] for kind in OPERATIONS if total[kind]},
             f"nJ per inference, {len(whole_models)} models with MACs": _range(whole),
         })  # fmt: skip
     return rows

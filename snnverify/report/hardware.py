@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from ..hardware import mesh
 from ..hardware.audit import Finding, tally
 from ..hardware.claims import Claims
 from ..hardware.targets import LIMITS, Target
@@ -55,7 +56,8 @@ def render_map(m: Mapped, target: Target, precision: str) -> str:
     """Tables of a network on a target: layers, limits with their sources, silent neurons, and whether it fits."""
     parts = [f"{_plain(m.model)} on {target.title}, weights {precision}", render_rows(*_layers(m)),
              render_rows(*_limits(m, target))]  # fmt: skip
-    parts += [textwrap.fill(line, 120, subsequent_indent="  ") for line in [*_silence(m), *_broken(m)]]
+    said = [*_silence(m), _hops(m, target), *_broken(m)]
+    parts += [textwrap.fill(line, 120, subsequent_indent="  ") for line in said]
     return "\n\n".join(parts)
 
 
@@ -64,7 +66,7 @@ def markdown_map(m: Mapped, target: Target, precision: str) -> str:
     layers, limits = (
         table([[str(c) for c in row] for row in rows], heads) for rows, heads in (_layers(m), _limits(m, target))
     )
-    said = [f"- {escape(line)}" for line in (*_silence(m), *_broken(m))]
+    said = [f"- {escape(line)}" for line in (*_silence(m), _hops(m, target), *_broken(m))]
     return "\n".join([f"## {escape(m.model)} on {escape(target.title)}, weights {precision}", "", *layers, "", *limits, "",
                       *said]) + "\n"  # fmt: skip
 
@@ -84,11 +86,13 @@ def map_record(
             "silent": dict(m.removal.silent), "removed": dict(m.removal.removed),
             "kept because": dict(m.removal.kept_because), "spikes that changed": m.removal.changed,
             "read-out changed by": float(m.removal.readout_error), "cores without silent": len(m.smaller.cores),
+            "traffic": m.no_traffic if m.traffic is None else asdict(m.traffic),
         }
         for m in found
     ]  # fmt: skip
     limits = {name: asdict(limit) for name, limit in target.limits.items()}
-    chip = {"name": target.name, "title": target.title, "limits": limits}
+    chip = {"name": target.name, "title": target.title, "limits": limits,
+            "mesh": None if target.mesh is None else asdict(target.mesh)}  # fmt: skip
     return {"provenance": dict(provenance), "target": chip, "precision": precision, "models": models}
 
 
@@ -136,6 +140,18 @@ def _silence(m: Mapped) -> Iterable[str]:
         f"{name}: {r.silent[name]} silent, {r.removed.get(name, 0)} removed: {why}"
         for name, why in r.kept_because.items()
     )
+
+
+def _hops(m: Mapped, target: Target) -> str:
+    """What the spikes of the run send over the mesh, or why that is not known."""
+    t = m.traffic
+    if t is None:
+        return f"hops: not known: {m.no_traffic}"
+    each = t.spikes or 1
+    return (f"hops: {float(t.per_spike):.2f} a spike (E-W {t.hops_ew / each:.2f}, N-S {t.hops_ns / each:.2f}), in "
+            f"{t.packets / each:.2f} packets, one to each core that it reaches, over {t.spikes:,} spikes; "
+            f"{mesh.described(m.placement, target)}. Cores lie row by row, layer after layer; within a router a packet "
+            "makes no hop; not counted: the input's way onto the chip, analog values of pooling")  # fmt: skip
 
 
 def _broken(m: Mapped) -> Iterable[str]:

@@ -17,7 +17,8 @@ from ..errors import ConfigError, DataError, Unsupported
 from ..network import Array, Network, Pool
 from ..trace import Case, Encoding, Record, Trace
 from . import folded
-from .folded import TILE, plan
+from .folded import TILE, tiling
+from .kept import forget
 from .operations import activated, apply, exactly, fan_out, forward, over_time, summed
 from .recorder import Recorder
 
@@ -28,12 +29,13 @@ __all__ = [
     "apply",
     "exactly",
     "fan_out",
+    "forget",
     "forward",
     "over_time",
-    "plan",
     "run",
     "simulate",
     "summed",
+    "tiling",
     "warm_up",
 ]
 MEMORY = 64 * 2**20
@@ -67,8 +69,9 @@ def simulate(
         Steps at which the accumulated read-out is kept; T is added.
     memory : int
         Budget for working arrays, bytes, of which one sample and one step take what they need. Recorded arrays come on top,
-        and what is kept for the next run: the weights of up to eight networks as the kernels take them, working arrays of
-        up to four threads, and up to four blocks of 128 MiB that recorded arrays lay in.
+        and what is kept for the next run until `forget`: of up to eight networks, each for as long as it is there, the
+        weights as the kernels take them; working arrays of up to four threads, for as long as their network is there; up to
+        four blocks of 128 MiB that recorded arrays lay in.
     progress : callable, optional
         Called with the number of samples that are done.
     engine : {"auto", "numpy", "fused"}
@@ -122,11 +125,11 @@ def run(
             raise Unsupported(layer.name, f"{what} does not spike", "convert the network first")
     samples = case.x.shape[1 if case.encoding == "spikes" else 0]
     out = Recorder(network, case, samples, marks, record)
-    planned = _planned(case, engine, head_start) if engine != "numpy" else None
-    if planned is not None:
+    plan = _planned(case, engine, head_start) if engine != "numpy" else None
+    if plan is not None:
         from . import fused
 
-        fused.run(case, planned, out, samples, memory, threads, progress)
+        fused.run(case, plan, out, samples, memory, threads, progress)
     else:
         folded.run(case, out, samples, memory, progress, head_start, threads)
     return out.trace()

@@ -24,7 +24,7 @@ from ..kernels import blas, encode, loihi, neuron, synapse
 from ..network import INPUT, Array, Branch, Conv, Integer, Layer, Network, gated, per_channel
 from ..trace import Case
 from .operations import Gates, over_time
-from .parallel import cores, each
+from .parallel import cores, in_threads
 from .recorder import Recorder
 
 TILE = 64  # samples: enough for BLAS, whose products have a row for each
@@ -37,18 +37,18 @@ def run(
     head_start: Mapping[str, Array] | None, threads: int | None = None,
 ) -> None:  # fmt: skip
     """Fill a recorder with the run of a case."""
-    tile, block = plan(case.network, TILE, case.steps, np.dtype(case.dtype).itemsize, min(memory, CACHE))
+    tile, block = tiling(case.network, TILE, case.steps, np.dtype(case.dtype).itemsize, min(memory, CACHE))
     tile = 2 ** int(math.log2(tile))  # so that batches of the usual sizes leave no tile half empty
     tiles = [slice(n, min(n + tile, samples)) for n in range(0, samples, tile)]
     threads = min(threads or cores(), max(1, memory // CACHE))  # a tile takes CACHE at most
     work = partial(_tile, case, out, tile, block, head_start or {})
     with blas.one_thread():
-        for rows in each(work, tiles, threads):
+        for rows in in_threads(work, tiles, threads):
             if progress is not None:
                 progress(rows.stop - rows.start)
 
 
-def plan(network: Network, samples: int, steps: int, itemsize: int, memory: int) -> tuple[int, int]:
+def tiling(network: Network, samples: int, steps: int, itemsize: int, memory: int) -> tuple[int, int]:
     """Choose samples per tile and steps per block so that the working arrays of a block fit into `memory` bytes."""
     widest = total = columns = 0
     for layer in network.layers:

@@ -28,9 +28,9 @@ from ..network import (
 )  # fmt: skip
 from ..trace import Case
 from .layout import Frame, plain
-from .parallel import cores, each
+from .parallel import cores, in_threads
 from .recorder import Recorder
-from .stages import Stage, stages
+from .stages import Plan, plan_of
 from .worker import borrowed, give_back
 
 STEPS = 64  # of a block at most: what a byte counts, and bits that stay in the second cache
@@ -38,7 +38,7 @@ SHARE = 2 * 2**20  # bytes of a chunk's arrays: more of them leave the cache, fe
 
 
 def run(
-    case: Case, plan: tuple[Stage, ...], out: Recorder, samples: int, memory: int, threads: int | None,
+    case: Case, plan: Plan, out: Recorder, samples: int, memory: int, threads: int | None,
     progress: Callable[[int], None] | None,
 ) -> None:  # fmt: skip
     """Fill a recorder with the run of a case, whose network was planned."""
@@ -49,10 +49,10 @@ def run(
     def work(rows: slice) -> slice:
         worker = borrowed(plan)
         worker.run(case, out, rows, steps)
-        give_back(worker)
+        give_back(worker, case.network)
         return rows
 
-    for rows in each(work, chunks, threads):
+    for rows in in_threads(work, chunks, threads):
         if progress is not None:
             progress(rows.stop - rows.start)
 
@@ -76,13 +76,13 @@ def warm_up() -> float:
     return time.perf_counter() - started
 
 
-def plan(case: Case) -> tuple[Stage, ...]:
-    """Plan a case's network for its kind of input: one frame for all steps, bits, or numbers; `Unsupported` as `stages`."""
+def plan(case: Case) -> Plan:
+    """Plan a case's network for its kind of input: one frame for all steps, bits, or numbers; `Unsupported` as `plan_of`."""
     ones = case.encoding == "poisson" or (case.encoding == "spikes" and binary(plain(case.x)))
-    return stages(case.network, "bits" if ones else case.encoding, case.dtype)
+    return plan_of(case.network, "bits" if ones else case.encoding, case.dtype)
 
 
-def chunk(plan: tuple[Stage, ...], case: Case, samples: int, memory: int, threads: int, full: bool) -> tuple[int, int]:
+def chunk(plan: Plan, case: Case, samples: int, memory: int, threads: int, full: bool) -> tuple[int, int]:
     """Samples and steps at a time: what fits into the budget; samples, into a cache, too, and every thread gets its part."""
     budget, item = memory // min(threads, samples), np.dtype(case.dtype).itemsize
     units = Frame(case.network.input_shape).units
@@ -95,12 +95,12 @@ def chunk(plan: tuple[Stage, ...], case: Case, samples: int, memory: int, thread
         once += stage.frame.units * kept
         step += stage.frame.units // 8 + stage.frame.units * item * bool(stage.others)
         # numbers as bytes, and their sums in 32 bits
-        once += sum(5 * max(stage.frame.units, p.image.size) for p in stage.constant if p.image is not None)
+        once += sum(5 * max(stage.frame.units, p.matrix.size) for p in stage.constant if p.matrix is not None)
         if full:  # potentials after and before the reset, until they are turned
-            step += 2 * stage.frame.units * stage.bias.itemsize * (stage.neuron is not None)
+            step += 2 * stage.frame.units * stage.bias.itemsize * (stage.neurons is not None)
         sums += stage.frame.units * (4 + item)  # currents, and room for a frame of skips
-        if stage.last is not None and stage.last.image is not None:
-            images += stage.last.image.size
+        if stage.last is not None and stage.last.images is not None:
+            images += stage.last.images.size
     budget -= sums
     steps = max(1, min(case.steps, STEPS, (budget - once) // max(step + images, 1)))
     room = min(budget - images * steps, SHARE)

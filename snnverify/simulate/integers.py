@@ -4,29 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import numpy as np
 
 from ..activation import Cuba
 from ..errors import Unsupported
 from ..kernels import fused_loihi
+from ..kernels.arguments import CubaState, CubaUnits, Images, Kept, Source, Weights, bound
 from ..kernels.loihi import EDGE
 from ..network import Array
+from .desk import Calls, Room
 from .layout import Frame
 from .stages import Stage
 
-Room = Callable[[str, tuple[int, ...], Any], Array]
-Calls = list[Callable[[], object]]
 
-
-def narrow(stage: Stage, steps: int, record: str) -> bool:
+def narrow(stage: Stage, steps: int, full: bool) -> bool:
     """Whether 32 bits hold whatever the states can come to in a run of `steps`, and the short kernel what is recorded."""
     act = stage.cuba
-    if act is None or stage.units is None or record == "full" or act.refractory > 1 or act.overflow == "wrap":
+    if act is None or stage.units is None or full or act.refractory > 1 or act.overflow == "wrap":
         return False
     current = stage.reach * 2.0 ** (6 + max(act.weight_exponent, 0))
-    bias = float(np.abs(stage.units[2]).max())
+    bias = float(np.abs(stage.units.bias).max())
     steps = steps if act.overflow == "none" else 1  # else both begin a step within 24 bits
     held = 0 if act.overflow == "none" else 2.0**23
     u = held + steps * current
@@ -41,21 +39,19 @@ def calm(stage: Stage, steps: int) -> bool:
     act, units = stage.cuba, stage.units
     assert act is not None
     assert units is not None
-    _, kept, bias, _ = units
     u = stage.reach * 2.0 ** (6 + max(act.weight_exponent, 0))
-    f = float(kept.max()) / 4096
-    v = (u + float(np.abs(bias).max())) * min(steps, 1 / (1 - f) if f < 1 else steps)
+    f = float(units.v_left.max()) / 4096
+    v = (u + float(np.abs(units.bias).max())) * min(steps, 1 / (1 - f) if f < 1 else steps)
     return bool(np.all(np.asarray(act.current_decay) == 4096)) and v < EDGE and v * 4096 + 4095 < 2**31
 
 
-def state(room: Room, shape: tuple[int, int], short: bool) -> tuple[Array, ...]:
-    """Currents, potentials and refractory times before the first step, [n, units]; without the last where `short`."""
-    found = tuple(
-        room(part, shape, np.int32 if short else np.int64) for part in ("u", "v", "wait")[: 2 if short else 3]
-    )
-    for array in found:
+def state(room: Room, shape: tuple[int, int], short: bool) -> CubaState:
+    """Currents, potentials and refractory times before the first step, in 32 bits where `short`: those need no times."""
+    kind = np.int32 if short else np.int64
+    begun = CubaState(room("u", shape, kind), room("v", shape, kind), room("wait", (0, 0) if short else shape, kind))
+    for array in begun:
         array[:] = 0
-    return found
+    return begun
 
 
 def late(room: Room, name: str, bits: Array, delay: int) -> tuple[Array, Calls]:
@@ -80,35 +76,35 @@ def handed_on(room: Room, act: Cuba, frame: Frame, bits: Array) -> tuple[Array, 
     delays = np.broadcast_to(np.asarray(act.axon_delay), frame.shape[:1])
     if not delays.any():
         return bits, [], []
-    sent, once, each = room("sent", bits.shape, np.uint8), Calls(), Calls()
-    each.append(partial(sent.fill, 0))
+    sent, at_start, in_block = room("sent", bits.shape, np.uint8), Calls(), Calls()
+    in_block.append(partial(sent.fill, 0))
     for d in np.unique(delays).tolist():
         mask = np.packbits(frame.of(delays == d, 0, np.uint8), bitorder="little")
         some = room(f"axon {d}", bits.shape, np.uint8)
         arriving, calls = late(room, f"axon {d} late", some, d)
-        once += calls[:1]
-        each += [
+        at_start += calls[:1]
+        in_block += [
             partial(np.bitwise_and, bits, mask, out=some),
             *calls[1:],
             partial(np.bitwise_or, sent, arriving, out=sent),
         ]
-    return sent, once, each
+    return sent, at_start, in_block
 
 
-def call(stage: Stage, state: tuple[Array, ...], source: Any, weights: Any, image: Any, sums: Array, index: Array,
-         bits: Array, steps: int, kept: tuple[Array, ...], clock: Array, total: int) -> Callable[[], None]:  # fmt: skip
+def call(stage: Stage, state: CubaState, source: Source, weights: Weights, images: Images, sums: Array, index: Array,
+         bits: Array, steps: int, kept: Kept, clock: Array, total: int) -> Callable[[], None]:  # fmt: skip
     """The kernel of a block, in a run of `total` steps, with its arguments; `clock` [1] holds the block's first step."""
-    act, units, flat = stage.cuba, stage.units, bits.reshape(-1)
+    act, units, flat, short = stage.cuba, stage.units, bits.reshape(-1), not state.wait.size
     assert act is not None
     assert units is not None
-    numbers = fused_loihi.settings(act, len(state) == 2 and calm(stage, total))
-    if len(state) == 2:
-        short = tuple(np.minimum(u, 2**31 - 1).astype(np.int32) for u in units)
-        kernel: Callable[[int], int] = partial(fused_loihi.spiking_in_32_bits, source, weights, image, sums, numbers, short,
-                                               state, flat, index, steps)  # fmt: skip
+    numbers = fused_loihi.settings(act, short and calm(stage, total))
+    if short:
+        units = CubaUnits(*(np.minimum(u, 2**31 - 1).astype(np.int32) for u in units))
+        kernel: Callable[[int], int] = bound(fused_loihi.spiking_in_32_bits, source, weights, images, sums, numbers, units,
+                                             state, flat, index, steps)  # fmt: skip
     else:
-        room, keep = (index, np.empty(64, np.int64), np.zeros(128, np.int64)), tuple(k.reshape(-1) for k in kept)
-        kernel = partial(fused_loihi.spiking, source, weights, sums, numbers, units, state, flat, keep, room, steps)
+        room, keep = (index, np.empty(64, np.int64), np.zeros(128, np.int64)), Kept(*(k.reshape(-1) for k in kept))
+        kernel = bound(fused_loihi.spiking, source, weights, sums, numbers, units, state, flat, keep, room, steps)
     return partial(_checked, kernel, clock)
 
 

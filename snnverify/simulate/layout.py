@@ -11,10 +11,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..kernels.arguments import Weights
 from ..kernels.fused_synapse import BLOCKS
 from ..kernels.vectors import WIDE
 from ..kernels.vectors_rows import AT_ONCE
@@ -69,29 +70,26 @@ def plain(x: Array) -> Array:
 
 @dataclass(frozen=True)
 class Synapses:
-    """Weights of one branch as `kernels.fused_synapse.spread` takes them.
+    """Weights of one branch as rows.
 
     Parameters
     ----------
-    pieces, ranges, targets, weight : arrays
+    weights : Weights
     rows : int
         Weight rows between one pixel of the source and the next.
-    nothing : int
+    zeros : int
         A row of zeros, the last.
     channels : int
         Of an output's pixel.
     sums : dtype
-        Of the currents: of `weight`, or 16 bits where those have 8.
+        Of the currents: of the weights, or 16 bits where those have 8.
     scale : float
         What the sums count in.
     """
 
-    pieces: Array
-    ranges: Array
-    targets: Array
-    weight: Array
+    weights: Weights
     rows: int
-    nothing: int
+    zeros: int
     channels: int
     sums: np.dtype[Any]
     scale: Any
@@ -106,10 +104,10 @@ def windows(op: Op, source: Frame) -> Array:
     for n, k, s, p in zip(sizes, op.kernel, op.stride, op.padding, strict=True):
         at = np.arange((n + 2 * p - k) // s + 1)[:, None] * s - p + np.arange(k)
         axes.append(np.where((at >= 0) & (at < n), at, -1))
-    found = np.zeros((1, 1), np.int64)
+    table = np.zeros((1, 1), np.int64)
     for at, n in zip(axes, sizes, strict=True):
-        found = _crossed(found, at, n)
-    return np.ascontiguousarray(found, np.int32)
+        table = _crossed(table, at, n)
+    return np.ascontiguousarray(table, np.int32)
 
 
 def _crossed(table: Array, axis: Array, size: int) -> Array:
@@ -148,35 +146,75 @@ def synapses(op: Op, source: Frame, out: Frame, worth: Array, single: bool, most
     dtype : dtype
         Of sums, where they are not exact in 16 bits: of floats, or int32.
     """
-    if isinstance(op, Dense):
-        C, P = source.shape[0], source.pixels
-        taps = op.weight.reshape(-1, C, P).transpose(2, 1, 0) * worth[None, :, None]  # [P, C, O]
-        full = np.zeros((P, source.channels, len(op.weight)))
-        full[:, :C] = taps
-        weight = full.reshape(-1, 1, len(op.weight))
-        targets = np.zeros((1 if single else P, 1), np.int32)
-        groups, group_of = [(0, 1)], np.zeros(len(targets), np.int64)
-        rows = 0 if single else source.channels
-    else:
-        assert isinstance(op, Conv)
-        weight = expanded(op) * worth[:, None, None]
-        targets, groups, group_of, order = _geometry(op, source, out)
-        padded = np.zeros((source.channels, *weight.shape[1:]))
-        padded[: len(weight)] = weight
-        weight, targets, rows = padded[:, order], targets[:, order], 0
-    whole = np.issubdtype(dtype, np.integer)
-    narrow = most is not None and out.channels % 32 == 0 and (whole or dtype == np.float32)
-    scaled, scale = in_16_bits(weight, most or 1) if narrow else (None, 1.0)
-    found = weight if scaled is None else scaled
-    sums = dtype if scaled is None else np.dtype(np.int16)
-    limit = 127 // max(int(np.abs(found).max(initial=0)), 1) // AT_ONCE * AT_ONCE
-    kind = np.int8 if scaled is not None and limit else sums
-    padded = np.zeros((len(weight) + 1, weight.shape[1], out.channels), kind)
-    padded[:-1, :, : weight.shape[2]] = found
+    taps = _of_dense(op, source, worth, single) if isinstance(op, Dense) else _of_conv(op, source, out, worth)
+    padded, sums, scale, limit = _numbers(taps.weight, out.channels, most, dtype)
     widths = (4, 1) if single and most is None else tuple(sorted({v for _, v in BLOCKS}, reverse=True))
-    pieces, ranges, flat = _pieces(padded, groups, widths, LINE // sums.itemsize, limit)
-    targets = np.ascontiguousarray(targets, np.int32)
-    return Synapses(pieces, ranges[group_of], targets, flat, rows, len(weight), out.channels, sums, dtype.type(scale))
+    pieces, ranges, flat = _pieces(padded, taps.groups, widths, LINE // sums.itemsize, limit)
+    targets = np.ascontiguousarray(taps.targets, np.int32)
+    return Synapses(
+        weights=Weights(pieces, ranges[taps.group_of], targets, flat), rows=taps.rows, zeros=len(taps.weight),
+        channels=out.channels, sums=sums, scale=dtype.type(scale),
+    )  # fmt: skip
+
+
+class _Taps(NamedTuple):
+    """Weights and where they lead, before they are numbers of some size.
+
+    Parameters
+    ----------
+    weight : float array [in, taps, out]
+    targets : array [P, taps]
+        Where in the currents a source's pixel lands by each tap.
+    groups : list of (first, number)
+        Ranges of taps.
+    group_of : array [P]
+        The group that a pixel uses.
+    rows : int
+        Of `weight`, between a pixel and the next.
+    """
+
+    weight: Array
+    targets: Array
+    groups: list[tuple[int, int]]
+    group_of: Array
+    rows: int
+
+
+def _of_dense(op: Dense, source: Frame, worth: Array, single: bool) -> _Taps:
+    """One tap, to the one pixel that there is; every pixel of the source has rows of its own."""
+    C, P, outputs = source.shape[0], source.pixels, len(op.weight)
+    padded = np.zeros((P, source.channels, outputs))
+    padded[:, :C] = op.weight.reshape(-1, C, P).transpose(2, 1, 0) * worth[None, :, None]
+    pixels = 1 if single else P
+    targets, group_of = np.zeros((pixels, 1), np.int32), np.zeros(pixels, np.int64)
+    return _Taps(padded.reshape(-1, 1, outputs), targets, [(0, 1)], group_of, 0 if single else source.channels)
+
+
+def _of_conv(op: Op, source: Frame, out: Frame, worth: Array) -> _Taps:
+    """A tap for each place of the kernel; all pixels share the rows."""
+    assert isinstance(op, Conv)
+    weight = expanded(op) * worth[:, None, None]
+    targets, groups, group_of, order = _geometry(op, source, out)
+    padded = np.zeros((source.channels, *weight.shape[1:]))
+    padded[: len(weight)] = weight
+    return _Taps(padded[:, order], targets[:, order], groups, group_of, 0)
+
+
+def _numbers(weight: Array, channels: int, most: int | None, dtype: Any) -> tuple[Array, np.dtype[Any], float, int]:
+    """Weights [in, taps, out] with a row of zeros and padded to `channels`, in the smallest numbers that hold them.
+
+    With the dtype and the unit of their sums, and how many rows may be added as bytes: 0 where the weights are none.
+    """
+    whole = np.issubdtype(dtype, np.integer)
+    narrow = most is not None and channels % 32 == 0 and (whole or dtype == np.float32)
+    units, scale = in_16_bits(weight, most or 1) if narrow else (None, 1.0)
+    taken = weight if units is None else units
+    sums = dtype if units is None else np.dtype(np.int16)
+    limit = 127 // max(int(np.abs(taken).max(initial=0)), 1) // AT_ONCE * AT_ONCE
+    kind = np.int8 if units is not None and limit else sums
+    padded = np.zeros((len(weight) + 1, weight.shape[1], channels), kind)
+    padded[:-1, :, : weight.shape[2]] = taken
+    return padded, sums, scale, limit
 
 
 def expanded(op: Conv) -> Array:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..network import Array
+from .kept import forgotten_by
 
 LINE = 64  # bytes of a cache line and of a vector
 KEPT = 2**27  # bytes of a block that is kept when its arrays are gone; of four at most
@@ -31,6 +32,7 @@ class Block:
 
 
 _free: deque[Array] = deque(maxlen=4)
+forgotten_by(_free.clear)
 
 
 def _spare(size: int) -> Array:

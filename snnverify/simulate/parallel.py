@@ -14,7 +14,7 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def each(work: Callable[[slice], slice], parts: Sequence[slice], threads: int) -> Iterator[slice]:
+def in_threads(work: Callable[[slice], slice], parts: Sequence[slice], threads: int) -> Iterator[slice]:
     """Work on the parts, in this thread and in others; yield each that is done. Of several errors, the first part's."""
     left, done = deque(enumerate(parts)), deque[slice]()
     errors: dict[int, BaseException] = {}

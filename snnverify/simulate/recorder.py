@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 
 import numpy as np
 
@@ -11,6 +10,7 @@ from .. import __version__
 from ..activation import Cuba, Integer, SigmaDelta
 from ..network import Array, Flatten, Network, gated
 from ..trace import Case, Provenance, Record, Trace
+from .kept import PerNetwork
 from .memory import arrays
 from .operations import apply, fan_out
 
@@ -92,7 +92,7 @@ class Recorder:
         return Trace(self.readout, self.marks, *arrays, events=events, provenance=provenance)
 
 
-@lru_cache(maxsize=8)
+@PerNetwork
 def _fan_outs(network: Network) -> Mapping[str, Sequence[Array]]:
     """Fan-out of the source of every branch of every layer, flat: dearer than a run, and asked for after each."""
     return {v.name: [fan_out(b.op, network.shapes[b.source]).ravel() for b in v.branches] for v in network.layers}

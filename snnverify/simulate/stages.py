@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -11,10 +10,12 @@ import numpy as np
 from ..activation import Cuba, Integer, Neuron
 from ..bounds import fan_in
 from ..errors import Unsupported
+from ..kernels.arguments import CubaUnits, Images, Neurons
 from ..kernels.fused_neuron import settings
 from ..kernels.fused_synapse import BITS, VALUES
 from ..network import INPUT, Array, Branch, Conv, Dense, Flatten, Layer, Network, Op, Pool, Scale, gated, output_shape
-from .image import Image, image, matrix
+from .dense import Matrix, images_of, matrix_of
+from .kept import PerNetwork
 from .layout import Frame, Synapses, as_weights, synapses, windows
 
 
@@ -53,7 +54,8 @@ class View:
 class Part:
     """A branch: synapses of a view, or the spikes in its windows times a factor per channel, [C] with padding.
 
-    `single`: all units of the source count as one pixel. `image`: the same synapses for steps of many spikes.
+    `single`: all units of the source count as one pixel. `images`: the same synapses for samples of many spikes; `matrix`:
+    for numbers that are bytes.
     """
 
     view: View
@@ -61,7 +63,8 @@ class Part:
     synapses: Synapses | None = None
     factor: Array | None = None
     single: bool = False
-    image: Image | None = None
+    images: Images | None = None
+    matrix: Matrix | None = None
 
     @property
     def channels(self) -> int:
@@ -84,20 +87,21 @@ class Stage:
     others: tuple[Part, ...]
     skip: Part | None
     last: Part | None
-    neuron: tuple[Array, Array, Array] | None
+    neurons: Neurons | None
     worth: Array  # of a spike
     v_init: Array
     currents: int  # synaptic currents that a unit keeps: 2 or none
     cuba: Cuba | None = None
-    units: tuple[Array, Array, Array, Array] | None = None  # of a Cuba: as `kernels.fused_loihi.spiking` takes them
+    units: CubaUnits | None = None
     reach: float = 0.0  # of a Cuba: how far the sum of its weights may go
 
 
+Plan = tuple[Stage, ...]
 COUNTED = 255  # pixels of a window at most whose spikes are counted, in bytes
 
 
-@lru_cache(maxsize=8)
-def stages(network: Network, encoding: str, dtype: str) -> tuple[Stage, ...]:
+@PerNetwork
+def plan_of(network: Network, encoding: str, dtype: str) -> Plan:
     """Plan a network; the last stage is its output.
 
     Raises
@@ -114,16 +118,16 @@ def stages(network: Network, encoding: str, dtype: str) -> tuple[Stage, ...]:
     frame = Frame(network.input_shape)
     spikes, once = encoding == "bits", np.ones(network.input_shape[0])
     views = {INPUT: View(INPUT, BITS if spikes else VALUES, frame, frame, once, encoding != "constant")}
-    found = []
+    plan = []
     for layer in network.layers:
         view = None if layer is network.output else _view(layer, views)
         if view is None:
-            stage, view = _stage(
+            stage, view = _computed(
                 layer, Frame(network.shapes[layer.name]), views, np.dtype(dtype), layer is network.output
             )
-            found.append(stage)
+            plan.append(stage)
         views[layer.name] = view
-    return tuple(found)
+    return tuple(plan)
 
 
 def _view(layer: Layer, views: dict[str, View]) -> View | None:
@@ -157,10 +161,12 @@ def _share(op: Op) -> float:
     return 1.0 / float(np.prod(op.kernel)) if isinstance(op, Pool) and op.kind == "average" else 1.0
 
 
-def _stage(layer: Layer, frame: Frame, views: dict[str, View], dtype: np.dtype[Any], last: bool) -> tuple[Stage, View]:
+def _computed(
+    layer: Layer, frame: Frame, views: dict[str, View], dtype: np.dtype[Any], output: bool
+) -> tuple[Stage, View]:
     act = layer.act
     if isinstance(act, Cuba):
-        return _cuba(layer, act, frame, views, last)
+        return _cuba(layer, act, frame, views, output)
     if act is not None and not isinstance(act, Neuron):
         raise Unsupported(layer.name, f"the fused engine has no {type(act).__name__}", "use engine='numpy'")
     if act is not None and act.max_spikes != 1:
@@ -168,19 +174,22 @@ def _stage(layer: Layer, frame: Frame, views: dict[str, View], dtype: np.dtype[A
     parts = [_part(layer, b, views[b.source], frame, dtype) for b in layer.branches]
     bias = sum((np.asarray(p) for b in layer.branches if (p := getattr(b.op, "bias", None)) is not None), np.zeros(()))
     constant, varying = (tuple(p for p in parts if p.view.varies == varies) for varies in (False, True))
-    kind, worth, neuron, v_init, currents = VALUES, np.ones(frame.shape[0]), None, frame.of(0.0, 0.0, dtype), 0
+    kind, worth, neurons, v_init, currents = VALUES, np.ones(frame.shape[0]), None, frame.of(0.0, 0.0, dtype), 0
     if act is not None:
-        neuron = (*settings(act, dtype), frame.pattern(act.theta, np.inf, dtype))
+        neurons = Neurons(*settings(act, dtype), frame.pattern(act.theta, np.inf, dtype))
         kind, worth = BITS, worth * act.amplitude
         v_init = frame.of(act.v_init, 0.0, dtype)
         currents = 2 if act.syn_decay is not None or act.delay else 0
     bias = frame.pattern(bias, 0.0, dtype)
-    stage = Stage(layer.name, frame, bias, constant, *_roles(varying, act is not None), neuron, worth,
-                  v_init, currents)  # fmt: skip
+    others, skip, last = _roles(varying, act is not None)
+    stage = Stage(
+        name=layer.name, frame=frame, bias=bias, constant=constant, others=others, skip=skip, last=last,
+        neurons=neurons, worth=worth, v_init=v_init, currents=currents,
+    )  # fmt: skip
     return stage, View(layer.name, kind, frame, frame, worth, act is not None or bool(varying))
 
 
-def _cuba(layer: Layer, act: Cuba, frame: Frame, views: dict[str, View], last: bool) -> tuple[Stage, View]:
+def _cuba(layer: Layer, act: Cuba, frame: Frame, views: dict[str, View], output: bool) -> tuple[Stage, View]:
     """A layer of integer neurons behind one branch of spikes; its sums are int32 at most, and exact."""
     branch, view = layer.branches[0], views[layer.branches[0].source]
     held = act.drive == "current" and act.recurrent is None and len(layer.branches) == 1 and view.kind == BITS
@@ -189,7 +198,7 @@ def _cuba(layer: Layer, act: Cuba, frame: Frame, views: dict[str, View], last: b
         raise Unsupported(
             layer.name, "the fused engine has Cuba behind one Dense or Conv of spikes alone", "use engine='numpy'"
         )
-    if last and np.any(act.axon_delay):
+    if output and np.any(act.axon_delay):
         raise Unsupported(layer.name, "the fused engine has no axon_delay of the output", "use engine='numpy'")
     reach = fan_in(branch.op)[0]
     if reach >= 2**31:
@@ -199,24 +208,12 @@ def _cuba(layer: Layer, act: Cuba, frame: Frame, views: dict[str, View], last: b
     values = ((4096 - np.asarray(act.current_decay), 0), (4096 - np.asarray(act.voltage_decay), 0),
               (np.asarray(act.bias) << act.bias_exponent, 0), (64 * np.asarray(act.threshold), never))  # fmt: skip
     u_left, v_left, bias, theta = (frame.pattern(value, rest, np.int64) for value, rest in values)
-    zeros = frame.of(0, 0, np.int64)
-    worth = np.ones(frame.shape[0])
+    zeros, worth = frame.of(0, 0, np.int64), np.ones(frame.shape[0])
     stage = Stage(
-        layer.name,
-        frame,
-        zeros,
-        (),
-        (),
-        None,
-        part,
-        (zeros, zeros, zeros),
-        worth,
-        zeros,
-        0,
-        act,
-        (u_left, v_left, bias, theta),
-        reach,
-    )
+        name=layer.name, frame=frame, bias=zeros, constant=(), others=(), skip=None, last=part,
+        neurons=Neurons(zeros, zeros, zeros), worth=worth, v_init=zeros, currents=0,
+        cuba=act, units=CubaUnits(u_left, v_left, bias, theta), reach=reach,
+    )  # fmt: skip
     return stage, View(layer.name, BITS, frame, frame, worth)
 
 
@@ -253,8 +250,9 @@ def _part(layer: Layer, branch: Branch, view: View, frame: Frame, dtype: np.dtyp
     most = None if view.kind == VALUES else 1 if view.windows is None else view.windows.shape[1]
     single = isinstance(op, Dense) and view.windows is None
     laid = synapses(op, view.frame, frame, view.worth, single, most, dtype)
+    images, matrix = None, None
     if isinstance(op, Conv):
-        dense = image(op, view.frame, frame, view.worth, most, laid) if most else None
-    else:
-        dense = None if most or view.varies or np.any(view.worth != 1) else matrix(op, view.frame)
-    return Part(view, dtype, laid, single=single, image=dense)
+        images = images_of(op, view.frame, frame, view.worth, most, laid) if most else None
+    elif not (most or view.varies or np.any(view.worth != 1)):
+        matrix = matrix_of(op, view.frame, frame)
+    return Part(view, dtype, laid, single=single, images=images, matrix=matrix)

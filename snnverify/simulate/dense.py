@@ -1,4 +1,7 @@
-"""Convolutions of spikes as dense products of bytes: how images and weights lie, and from how many spikes on they pay."""
+"""Weights for products of bytes over all inputs, active or not.
+
+Of a convolution of spikes, whose images lie here, too, and from how many spikes on they pay; and of a Dense on numbers.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..kernels.arguments import Images, Products
 from ..kernels.fused_dense import PIXELS
 from ..kernels.vectors import DOTS
 from ..network import Array, Conv, Dense
@@ -18,38 +22,33 @@ BYTE = 127
 
 
 @dataclass(frozen=True)
-class Image:
-    """What `kernels.fused_dense` takes of a branch.
+class Matrix:
+    """A Dense on numbers, for those that are small integers times a power of two.
 
     Parameters
     ----------
     size : int
-        Bytes of an image: pixels with their border, channels filled up to fours.
-    least : float
-        Spikes of a frame from which on it is faster than their rows are.
-    span : int
-        Words of 64 outputs at a time.
-    places, starts, offsets, pieces, weight : arrays
+        Bytes of a frame of numbers.
     scale : float
-        What the sums of a Dense on numbers count in.
+        What the sums count in.
+    products : Products
+        Without `starts`, which hang on the number of frames.
     """
 
     size: int
-    least: float
-    span: int
-    places: Array
-    starts: Array
-    offsets: Array
-    pieces: Array
-    weight: Array
-    scale: float = 1.0
+    scale: float
+    products: Products
 
 
 _NONE = np.zeros(0, np.int32)
-NO_IMAGE = Image(0, 0.0, 0, _NONE, _NONE, _NONE, np.zeros((0, 3), np.int64), np.zeros(0, np.int8))
+_NO_COUNTS = np.zeros(0, np.uint8)  # a worker has the room for them
+NO_IMAGES = Images(
+    counts=_NO_COUNTS, size=0, least=0.0, span=0, places=_NONE,
+    products=Products(0, _NONE, _NONE, pieces=np.zeros((0, 3), np.int64), weight=np.zeros(0, np.int8)),
+)  # fmt: skip
 
 
-def image(op: Conv, source: Frame, out: Frame, worth: Array, most: int, laid: Synapses) -> Image | None:
+def images_of(op: Conv, source: Frame, out: Frame, worth: Array, most: int, laid: Synapses) -> Images | None:
     """Lay out a convolution of `source`, counts up to `most` a channel, whose sums are integers; None where it cannot be."""
     if not DOTS or op.transposed or not np.issubdtype(laid.sums, np.integer):
         return None
@@ -62,25 +61,29 @@ def image(op: Conv, source: Frame, out: Frame, worth: Array, most: int, laid: Sy
 
     def table(axes: list[Array]) -> Array:
         """Bytes that places on each axis lie from the first one."""
-        found = np.zeros(1, np.int64)
+        places = np.zeros(1, np.int64)
         for at, p in zip(axes, pitch, strict=True):
-            found = (found[:, None] + p * at).ravel()
-        return found
+            places = (places[:, None] + p * at).ravel()
+        return places
 
     places = table([np.arange(n) + lo for n, (lo, _) in zip(source.shape[1:], op.padding, strict=True)])
     starts = table([np.arange(n) * s for n, s in zip(out.shape[1:], op.stride, strict=True)])
     taps = table([np.arange(k) * d for k, d in zip(op.weight.shape[2:], op.dilation, strict=True)])
     offsets = (taps[:, None] + np.arange(0, channels, 4)).ravel()
-    pieces, weight = _weights(units, channels, -(-op.channels[1] // 16))
-    return Image(
-        channels * math.prod(sizes), _least(len(offsets), len(taps), source, out, op, most, laid), _span(out.channels),
-        places.astype(np.int32), np.pad(starts, (0, 2 * max(PIXELS))).astype(np.int32), offsets.astype(np.int32), pieces,
-        weight,
+    pieces, weight = _in_fours(units, channels, -(-op.channels[1] // 16))
+    products = Products(
+        channels=out.channels, starts=np.pad(starts, (0, 2 * max(PIXELS))).astype(np.int32),
+        offsets=offsets.astype(np.int32), pieces=pieces, weight=weight,
+    )  # fmt: skip
+    return Images(
+        counts=_NO_COUNTS, size=channels * math.prod(sizes),
+        least=_least(len(offsets), len(taps), source, out, op, most, laid), span=_span(out.channels),
+        places=places.astype(np.int32), products=products,
     )  # fmt: skip
 
 
-def matrix(op: Dense, source: Frame) -> Image | None:
-    """Lay out a Dense on numbers, for those that are small integers times a power of two; None where it cannot be.
+def matrix_of(op: Dense, source: Frame, out: Frame) -> Matrix | None:
+    """Lay out a Dense on numbers; None where it cannot be.
 
     Weights whose sums fit into 16 bits, times numbers of 8, add up to less than 2^24: exact in floats, too, in any order.
     """
@@ -88,12 +91,12 @@ def matrix(op: Dense, source: Frame) -> Image | None:
     if units is None or np.abs(units).max(initial=0) > BYTE:
         return None
     channels = -(-len(units) // 4) * 4
-    pieces, weight = _weights(units, channels, -(-units.shape[2] // 16))
+    pieces, weight = _in_fours(units, channels, -(-units.shape[2] // 16))
     offsets = np.arange(0, channels, 4, dtype=np.int32)
-    return Image(source.units, 0.0, 0, _NONE, _NONE, offsets, pieces, weight, scale)
+    return Matrix(source.units, scale, Products(out.units, _NONE, offsets, pieces, weight))
 
 
-def _weights(units: Array, channels: int, vectors: int) -> tuple[Array, Array]:
+def _in_fours(units: Array, channels: int, vectors: int) -> tuple[Array, Array]:
     """Weights [in, taps, out] in pieces of at most four vectors of 16 outputs: four inputs of each lie side by side."""
     inputs, K, outputs = units.shape
     full = np.zeros((channels, K, 16 * vectors), np.int8)
@@ -125,5 +128,5 @@ def _least(words: int, taps: int, source: Frame, out: Frame, op: Conv, most: int
     vectors, reached = out.channels / 32, taps / math.prod(op.stride)
     dense = words * out.channels / 16 * out.pixels / 2 + source.pixels * most * 4
     listed = source.pixels * (30 + 2 * reached * vectors)
-    row = reached * vectors * (laid.weight.itemsize / 2)
+    row = reached * vectors * (laid.weights.weight.itemsize / 2)
     return max(dense - listed, 0.0) / row
