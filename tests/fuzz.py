@@ -19,6 +19,7 @@ import sys
 import tempfile
 import warnings
 import zipfile
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -100,7 +101,9 @@ def made(reader, number, seed):
 
 
 def _alarm(number, _):
-    raise TimeoutError(f"more than {SECONDS} s of the processor" if number == signal.SIGPROF else f"more than {WAITING} s")
+    raise TimeoutError(
+        f"more than {SECONDS} s of the processor" if number == signal.SIGPROF else f"more than {WAITING} s"
+    )
 
 
 def _watch(on):
@@ -118,6 +121,9 @@ def batch(reader, first, last, seed, out):
     _, name, read = READERS[reader]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / name
+        path.write_bytes(seed_of(reader))
+        with suppress(Exception):  # what it imports is loaded, unwatched: an alarm in the midst of that spoils the rest
+            read(path)
         for number in range(first, last):
             path.write_bytes(made(reader, number, seed))
             out.put((number, "started"))
