@@ -118,6 +118,7 @@ def test_a_file_brings_a_table_and_a_second_model_goes_beside_it(tmp_path):
     ("old", "new", "said"),
     [
         ("synop = 2", "synops = 2", "synops is not a key.*did you mean 'synop'"),
+        ("synop = 2", "synop = -1" + 400 * "0", r"more than 1e\+18 pJ"),
         ("synop = 2", "synop = -2", "none below 0"),
         ("synop = 2", "synop = nan", "cannot be read|a number of pJ"),
         ("[1, 1.5]", "[2, 1]", "lowest to highest"),
@@ -408,7 +409,7 @@ def test_what_a_gate_hands_on_hops_too_through_the_whole_job(tmp_path, capsys):
                "--mode", "max", "--maxpool", "gate", "-T", "4", "--table", "loihi", "--hops", "t", "--targets",
                f"{tmp_path}/t.toml", "--json", f"{tmp_path}/a.json"]  # fmt: skip
     assert main(command) == 0
-    (tables,) = (t for name, t in json.loads((tmp_path / "a.json").read_text())["models"].items() if name == "build")
+    (tables,) = (t for name, t in json.loads((tmp_path / "a.json").read_text())["models"].items() if name == "net.build")
     rows = next(rows for title, rows in tables.items() if title.startswith("Operations of 2 samples"))
     hops = {r["layer"]: (r["packets"], r["hops E-W"], r["hops N-S"]) for r in rows}
     assert sorted(hops.pop("all")) == [0, 22, 22]
