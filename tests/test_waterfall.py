@@ -165,12 +165,12 @@ def test_sentences_have_no_share_over_the_whole_and_no_sign(cnn, fallen):
 
     upper = {k: 100 * exact_upper(Paired(1000, *k)) for k in ((2, 0), (0, 40), (0, 0))}
     assert (
-        tried((0, 30), (2, 0)) == f"mode max gives +3.00 points (0.20 below the ANN, at most {upper[2, 0]:.2f} below)"
+        tried((0, 30), (2, 0)) == f"mode max gives +3.00 points: 0.20 below the ANN, at most {upper[2, 0]:.2f} below"
     )
     assert (
-        tried((5, 0), (0, 40)) == f"mode max costs 0.50 points (4.00 above the ANN, at least {-upper[0, 40]:.2f} above)"
+        tried((5, 0), (0, 40)) == f"mode max costs 0.50 points: 4.00 above the ANN, at least {-upper[0, 40]:.2f} above"
     )
-    assert tried((0, 0), (0, 0)) == f"mode max gives nothing (level with the ANN, at most {upper[0, 0]:.2f} below)"
+    assert tried((0, 0), (0, 0)) == f"mode max gives nothing: level with the ANN, at most {upper[0, 0]:.2f} below"
 
 
 def test_an_answer_is_judged_by_what_is_missed_what_is_wrong_and_where():

@@ -32,6 +32,7 @@ WAYS = {  # by how the name of a requirement begins
     "accuracy drop at": "take more steps there, or allow more",
     "drop of class": "see where that class parts: snnverify explain MODEL --class K",
     "accuracy of class": "see where that class parts: snnverify explain MODEL --class K",
+    "model.agreement": "make the loss smaller, or allow more by max_disagreement",
     "agreement": "see where a sample parts: snnverify explain MODEL --sample N",
     "synaptic operations": FEWER, "growth of": FEWER, "energy": FEWER,
     "firing rate": "calibrate to that range: mode rate with its target rate",
@@ -238,7 +239,7 @@ def _repair(a: Assessment, p: Paired, steps: int, mend: str) -> str:
         said.append(f"More samples will not change this: {mend or 'change the conversion'}.")
     broken = _blocking(a, "FAIL")
     said += [f"For {name}, {way}." for name in broken for begins, way in WAYS.items() if name.startswith(begins)]
-    if any(name in {f.check for f in a.findings} for name in broken):
+    if any(name in {f.check for f in a.findings} - {"model.agreement"} for name in broken):  # that one is a policy
         said.append(
             "A failing check points at the conversion or the simulator; see its row under Checks, then replay it."
         )
