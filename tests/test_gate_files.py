@@ -346,12 +346,3 @@ def test_a_requirement_that_the_report_does_not_know(tmp_path, unpainted, monkey
     assert done.code == 2
     assert "NO EVIDENCE  net: model.figures" in done.out
     assert "NO EVIDENCE  net: oracle reference" in done.out
-
-
-@pytest.mark.parametrize("option", ["--json", "--junit", "--csv", "--summary"])
-def test_a_folder_that_is_not_there_is_told_and_not_made(tmp_path, cli, option):
-    write(run_of(assessment()), tmp_path / "r")
-    done = cli("gate", tmp_path / "r", option, tmp_path / "nosuch" / "x")
-    assert (done.code, done.err.count("\n"), f"there is no folder {tmp_path / 'nosuch'}" in done.err) == (2, 1, True)
-    assert not (tmp_path / "nosuch").exists()
-    assert done.out == ""
