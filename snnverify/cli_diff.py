@@ -43,7 +43,7 @@ def _diff(*, first: Path, second: Path, as_json: Path | None, html: Path | None,
             "second": str(second),
             "command": shlex.join(["snnverify", command, str(first), str(second)]),
         }
-        leads = [said, *(f"Not alike: {line}" for line in unlike)]
+        leads = [f"{said.capitalize()}.", *(f"Not alike: {line}" for line in unlike)]
         picture = difference.overlay(*runs)
         write_atomic(html, page("diff", f"{first} and {second}", outcome, leads, tables, facts=facts, picture=picture,
                                 pictured="Accuracy over T of both runs"))  # fmt: skip

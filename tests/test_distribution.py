@@ -21,7 +21,7 @@ LEFT = {"__pycache__", "api"}  # made by tools, and ignored by git
 
 
 def tracked(folder):
-    """Files of a folder that git knows; in an unpacked source archive, which is made of these alone, all but what tools left.
+    """Files of a folder that git knows; in an unpacked source archive, which holds these alone, all but what tools left.
 
     A file that lies about and is in no commit would be packed, and is found by its absence here.
     """

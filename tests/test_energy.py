@@ -118,6 +118,7 @@ def test_a_file_brings_a_table_and_a_second_model_goes_beside_it(tmp_path):
     ("old", "new", "said"),
     [
         ("synop = 2", "synops = 2", "synops is not a key.*did you mean 'synop'"),
+        ("synop = 2", "synop = -1" + 400 * "0", r"more than 1e\+18 pJ"),
         ("synop = 2", "synop = -2", "none below 0"),
         ("synop = 2", "synop = nan", "cannot be read|a number of pJ"),
         ("[1, 1.5]", "[2, 1]", "lowest to highest"),

@@ -6,11 +6,13 @@ from fractions import Fraction
 from itertools import product
 
 import pytest
+from report_runs import assessment, run_of
 
 from snnverify.checks import select
 from snnverify.errors import EvidenceError
 from snnverify.findings import OUTCOMES, Finding, Measure
 from snnverify.gate import EXIT, REQUIRED, judge
+from snnverify.report import write
 from snnverify.stats import Paired
 
 ONE_POINT = Fraction(1, 100)
@@ -133,3 +135,12 @@ def test_by_default_every_required_check_exists_and_needs_its_pass() -> None:
         verdict = judge(table, ONE_POINT, passed[:i] + passed[i + 1 :])
         assert [r.name for r in verdict.requirements if r.outcome == "NO EVIDENCE"] == [name]
         assert verdict.exit_code == 2
+
+
+@pytest.mark.parametrize("option", ["--json", "--junit", "--csv", "--summary"])
+def test_a_folder_that_is_not_there_is_told_and_not_made(tmp_path, cli, option):
+    write(run_of(assessment()), tmp_path / "r")
+    done = cli("gate", tmp_path / "r", option, tmp_path / "nosuch" / "x")
+    assert (done.code, done.err.count("\n"), f"there is no folder {tmp_path / 'nosuch'}" in done.err) == (2, 1, True)
+    assert not (tmp_path / "nosuch").exists()
+    assert done.out == ""

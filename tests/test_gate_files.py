@@ -262,6 +262,7 @@ def of_data(**how):
 def test_all_files_and_the_job_summary(folder, cli, monkeypatch):
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(folder / "step.md"))
     (folder / "step.md").write_text("before\n")
+    (folder / "out").mkdir()
     files = [part for form in ("json", "junit", "csv", "parquet") for part in (f"--{form}", f"out/v.{form}")]
     done = cli("gate", "r", *files)
     assert done.code == 0

@@ -56,7 +56,7 @@ RUN = ("report", "nets.py:build", "--data", "data.npz", "--calibration", "calibr
 def test_a_report_of_errors_and_its_gate(project, cli):
     (project / "pyproject.toml").write_text(TABLE + "max_error_increase = 0.5\nerror_cap = 2\n")
     done = cli(*RUN, "--gate")
-    assert (done.code, done.out.strip().splitlines()[-1]) == (0, "verdict: PASS build")
+    assert (done.code, done.out.strip().splitlines()[-1]) == (0, "verdict: PASS nets.build")
     assert "Errors over T" in done.out
     assert "Accuracy over T" not in done.out
     with (project / "r" / "tables" / "errors.csv").open() as f:

@@ -1,4 +1,5 @@
 import re
+from fractions import Fraction
 from html.parser import HTMLParser
 
 import matplotlib as mpl
@@ -10,8 +11,11 @@ from report_runs import assessment, layer, passes, run_of
 from snnverify.activation import Neuron
 from snnverify.convert.analyze import LayerVerdict
 from snnverify.findings import Finding, Measure
+from snnverify.hardware.energy import Range
 from snnverify.report import judge_again, looks, render_summary, render_text, render_verdicts, tables, write
 from snnverify.report import plots as plots_module
+from snnverify.report.energy import _ratio as command_ratio
+from snnverify.report.present import ratio, view
 from snnverify.report.words import explain
 
 PASSING = run_of(assessment())
@@ -84,6 +88,32 @@ class _Links(HTMLParser):
     def handle_starttag(self, tag, attrs):
         self.tags.add(tag)
         self.links += [v for k, v in attrs if k in ("src", "href", "xlink:href", "srcset", "data", "action")]
+
+
+def test_requirements_that_are_broken_come_first():
+    lacking = assessment(at_last=(20, 0), findings=passes("net", without=("model.agreement",)))
+    said = tables(run_of(lacking))["requirements"]["outcome"].tolist()
+    assert said[:2] == ["FAIL", "NO EVIDENCE"]
+    assert set(said[2:]) == {"PASS"}
+
+
+def test_a_bound_beside_its_limit_is_told_from_it_in_the_table():
+    frames = tables(PASSING)
+    frames["accuracy"].loc[1, "upper_points"] = 1.0003
+    shown = view("accuracy", frames, "net")
+    assert (shown.rows[1][shown.headings.index("bound")], frames["accuracy"]["limit_points"][1]) == ("1.0003", 1.0)
+
+
+def test_energies_say_what_has_no_price_and_their_ratio_is_the_commands():
+    """The input is constant, so that its layer is made of MACs, which Loihi's table does not price."""
+    rows = {row["energy_model"]: row for row in tables(PASSING)["energy"].to_dict("records")}
+    assert rows["loihi"]["not_priced"] == "mac"
+    assert "mac" not in rows["cmos45-fp32-cache"]["not_priced"]
+    assert ratio((1.0, 3.0), (2.0, 4.0)) == "0.5–0.75"
+    assert ratio((1234.5, 1234.5), (1000.0, 1000.0)) == "1.23"
+    assert ratio((1.0, 3.0), (None, None)) == ratio((1.0, 3.0), (0.0, 0.0)) == "–"
+    snn, ann = (Range(Fraction(a), Fraction(b)) for a, b in ((1, 3), (2, 4)))
+    assert (command_ratio(snn, ann), command_ratio(snn, None)) == ("0.5-0.75", "-")
 
 
 def test_the_page_needs_nothing_from_elsewhere(report):

@@ -32,7 +32,7 @@ from snnverify.waterfall import planted as plants
 from snnverify.waterfall.diagnose import faults, significant
 from snnverify.waterfall.fixed import fixed_point
 from snnverify.waterfall.parting import part
-from snnverify.waterfall.score import answer, judge
+from snnverify.waterfall.score import Answer, answer, judge, passed_over
 
 
 @pytest.fixture(scope="module")
@@ -147,7 +147,7 @@ def test_the_committed_score_is_of_all_families_and_adds_up():
 
 def test_sentences_have_no_share_over_the_whole_and_no_sign(cnn, fallen):
     """A cause that costs more than the whole drop is no part of it; what is above the ANN is not -0.34 below."""
-    d, w = fallen
+    _, w = fallen
     n, total = len(w.labels), w.right(0) - w.right(len(w.keys) - 1)
     within, over = (Cause("clipping", "relu2", total + k, ("clipped",)) for k in (-1, 5))
     e = Explained("cnn", w, (within,), {}, (), None, {})
@@ -164,13 +164,24 @@ def test_sentences_have_no_share_over_the_whole_and_no_sign(cnn, fallen):
         return effect(w, Remedy("clipping", "mode max", 0, Paired(1000, *before), Paired(1000, *after)))
 
     upper = {k: 100 * exact_upper(Paired(1000, *k)) for k in ((2, 0), (0, 40), (0, 0))}
+    assert tried((0, 30), (2, 0)) == f"mode max gives +3.00 points: 0.20 below the ANN, at most {upper[2, 0]:.2f} below"
     assert (
-        tried((0, 30), (2, 0)) == f"mode max gives +3.00 points (0.20 below the ANN, at most {upper[2, 0]:.2f} below)"
+        tried((5, 0), (0, 40)) == f"mode max costs 0.50 points: 4.00 above the ANN, at least {-upper[0, 40]:.2f} above"
     )
-    assert (
-        tried((5, 0), (0, 40)) == f"mode max costs 0.50 points (4.00 above the ANN, at least {-upper[0, 40]:.2f} above)"
+    assert tried((0, 0), (0, 0)) == f"mode max gives nothing: level with the ANN, at most {upper[0, 0]:.2f} below"
+
+
+def test_what_cannot_be_planted_is_passed_over_and_told(monkeypatch):
+    monkeypatch.setattr(plants, "DRAWS", 0)
+    with pytest.raises(plants.NotPlantedError, match="in 0 draws none cost what a planted cause should"):
+        plants.subject(11, "triples", 1)
+    assert list(plants.subjects(11, {"triples": 2, "pairs": 1})) == []
+    said = passed_over(11, [], {"triples": 2})
+    assert said.endswith(
+        f"triples 0 ({', '.join(plants.turn(11, 'triples', 0))}); triples 1 (clipping, bias, batch normalisation)."
     )
-    assert tried((0, 0), (0, 0)) == f"mode max gives nothing (level with the ANN, at most {upper[0, 0]:.2f} below)"
+    a = Answer("triples", 0, "", "", 0, 0, 0, 0, 0, 0)
+    assert passed_over(11, [a], {"triples": 1}) == ""
 
 
 def test_an_answer_is_judged_by_what_is_missed_what_is_wrong_and_where():

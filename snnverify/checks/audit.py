@@ -140,3 +140,29 @@ def lists_hold_in_every_entry(drawn: tuple[Truth, list[int]], subject: Oracle) -
         {**report, "given": [*report["given"], *given], "claim": [*report["claim"], claim]}
     )
     yield Measure("another verdict", float((found[-1].verdict == "inconsistent") != any(off)), detail=f"{found[-1]}")
+
+
+RULES = st.lists(st.tuples(st.sampled_from(["plain", "reading", "assumed"]), st.booleans()), min_size=1, max_size=5)
+
+
+@check("operators", st.tuples(truths(), RULES))
+def every_rule_counts(drawn: tuple[Truth, list[tuple[str, bool]]], subject: Oracle) -> Iterator[Measure]:
+    """A claim is consistent where every rule holds, of several readings one; a rule that fails makes it inconsistent, but one that rests on an assumption only unverifiable [definition of the audit's verdicts]."""
+    t, rules = drawn
+    kinds = {
+        "plain": {},
+        "reading": {"reading": "one way to read it"},
+        "assumed": {"assumes": "the report counts what it does not say"},
+    }
+    checks = [{"relation": "neurons", "of": {"widths": "net" if holds else "wider"}, **kinds[kind]}
+              for kind, holds in rules]  # fmt: skip
+    wider = {"name": "wider", "value": [*map(str, t.widths[:-1]), str(t.widths[-1] + 1)]}
+    claim = {"name": "ruled", "quote": "q", "value": str(_sizes(t)[1]), "exact": True, "check": checks}
+    report = _report(t)
+    found = subject.operator("audit")(
+        {**report, "given": [*report["given"], wider], "claim": [*report["claim"], claim]}
+    )[-1]
+    held = {kind: [holds for k, holds in rules if k == kind] for kind in kinds}
+    refuted = not all(held["plain"]) or (held["reading"] and not any(held["reading"]))
+    due = "inconsistent" if refuted else "consistent" if all(held["assumed"]) else "unverifiable"
+    yield Measure("another verdict", float(found.verdict != due), detail=f"{found.verdict}, due {due}: {rules}")

@@ -237,8 +237,8 @@ def _whole(n: int, broken: str) -> tuple[Evidence, Evidence]:
                    {"loihi": (high, high, "")}, "data", "ann", "snn")  # fmt: skip
     before = labels if broken == "regression" else ann
     last = Outcomes((4, 8), labels, ann, np.stack([before, before]))
-    was = {"growth": {"synops": Fraction(500)}, "moved": {"macs": Fraction(50)}}.get(broken, {})
-    return new, replace(new, outcomes=last, **was)
+    then = {"growth": (Fraction(500), macs), "moved": (synops, Fraction(50))}.get(broken, (synops, macs))
+    return new, replace(new, outcomes=last, synops=then[0], macs=then[1])
 
 
 @check("operators", st.builds(Classes, st.integers(45, 60), st.sampled_from(CONFIDENCES[:2])))

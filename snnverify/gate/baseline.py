@@ -120,9 +120,9 @@ def parse(text: str, path: str) -> Baseline:
         raise EvidenceError(f"baseline {path}: its digest does not fit: it was edited or damaged; {AGAIN}")
     models = {}
     for m in record["models"]:
-        counts = (_count(m, f"{kind}_per_sample", path) for kind in ("synops", "macs"))
+        synops, macs = (_count(m, f"{kind}_per_sample", path) for kind in ("synops", "macs"))
         outcomes = from_tree(m["outcomes"], f"baseline {path}: {m['model']}.outcomes")
-        models[m["model"]] = Release(outcomes, *counts, *(m["digests"][k] for k in ("data", "ann", "snn")))
+        models[m["model"]] = Release(outcomes, synops, macs, *(m["digests"][k] for k in ("data", "ann", "snn")))
     return Baseline(models, path)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 CONFIDENCES = ("0.9", "0.95", "0.975", "0.99")  # the levels whose error rates are enumerated
 LOSSES = ("absolute", "squared")
-OPERATIONS = ("synop", "mac", "update", "spike", "hop")  # `hardware.counts.OPERATIONS`, which lies above the gate
+OPERATIONS = ("synop", "mac", "update", "spike", "hop", "hop_ew", "hop_ns")  # of `hardware.counts`, above the gate
 JOULES = {"J": 12, "mJ": 9, "uJ": 6, "µJ": 6, "nJ": 3, "pJ": 0}  # powers of ten of a picojoule
 
 

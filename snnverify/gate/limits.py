@@ -176,7 +176,8 @@ def _energy(e: Evidence, table: str, limit: Fraction, allow: tuple[str, ...]) ->
     """A range decides where the limit is not inside it; what occurs without a price can only be over the limit."""
     name = f"energy by {table}"
     if table not in e.energy:
-        return Requirement(name, "NO EVIDENCE", OLD.format(f"energy by {table}"))
+        lacking = OLD.format(f"energy by {table}")
+        return Requirement(name, "NO EVIDENCE", f"{lacking} and this limit, for which it is measured")
     low, high, without = e.energy[table]
     missing = [k for k in without.split(", ") if k and k not in allow]
     outcome = "FAIL" if low > limit else "NO EVIDENCE" if missing else "PASS" if high <= limit else "INCONCLUSIVE"

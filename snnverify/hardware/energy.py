@@ -21,6 +21,7 @@ SHIPPED = Path(__file__).with_name("energy_tables.toml")
 GRADES = ("measured", "simulated", "estimate", "tabulated", "derived")
 GENERIC = ("cmos45-fp32", "cmos45-fp32-cache")  # beside any single table: no estimate goes without a second model
 WAYS = ("hop_ew", "hop_ns")
+MOST = 1e18  # pJ, a megajoule
 _TEXTS = ("name", "platform", "grade", "source", "scope")
 _KEYS = (*_TEXTS, "ann", "multiplier", "pJ")
 
@@ -217,6 +218,8 @@ def _price(value: Any, where: str) -> Range:
     if len(ends) != 2 or any(isinstance(e, bool) or not isinstance(e, (int, Fraction)) for e in ends):
         raise ConfigError(f"{where} = {value!r}: a number of pJ >= 0, or [lowest, highest]")
     low, high = map(Fraction, ends)
+    if max(map(abs, (low, high))) > MOST:
+        raise ConfigError(f"{where}: more than {MOST:g} pJ, which no operation costs; a number of pJ >= 0")
     if not 0 <= low <= high:
         raise ConfigError(f"{where} = {[float(e) for e in ends]}: lowest to highest, none below 0")
     return Range(low, high)

@@ -11,6 +11,7 @@ import pandas as pd
 
 from ..convert.curves import Curve
 from ..fidelity import LayerFidelity
+from ..gate.verdict import WORST_FIRST
 from ..hardware.counts import analog_macs
 from ..pipeline import Assessment, Run
 from ..stats import Paired, exact_upper, verdict, wilson
@@ -19,7 +20,6 @@ from .samples import energies
 from .waterfall import station_rows
 
 Row = dict[str, Any]
-WORST_FIRST = ("FAIL", "NO EVIDENCE", "INCONCLUSIVE", "PASS")  # requirements, too
 ORDER = ("fail", "error", "unavailable", "unsupported", "xfail", "pass")  # checks that need a reader come first
 LAYER_FIELDS = tuple(LayerFidelity.__dataclass_fields__)
 _COLUMNS = {

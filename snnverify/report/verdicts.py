@@ -20,9 +20,9 @@ from .. import __version__
 from ..content import write_atomic
 from ..errors import ConfigError
 from ..gate import EXIT, Requirement, Verdict
+from ..gate.verdict import WORST_FIRST
 from .markdown import escape
 from .store import RECORD
-from .words import WORST_FIRST
 
 SCHEMA = "snnverify.verdict/1"
 Judged = Sequence[tuple[str, Verdict]]

@@ -91,7 +91,7 @@ def effect(w: Waterfall, r: Remedy) -> str:
         if back
         else "gives nothing"
     )
-    return f"{r.words} {gives} ({_below(100 * float(r.after.drop), 100 * exact_upper(r.after))})"
+    return f"{r.words} {gives}: {_below(100 * float(r.after.drop), 100 * exact_upper(r.after))}"
 
 
 def _below(drop: float, upper: float) -> str:

@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import combinations
 from typing import Any
 
@@ -20,6 +21,7 @@ from .. import zoo
 from ..activation import Neuron
 from ..content import Array
 from ..convert import ConvertedNetwork, convert, spiking
+from ..network import Network
 from ..simulate import forward
 from .faulty import IMPORTED, KNOWN, UNKNOWN, Base, Draw, NoPlaceError, NotPlantedError, Plan, base
 from .measure import TILE
@@ -34,13 +36,19 @@ SIZES = {"nothing": 4, "single causes": 12, "pairs": 13, "triples": 14, "unknown
 
 def deployment(b: Base, plan: Plan) -> Deployment:
     """Carry a plan out."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        made = convert(plan.ann, b.calibration)
+    made = _converted(b.name, plan.ann)
     if plan.thresholds:
         made = _with_thresholds(made, plan.thresholds)
     d = Deployment(made, plan.steps, plan.encoding, plan.grid, seed=plan.seed)  # type: ignore[arg-type]
     return d if plan.broken is None else replace(d, deployed=plan.broken(chain(b.ann, d).stations[-1].network))
+
+
+@lru_cache(maxsize=4)
+def _converted(name: str, ann: Network) -> ConvertedNetwork:
+    """Conversion of what is taken for a base's network: most draws take the same, and it costs as much as a run."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return convert(ann, base(name).calibration)
 
 
 def _with_thresholds(made: ConvertedNetwork, factors: Mapping[str, float]) -> ConvertedNetwork:
