@@ -17,6 +17,8 @@ from .desk import Calls, Room
 from .layout import Frame
 from .stages import Stage
 
+NO_TIMES = np.zeros((0, 0), np.int64)
+
 
 def narrow(stage: Stage, steps: int, full: bool) -> bool:
     """Whether 32 bits hold whatever the states can come to in a run of `steps`, and the short kernel what is recorded."""
@@ -48,9 +50,9 @@ def calm(stage: Stage, steps: int) -> bool:
 def state(room: Room, shape: tuple[int, int], short: bool) -> CubaState:
     """Currents, potentials and refractory times before the first step, in 32 bits where `short`: those need no times."""
     kind = np.int32 if short else np.int64
-    begun = CubaState(room("u", shape, kind), room("v", shape, kind), room("wait", (0, 0) if short else shape, kind))
+    begun = CubaState(room("u", shape, kind), room("v", shape, kind), NO_TIMES if short else room("wait", shape, kind))
     for array in begun:
-        array[:] = 0
+        array.fill(0)
     return begun
 
 

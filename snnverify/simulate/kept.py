@@ -46,10 +46,13 @@ class PerNetwork(Generic[T]):
         if kept is None or kept[0]() is not network:
             result = self.make(network, *more) if kept is None else kept[1]
             kept = self.results[key] = weakref.ref(network, partial(self._gone, key)), result
-        with suppress(KeyError):  # another thread may have dropped it
-            self.results.move_to_end(key)
             while len(self.results) > MOST:
-                self.results.popitem(last=False)
+                with suppress(KeyError):
+                    self.results.popitem(last=False)
+        try:  # noqa: SIM105 - as long as all the rest of a call
+            self.results.move_to_end(key)
+        except KeyError:  # another thread dropped it
+            pass
         return kept[1]
 
     def _gone(self, key: tuple[str, ...], network: weakref.ref[Network]) -> None:

@@ -25,17 +25,12 @@ States = dict[str, State | CubaState]
 
 
 class Chunk(NamedTuple):
-    """Samples of a case that are at work, and where their run is recorded."""
+    """Samples of a case that are at work, where their run is recorded, and how many they are."""
 
     case: Case
     out: Recorder
     rows: slice
-
-    @property
-    def samples(self) -> int:
-        """How many."""
-        n: int = self.rows.stop - self.rows.start
-        return n
+    samples: int
 
 
 class Worker:
@@ -55,7 +50,7 @@ class Worker:
 
     def run(self, case: Case, out: Recorder, rows: slice, steps: int) -> None:
         """Run a chunk of samples over all steps, `steps` at a time, into a recorder."""
-        chunk = Chunk(case, out, rows)
+        chunk = Chunk(case, out, rows, rows.stop - rows.start)
         states = {s.name: self.state(s, chunk) for s in self.plan if s.neurons is not None}
         output, marks = self.plan[-1], out.marks
         total = np.zeros((chunk.samples, *output.frame.shape))
