@@ -95,6 +95,7 @@ def _baseline(*, report: Path, out: Path, command: str) -> int:
     from .report import load
     from .report.verdicts import provenance_of
 
+    check_folder(out, "--out")
     found = [s.evidence for s in load(report)]
     write_atomic(out, to_text(found, provenance_of(report)))
     for e in found:
