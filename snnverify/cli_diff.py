@@ -29,7 +29,7 @@ def _diff(*, first: Path, second: Path, as_json: Path | None, html: Path | None,
     for option, file in {"--json": as_json, "--html": html}.items():
         check_folder(file, option)
     runs = load(first), load(second)
-    tables, worse, unlike = (of(*runs) for of in (difference.differences, difference.worse, difference.unlike))
+    tables, worse, unlike = difference.differences(*runs), difference.worse(*runs), difference.unlike(*runs)
     outcome, said = ("FAIL", "a verdict is worse than before") if worse else ("PASS", "no verdict is worse than before")
     for line in unlike:
         print(f"not alike: {line}")

@@ -63,8 +63,8 @@ def _gate(
     *, report: Path | None, gate_t: int | None, max_drop: str | None, gate_set: list[str], baseline: str | None,
     summary: Path | None, error_rates: bool, plot: Path | None, command: str, **files: Path | None,
 ) -> int:  # fmt: skip
-    for form, file in {**files, "summary": summary, "plot": plot}.items():
-        check_folder(file, f"--{form}")
+    for form, target in {**files, "summary": summary, "plot": plot}.items():
+        check_folder(target, f"--{form}")
     if error_rates:
         return _error_rates(report, plot, files["csv"])
     if report is None or plot is not None:
@@ -95,6 +95,7 @@ def _baseline(*, report: Path, out: Path, command: str) -> int:
     from .report import load
     from .report.verdicts import provenance_of
 
+    check_folder(out, "--out")
     found = [s.evidence for s in load(report)]
     write_atomic(out, to_text(found, provenance_of(report)))
     for e in found:

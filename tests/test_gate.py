@@ -142,5 +142,7 @@ def test_a_folder_that_is_not_there_is_told_and_not_made(tmp_path, cli, option):
     write(run_of(assessment()), tmp_path / "r")
     done = cli("gate", tmp_path / "r", option, tmp_path / "nosuch" / "x")
     assert (done.code, done.err.count("\n"), f"there is no folder {tmp_path / 'nosuch'}" in done.err) == (2, 1, True)
-    assert not (tmp_path / "nosuch").exists()
     assert done.out == ""
+    again = cli("baseline", tmp_path / "r", "--out", tmp_path / "nosuch" / "last.json")
+    assert (again.code, again.err.count("\n"), "there is no folder" in again.err) == (2, 1, True)
+    assert not (tmp_path / "nosuch").exists()

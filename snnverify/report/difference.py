@@ -123,8 +123,9 @@ def _curve(o: Outcomes | None, who: str) -> list[tuple[int, float]]:
 
 
 def _same_samples(one: Evidence, two: Evidence) -> bool:
-    labels = [None if e.outcomes is None else e.outcomes.labels for e in (one, two)]
-    return one.data == two.data and (labels[0] is None or labels[1] is None or np.array_equal(*labels))
+    if one.outcomes is None or two.outcomes is None:
+        return one.data == two.data
+    return one.data == two.data and np.array_equal(one.outcomes.labels, two.outcomes.labels)
 
 
 def _pairs(first: Sequence[Stored], second: Sequence[Stored]) -> list[tuple[Stored, Stored]]:

@@ -116,9 +116,9 @@ def conclusion(e: Explained) -> list[str]:
     total = w.right(0) - w.right(last)
     upper = 100 * exact_upper(w.paired(0, last))
     verb = "cost" if total >= 0 else "gain"
-    most = f"cost at most {upper:.2f}" if upper >= 0 else f"gain at least {-upper:.2f}"
+    bound = f"cost at most {upper:.2f}" if upper >= 0 else f"gain at least {-upper:.2f}"
     found = [f"All changes together {verb} {points(abs(total), n):.2f} points on {n} samples; with 95 % confidence they "
-             f"{most}."]  # fmt: skip
+             f"{bound}."]  # fmt: skip
     found += [sentence(e, c) for c in e.causes]
     spans = [groups(w)[k] for c in e.causes for k, keys in GROUPS.items() if c.stations[0] in keys]
     rest = total - sum(w.right(a - 1) - w.right(b) for a, b in dict.fromkeys(spans))

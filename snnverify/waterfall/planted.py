@@ -31,7 +31,7 @@ from .walk import values_of
 LEAST, MOST = 0.01, 0.30  # of the samples
 TRIES, DRAWS = 12, 200  # parameters of a fault; models and faults
 STEPS = (32, 64)
-SIZES = {"nothing": 4, "single causes": 12, "pairs": 13, "triples": 14, "unknown": 15, "known and unknown": 6}
+SIZES = {"nothing": 4, "single causes": 12, "pairs": 13, "triples": 17, "unknown": 15, "known and unknown": 6}
 
 
 def deployment(b: Base, plan: Plan) -> Deployment:
@@ -109,7 +109,7 @@ def subject(seed: int, family: str, number: int) -> Subject:
 def turn(seed: int, family: str, number: int) -> tuple[str, ...]:
     """Faults that a number of a family has: causes and their combinations take turns."""
     order, every = np.random.default_rng([seed, list(SIZES).index(family)]), _sets(family)
-    turns = [i for _ in range(number // len(every) + 1) for i in order.permutation(len(every))]
+    turns = [int(i) for _ in range(number // len(every) + 1) for i in order.permutation(len(every))]
     return every[turns[number]]
 
 
