@@ -121,7 +121,9 @@ def test_what_a_gate_hands_on_hops_too_through_the_whole_job(tmp_path, capsys):
                "--mode", "max", "--maxpool", "gate", "-T", "4", "--table", "loihi", "--hops", "t", "--targets",
                f"{tmp_path}/t.toml", "--json", f"{tmp_path}/a.json"]  # fmt: skip
     assert main(command) == 0
-    (tables,) = (t for name, t in json.loads((tmp_path / "a.json").read_text())["models"].items() if name == "net.build")
+    (tables,) = (
+        t for name, t in json.loads((tmp_path / "a.json").read_text())["models"].items() if name == "net.build"
+    )
     rows = next(rows for title, rows in tables.items() if title.startswith("Operations of 2 samples"))
     hops = {r["layer"]: (r["packets"], r["hops E-W"], r["hops N-S"]) for r in rows}
     assert sorted(hops.pop("all")) == [0, 22, 22]

@@ -65,7 +65,9 @@ def test_too_few_steps(assert_fidelity):
     done = project(text)
     done.assert_outcomes(failed=1)
     done.stdout.fnmatch_lines(["*test_too_few_steps: FAIL", "*FAIL: accuracy drop: drop *"])
-    done.stdout.fnmatch_lines(["*where: Layer * has the greatest *", "*what to do: More samples will not change this: *"])
+    done.stdout.fnmatch_lines(
+        ["*where: Layer * has the greatest *", "*what to do: More samples will not change this: *"]
+    )
     done.stdout.fnmatch_lines(["*All changes together cost *"])
     assert "Traceback" not in done.stdout.str()
 
