@@ -224,3 +224,10 @@ def test_a_model_that_cannot_be_built_is_named_once_a_test(suites, project):
 def test_a_report_without_a_model_is_missed_aloud(suites):
     done = suites("dynamics", "--examples", 1, "-k", "charge_balance", "--report", "r")
     done.stdout.fnmatch_lines(["snnverify: no report: no model was assessed*"])
+
+
+def test_an_id_does_not_tell_where_the_project_lies(suites, project):
+    (project / "pyproject.toml").write_text('[tool.snnverify]\nmodel = "nets.py:build"\ndata = "data.npz"\n')
+    text = suites("model", "--collect-only", "-q").stdout.str()
+    assert "[nets.py:build" in text
+    assert str(project) not in text
