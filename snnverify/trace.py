@@ -57,9 +57,7 @@ class Case(Content):
         for name, legal in (("encoding", Encoding), ("dtype", Float), ("kind", Kind)):
             if getattr(self, name) not in get_args(legal):
                 raise ConfigError(f"{name} = {getattr(self, name)!r}: one of {', '.join(get_args(legal))}")
-        object.__setattr__(self, "first_sample", first_of(self.first_sample))
-        numbers = self.first_sample
-        for name, values in (("seed", [self.seed]), ("first_sample", np.ravel(numbers).tolist())):  # type: ignore[arg-type]
+        for name, values in (("seed", [self.seed]), ("first_sample", np.ravel(self.first_sample).tolist())):
             for value in values:
                 if not isinstance(value, int) or not 0 <= value < 2**64:
                     raise ConfigError(f"{name} = {value!r}: an integer from 0 to 2^64 - 1")
@@ -77,9 +75,8 @@ class Case(Content):
             raise DataError(f"x of shape {self.x.shape}: there is no sample in it")
         told, samples = np.shape(self.first_sample), self.x.shape[lead - 1]
         if told not in ((), (samples,)):
-            raise DataError(
-                f"first_sample of shape {told}: {samples} samples have a number each, or give that of the first"
-            )
+            raise DataError(f"first_sample of shape {told}: {samples} samples need a number each, or one for the first")
+        object.__setattr__(self, "first_sample", first_of(self.first_sample))
         if not np.all(np.isfinite(self.x)):
             raise DataError("x holds NaN or infinity: mend the input")
         if self.x.dtype.itemsize > 4 and np.abs(self.x).max() > np.finfo(self.dtype).max:
@@ -92,9 +89,9 @@ class Case(Content):
 
 def first_of(numbers: int | Array) -> int | Array:
     """The first of some samples' numbers where the others count on from it, else all of them; see `Case`."""
-    if not isinstance(numbers, np.ndarray) or numbers.dtype.kind not in "iu" or numbers.ndim != 1 or not len(numbers):
+    if not isinstance(numbers, np.ndarray) or (np.diff(numbers) != 1).any():
         return numbers
-    return numbers if (np.diff(numbers) != 1).any() else int(numbers[0])
+    return int(numbers[0])
 
 
 @dataclass(frozen=True, eq=False)
