@@ -104,9 +104,10 @@ class ConvertedNetwork(Content):
         steps = np.reshape(trace.readout_at, (-1,) + (1,) * (trace.readout.ndim - 1))
         return np.asarray(trace.readout / steps * per_channel(self.units[name], self.snn.shapes[name]))
 
-    def classify(self, x: npt.ArrayLike, steps: int, **how: Any) -> Array:
-        """Class of every sample: the arg max of the read-out, `how` as for `run`; ties go to the lowest index."""
-        return np.asarray(self.run(x, steps, **how).argmax(-1))
+    def classify(self, x: npt.ArrayLike, steps: int, *, encoding: Encoding = "constant", seed: int = 0,
+                 first_sample: int | Array = 0) -> Array:  # fmt: skip
+        """Class of every sample: the arg max of the read-out; ties go to the lowest index."""
+        return np.asarray(self.run(x, steps, encoding=encoding, seed=seed, first_sample=first_sample).argmax(-1))
 
     def calibration_report(self) -> tuple[dict[str, Any], ...]:
         """One row per layer: threshold; mean, maximum and 99.9 percentile of the rate that is asked for; units."""
