@@ -34,8 +34,10 @@ class Case(Content):
         ``poisson`` draws Bernoulli spikes with probability x, which must lie in [0, 1].
     seed : int
         Of the stochastic encoding.
-    first_sample : int
-        Absolute number of ``x[0]`` in its data set: what a sample draws does not depend on how a batch is split.
+    first_sample : int or int array [N]
+        Number of ``x[0]`` in its data set, from which the others count on; or the number of each, kept as the first one
+        where they do. What a sample draws hangs on its number alone: neither on how a batch is split nor on what else is
+        in it.
     dtype : {"float32", "float64"}
     kind : {"exact", "rough", "integer"}
         ``exact``: every intermediate is representable in `dtype`, so correct simulators agree bit for bit.
@@ -46,7 +48,7 @@ class Case(Content):
     steps: int
     encoding: Encoding = "constant"
     seed: int = 0
-    first_sample: int = 0
+    first_sample: int | Array = 0
     dtype: Float = "float64"
     kind: Kind = "rough"
 
@@ -55,9 +57,10 @@ class Case(Content):
         for name, legal in (("encoding", Encoding), ("dtype", Float), ("kind", Kind)):
             if getattr(self, name) not in get_args(legal):
                 raise ConfigError(f"{name} = {getattr(self, name)!r}: one of {', '.join(get_args(legal))}")
-        for name in ("seed", "first_sample"):
-            if not isinstance(value := getattr(self, name), int) or not 0 <= value < 2**64:
-                raise ConfigError(f"{name} = {value!r}: an integer from 0 to 2^64 - 1")
+        for name, values in (("seed", [self.seed]), ("first_sample", np.ravel(self.first_sample).tolist())):
+            for value in values:
+                if not isinstance(value, int) or not 0 <= value < 2**64:
+                    raise ConfigError(f"{name} = {value!r}: an integer from 0 to 2^64 - 1")
         if self.x.dtype.kind not in "biuf":
             raise DataError(f"x of dtype {self.x.dtype}: give real numbers")
         if not isinstance(self.steps, int) or self.steps < 1:
@@ -70,6 +73,10 @@ class Case(Content):
             raise DataError(f"x holds {self.x.shape[0]} steps, steps = {self.steps}: give as many")
         if self.x.shape[lead - 1] == 0:
             raise DataError(f"x of shape {self.x.shape}: there is no sample in it")
+        told, samples = np.shape(self.first_sample), self.x.shape[lead - 1]
+        if told not in ((), (samples,)):
+            raise DataError(f"first_sample of shape {told}: {samples} samples need a number each, or one for the first")
+        object.__setattr__(self, "first_sample", first_of(self.first_sample))
         if not np.all(np.isfinite(self.x)):
             raise DataError("x holds NaN or infinity: mend the input")
         if self.x.dtype.itemsize > 4 and np.abs(self.x).max() > np.finfo(self.dtype).max:
@@ -78,6 +85,13 @@ class Case(Content):
             lo, hi = float(self.x.min()), float(self.x.max())
             raise DataError(f"x in [{lo:g}, {hi:g}]: poisson encoding takes rates in [0, 1]; scale the input first, or "
                             "convert with unit_range (--unit-range)")  # fmt: skip
+
+
+def first_of(numbers: int | Array) -> int | Array:
+    """The first of some samples' numbers where the others count on from it, else all of them; see `Case`."""
+    if not isinstance(numbers, np.ndarray) or (np.diff(numbers) != 1).any():
+        return numbers
+    return int(numbers[0])
 
 
 @dataclass(frozen=True, eq=False)

@@ -72,6 +72,8 @@ def test_a_piece_is_named_by_everything_that_determines_it(tmp_path, digits, mon
     others = {"x": one, "marks": [3], "encoding": "poisson", "seed": 1, "first_sample": 4,
               "converted": convert(zoo.load_default("digits_mlp").module, x[:100])}  # fmt: skip
     assert not any(kept(**{k: v}) for k, v in others.items())
+    numbers = [kept(first_sample=np.array(n)) for n in ([0, 1, 2, 4], [0, 1, 3, 4], [0, 1, 2, 4])]
+    assert numbers == [False, False, True]
     assert not kept(x=x[:4].astype("float64"))
     for name in shards.identity():
         with monkeypatch.context() as m:

@@ -17,7 +17,7 @@ from snnverify import shards
 from snnverify.content import Content
 from snnverify.errors import ConfigError, DataError
 from snnverify.fidelity import measure
-from snnverify.shards import Shards, cluster
+from snnverify.shards import Journal, Shards, cluster
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,6 +60,21 @@ def test_a_worker_that_is_killed_loses_nothing(digits, small_tiles, two_workers)
         assert killed
         assert found == whole
         assert measure(*digits, STEPS, shards=Shards(execute)) == whole  # and again, with what is left or came back
+
+
+def test_trains_are_drawn_by_number_on_workers_and_by_a_run_that_goes_on(tmp_path, digits, small_tiles, two_workers):
+    """Samples that are numbered with gaps, whose tiles are computed by workers, half of them in an earlier run."""
+    converted, x, y, logits = digits
+    numbers = np.flatnonzero(np.arange(2 * len(x)) % 3 > 0)[: len(x)]
+    how = {"encoding": "poisson", "seed": 2, "first_sample": numbers}
+    whole, half = measure(*digits, STEPS, **how), len(x) // 32 * 16
+    assert whole != measure(*digits, STEPS, **how | {"first_sample": 0})
+    told, journal = [], Journal(tmp_path)
+    measure(converted, x[:half], y[:half], logits[:half], STEPS, shards=Shards(journal=journal),
+            **how | {"first_sample": numbers[:half]})  # fmt: skip
+    with cluster.connected(two_workers.scheduler_address) as execute:
+        assert measure(*digits, STEPS, shards=Shards(execute, journal, told.append), **how) == whole
+    assert len(told) == 1  # it went on
 
 
 def test_a_report_on_workers_is_that_of_one_process(many, cli, two_workers):

@@ -106,9 +106,11 @@ def any_numbers(d: Draw, subject: Oracle) -> Iterator[Measure]:
     whole, first = _spikes(d, subject), d.seed % 2
     few = np.array(sorted({first, d.samples - 1, d.seed % d.samples}))  # two with a gap, or consecutive ones
     x = np.full((len(few), d.units), d.rate, np.float32)
-    case = subject.operator("numbered")(relay, x, d.steps, "poisson", d.seed, few)
-    spikes = subject.operator("simulate")(case, "spikes").spikes["relay"]
-    yield Measure("spikes differ", float((spikes != whole[:, few]).sum()), where=f"samples {few.tolist()}")
+    case = Case(relay, x, d.steps, "poisson", d.seed, few, "float32")
+    for engine, memory in product(("numpy", "auto"), (1, 2**20)):
+        spikes = subject.operator("simulate")(case, "spikes", memory=memory, engine=engine).spikes["relay"]
+        where = f"samples {few.tolist()}, {engine}, {memory} bytes"
+        yield Measure("spikes differ", float((spikes != whole[:, few]).sum()), where=where)
 
 
 @check("operators", draws(st.sampled_from([0.25, 0.5])))

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from ..activation import Neuron
 from ..content import Array, Content
+from ..kernels.encode import of_rows
 from ..network import Network, per_channel
 from ..simulate import MEMORY, simulate
 from ..trace import Encoding, Record, Trace
@@ -81,7 +82,7 @@ class ConvertedNetwork(Content):
         return simulate(self.snn, batch, steps, encoding=encoding, seed=seed, record=record, dtype=dtype, memory=memory)
 
     def run(self, x: npt.ArrayLike, steps: int, *, encoding: Encoding = "constant", seed: int = 0,
-            dtype: str = "float32") -> Array:  # fmt: skip
+            dtype: str = "float32", first_sample: int | Array = 0) -> Array:  # fmt: skip
         """Read-out per step in ANN units, [N, *output shape]; without N for a single sample.
 
         Runs tile by tile, so that nothing but the read-out grows with the number of samples.
@@ -91,7 +92,8 @@ class ConvertedNetwork(Content):
         parts = []
         for start in range(0, max(batch.shape[axis], 1), TILE):
             part = batch[:, start : start + TILE] if axis else batch[start : start + TILE]
-            trace = simulate(self.snn, part, steps, encoding=encoding, seed=seed, first_sample=start, dtype=dtype)
+            numbers = of_rows(first_sample, slice(start, start + TILE))
+            trace = simulate(self.snn, part, steps, encoding=encoding, seed=seed, first_sample=numbers, dtype=dtype)
             parts.append(self.outputs(trace)[-1])
         y = np.concatenate(parts)
         return np.asarray(y[0] if single else y)
@@ -102,9 +104,10 @@ class ConvertedNetwork(Content):
         steps = np.reshape(trace.readout_at, (-1,) + (1,) * (trace.readout.ndim - 1))
         return np.asarray(trace.readout / steps * per_channel(self.units[name], self.snn.shapes[name]))
 
-    def classify(self, x: npt.ArrayLike, steps: int, *, encoding: Encoding = "constant", seed: int = 0) -> Array:
+    def classify(self, x: npt.ArrayLike, steps: int, *, encoding: Encoding = "constant", seed: int = 0,
+                 first_sample: int | Array = 0) -> Array:  # fmt: skip
         """Class of every sample: the arg max of the read-out; ties go to the lowest index."""
-        return np.asarray(self.run(x, steps, encoding=encoding, seed=seed).argmax(-1))
+        return np.asarray(self.run(x, steps, encoding=encoding, seed=seed, first_sample=first_sample).argmax(-1))
 
     def calibration_report(self) -> tuple[dict[str, Any], ...]:
         """One row per layer: threshold; mean, maximum and 99.9 percentile of the rate that is asked for; units."""

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..content import Array, Content
 from ..kernels import blas
+from ..kernels.encode import of_rows
 from ..network import gated
 from ..shards import HERE, Shards
 from ..shards import run as run_pieces
@@ -95,7 +96,7 @@ def side_by_side(
     first = how.pop("first_sample", 0)
     tasks = [
         {"converted": other, "x": part, "labels": labels[rows], "steps": list(at), "ideal": ideal,
-         "first_sample": first + rows.start, **how}
+         "first_sample": of_rows(first, rows), **how}
         for rows, part in _tiles(x) for _, _, other, at, ideal in wanted  # what is sent of the data serves all curves
     ]  # fmt: skip
     done = None if tick is None or not tasks else tick(len(x) * len(wanted))
@@ -121,16 +122,16 @@ def curve_tile(labels: Array, **given: Any) -> CurveTile:
 
 
 def predictions(
-    converted: ConvertedNetwork, x: Array, steps: Sequence[int], *, first_sample: int = 0, **how: Any
+    converted: ConvertedNetwork, x: Array, steps: Sequence[int], *, first_sample: int | Array = 0, **how: Any
 ) -> Iterator[tuple[slice, Array]]:
     """Yield samples and their classes [len(steps), n], tile by tile; see `tile_predictions`."""
     for rows, part in _tiles(x):
-        yield rows, tile_predictions(converted, part, steps, first_sample=first_sample + rows.start, **how)
+        yield rows, tile_predictions(converted, part, steps, first_sample=of_rows(first_sample, rows), **how)
 
 
 def tile_predictions(
     converted: ConvertedNetwork, x: Array, steps: Sequence[int], *, encoding: Any = "constant", seed: int = 0,
-    first_sample: int = 0, ideal: bool = False, threads: int | None = None,
+    first_sample: int | Array = 0, ideal: bool = False, threads: int | None = None,
 ) -> Array:  # fmt: skip
     """Return the classes of one tile of samples at each T, [len(steps), N].
 

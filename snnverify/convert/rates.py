@@ -89,17 +89,19 @@ class LayerRates(Content):
 
 @dataclass(frozen=True)
 class Setting:
-    """What a simulation for calibration needs beside network, thresholds and samples."""
+    """What a simulation for calibration needs beside network, thresholds and samples; see `simulate`."""
 
     steps: int = 20
     encoding: Encoding = "constant"
     seed: int = 0
+    first_sample: int | Array = 0
 
     def counts(self, network: Network, x: Array) -> Mapping[str, Array]:
         """Spike counts of every layer, exact where the numbers are."""
         return simulate(
-            network, x, self.steps, encoding=self.encoding, seed=self.seed, dtype="float64", record="counts"
-        ).counts
+            network, x, self.steps, encoding=self.encoding, seed=self.seed, first_sample=self.first_sample,
+            dtype="float64", record="counts",
+        ).counts  # fmt: skip
 
 
 def sampled(x: Array, seed: int) -> Array:

@@ -121,16 +121,15 @@ def variants(
 
 
 def measure_remedy(
-    name: str, converted: ConvertedNetwork, x: Array, labels: Array, steps: int, target: Target | None, *,
-    encoding: Any = "constant", seed: int = 0,
+    name: str, converted: ConvertedNetwork, x: Array, labels: Array, steps: int, target: Target | None,
+    **how: Any,
 ) -> tuple[Remedy, tuple[LayerRates, ...]]:  # fmt: skip
-    """Accuracy, rates and spikes of one conversion on labelled samples [N, *shape], in the user's units."""
-    entered = converted.entered(x, encoding)
+    """Accuracy, rates, spikes of one conversion on samples [N, *shape] in the user's units; `how` is of `Setting`."""
+    entered = converted.entered(x, how.get("encoding", "constant"))
     right = sum(
-        int((found[0] == labels[rows]).sum())
-        for rows, found in predictions(converted, entered, [steps], encoding=encoding, seed=seed)
+        int((found[0] == labels[rows]).sum()) for rows, found in predictions(converted, entered, [steps], **how)
     )
-    rates = measure_rates(converted.snn, converted.scales, entered, Setting(steps, encoding, seed))
+    rates = measure_rates(converted.snn, converted.scales, entered, Setting(steps, **how))
     units = sum(r.units for r in rates)
     fired = sum(r.average * r.units for r in rates)
     inside = -1 if target is None else sum(target.holds(r.average) for r in rates)

@@ -11,6 +11,7 @@ import numpy as np
 from ..content import Array, Content
 from ..convert import ConvertedNetwork
 from ..errors import DataError
+from ..kernels.encode import of_rows
 from ..shards import HERE, Shards, run
 from ..stats import Paired, from_predictions
 from ..trace import Encoding
@@ -107,7 +108,7 @@ def measure(
     *,
     encoding: Encoding = "constant",
     seed: int = 0,
-    first_sample: int = 0,
+    first_sample: int | Array = 0,
     progress: Callable[[int], None] | None = None,
     shards: Shards = HERE,
 ) -> Fidelity:
@@ -145,8 +146,8 @@ def measure(
         raise DataError(f"model output of shape {logits.shape}: [N, classes] of finite numbers is needed to classify")
     common = {"converted": converted, "marks": marks, "encoding": encoding, "seed": seed, "regression": regression}
     step = size(converted)
-    tasks = [{**common, "x": x[start : start + step], "first_sample": first_sample + start}
-             for start in range(0, len(x), step)]  # fmt: skip
+    tiles = [slice(start, start + step) for start in range(0, len(x), step)]
+    tasks = [{**common, "x": x[rows], "first_sample": of_rows(first_sample, rows)} for rows in tiles]
 
     def done(number: int) -> None:
         if progress is not None:

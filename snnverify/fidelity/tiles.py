@@ -46,7 +46,7 @@ def size(converted: ConvertedNetwork) -> int:
 
 
 def tile(
-    converted: ConvertedNetwork, x: Array, marks: Sequence[int], encoding: Encoding, seed: int, first_sample: int,
+    converted: ConvertedNetwork, x: Array, marks: Sequence[int], encoding: Encoding, seed: int, first_sample: int | Array,
     regression: bool = False, threads: int | None = None,
 ) -> FidelityTile:  # fmt: skip
     """Run one tile of samples through the SNN and the ANN.
@@ -84,7 +84,7 @@ def tile(
 
 def drives(
     converted: ConvertedNetwork, x: Array, rates: Mapping[str, Array], analog: Mapping[str, Array], steps: int,
-    encoding: Encoding, seed: int, first_sample: int,
+    encoding: Encoding, seed: int, first_sample: int | Array,
 ) -> tuple[dict[str, Array], dict[str, Array]]:  # fmt: skip
     """Mean value per step that every layer handed on, by its rate, and that it would on the ANN's activations."""
     worth = {v.name: per_channel(converted.units[v.name], converted.snn.shapes[v.name]) for v in converted.snn.spiking}
@@ -122,7 +122,7 @@ def _of_input(network: Network, spikes: Array) -> dict[str, int]:
     return {"spikes": int(found[INPUT].sum()), "neuron_updates": 0, "synaptic_operations": operations}
 
 
-def _mean_train(x: Array, steps: int, seed: int, first_sample: int) -> Array:
+def _mean_train(x: Array, steps: int, seed: int, first_sample: int | Array) -> Array:
     """Mean of the spikes that the encoder draws over a run, a few steps at a time."""
     total, draw = np.zeros(x.shape), encode.fastest()
     for t in range(0, steps, 16):

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..content import Array
+from ..kernels.encode import of_rows
 from ..network import Branch, Conv, Dense, Flatten, Layer, Network, Op, Pool
 from ..simulate import run
 from ..trace import Case, Trace
@@ -104,7 +105,7 @@ def tiles(case: Case, size: int) -> Iterator[tuple[Case, int]]:
     axis = int(case.encoding == "spikes")
     for start in range(0, case.x.shape[axis], size):
         x = np.take(case.x, range(start, min(start + size, case.x.shape[axis])), axis)
-        yield replace(case, x=x, first_sample=case.first_sample + start), x.shape[axis]
+        yield replace(case, x=x, first_sample=of_rows(case.first_sample, slice(start, start + size))), x.shape[axis]
 
 
 def without(network: Network, keep: Mapping[str, Array]) -> Network:

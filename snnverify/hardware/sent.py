@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import replace
 
 import numpy as np
 
@@ -13,28 +12,14 @@ from ..errors import DataError
 from ..kernels import encode
 from ..network import INPUT, Flatten, Layer, Network, gated, per_channel
 from ..simulate import apply, over_time
-from ..trace import Case, Encoding, Trace
+from ..trace import Case, Trace
 
 
 def train(case: Case) -> Array | None:
     """Input of every step [T, N, *shape]; None where it never changes."""
     if case.encoding == "poisson":
-        return encode.poisson(case.x, 0, case.steps, case.seed, case.first_sample)
+        return encode.fastest()(case.x, 0, case.steps, case.seed, case.first_sample)
     return case.x if case.encoding == "spikes" else None
-
-
-def numbered(network: Network, x: Array, steps: int, encoding: Encoding, seed: int, numbers: Array) -> Case:
-    """Case of samples `x` [N, *shape] that have these numbers in their data set, float32.
-
-    Under Poisson encoding every sample gets the train that its own number draws, whichever others are there: where the
-    numbers do not follow one another, the trains are drawn here, and the case is one of spikes.
-    """
-    case = Case(network, x, steps, encoding, seed, int(numbers[0]), "float32")
-    if encoding != "poisson" or np.array_equal(numbers, numbers[0] + np.arange(len(numbers))):
-        return case
-    draw = encode.fastest()
-    trains = [draw(x[i : i + 1], 0, steps, seed, int(n)) for i, n in enumerate(numbers)]
-    return replace(case, x=np.concatenate(trains, axis=1).astype(np.float32), encoding="spikes")
 
 
 def spiking(network: Network, encoded: bool) -> frozenset[str]:

@@ -9,6 +9,7 @@ from llvmlite import ir
 from numba import types
 
 from .compiled import inlined, kernel, operation
+from .encode import numbers
 
 # Salmon et al., SC 2011: the multipliers of Philox 4x64 and what its key grows by, as numpy has them.
 FIRST, SECOND = np.uint64(0xD2E7470EE14C6C93), np.uint64(0xCA5A826395121157)
@@ -41,11 +42,11 @@ def four(count: Any, step: Any, sample: Any, key: Any, other: Any) -> Any:
 
 
 @kernel
-def bernoulli(x: Any, first_step: Any, first_sample: Any, key: Any, other: Any, spikes: Any) -> None:
+def bernoulli(x: Any, first_step: Any, samples: Any, key: Any, other: Any, spikes: Any) -> None:
     """Draw spikes [T, N, U] of rates x [N, U]; rates of 0, four in a row, are not drawn for."""
     T, N, U = spikes.shape
     for n in range(N):
-        sample = first_sample + np.uint64(n)
+        sample = samples[n]
         for t in range(T):
             step = first_step + np.uint64(t)
             for u in range(0, U, 4):
@@ -60,10 +61,10 @@ def bernoulli(x: Any, first_step: Any, first_sample: Any, key: Any, other: Any, 
                         spikes[t, n, i] = (words[i - u] >> np.uint64(11)) * UNIT < x[n, i]
 
 
-def poisson(x: Any, start: int, stop: int, seed: int, first_sample: int) -> Any:
+def poisson(x: Any, start: int, stop: int, seed: int, first_sample: int | Any) -> Any:
     """`kernels.encode.poisson`, the same train."""
     spikes = np.empty((stop - start, *x.shape), bool)
-    step, sample, key, other = (np.uint64(n & (2**64 - 1)) for n in (start, first_sample, seed, seed >> 64))
+    step, key, other = (np.uint64(n & (2**64 - 1)) for n in (start, seed, seed >> 64))
     rates, drawn = np.ascontiguousarray(x).reshape(len(x), -1), spikes.reshape(*spikes.shape[:2], -1)
-    bernoulli(rates, step, sample, key, other, drawn)
+    bernoulli(rates, step, numbers(first_sample, len(x)), key, other, drawn)
     return spikes

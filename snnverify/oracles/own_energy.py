@@ -15,7 +15,6 @@ Prices = Mapping[str, "tuple[Fraction, Fraction]"]
 
 def operators() -> dict[str, Callable[..., Any]]:
     """By the names that the checks know them by."""
-    from ..hardware import sent
     from ..hardware.counts import operations
     from ..hardware.energy import break_even, equal_bits
 
@@ -32,7 +31,6 @@ def operators() -> dict[str, Callable[..., Any]]:
         "equal_bits": equal_bits,
         "prices": _prices,
         "mesh_operations": _mesh_operations,
-        "numbered": sent.numbered,
         "compare_log": _compare,
         "count_ann": _count_ann,
         "judged_operations": _judged,

@@ -156,7 +156,7 @@ def assess_one(
             progress(f"{model.name}: checks", i + 1, len(checks))
     findings += further(asked.require_checks, asked.require_oracles, settings.oracle, settings.examples, settings.seed)
     energy = energies(model.converted, model.x, model.fidelity.steps[-1], settings.encoding, settings.seed,
-                      int(subject.numbers[0]), asked)  # fmt: skip
+                      subject.first_sample, asked)  # fmt: skip
     laws = laws_of(model.converted, settings.encoding, model.fidelity.regression)
     required = tuple(dict.fromkeys((*laws, *(c.name for c in named(asked)))))
     known = evidence(model, tuple(findings), energy, facts["data digest"])
@@ -179,7 +179,7 @@ def _curves(
     return side_by_side(
         lambda **other: _convert(subject, settings, **other), model.converted, model.x, subject.y, settings.timesteps,
         modes=settings.modes, encoding=cast(Encoding, settings.encoding), seed=settings.seed,
-        first_sample=int(subject.numbers[0]), shards=shards,
+        first_sample=subject.first_sample, shards=shards,
         tick=lambda n: _ticker(f"{subject.name}: curves", n, progress),
     )  # fmt: skip
 
@@ -224,7 +224,7 @@ def prepare(
     logits = outputs(subject.module, subject.x, torch.float32, ticker("ANN"))
     x = converted.entered(subject.x, cast(Encoding, settings.encoding))
     fidelity = measure(converted, x, subject.y, logits, settings.timesteps, seed=settings.seed,
-                       encoding=cast(Encoding, settings.encoding), first_sample=int(subject.numbers[0]),
+                       encoding=cast(Encoding, settings.encoding), first_sample=subject.first_sample,
                        progress=ticker("SNN"), shards=shards)  # fmt: skip
     try:
         exact, unit = outputs(subject.module, subject.x, torch.float64, None), 2.0**-53

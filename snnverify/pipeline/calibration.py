@@ -92,8 +92,8 @@ def calibration(settings: Settings, longer: int, progress: Progress | None = Non
     costs: tuple[LeakCost, ...] = ()
     if asked["leak"] != 1:
         costs = leak_costs(converted, few, setting)
-    how = {"encoding": encoding, "seed": settings.seed}
-    elsewhere = measure_remedy("", converted, subject.x, subject.y, setting.steps, target, **how)[1]  # type: ignore[arg-type]
+    how = {"encoding": encoding, "seed": settings.seed, "first_sample": subject.first_sample}
+    elsewhere = measure_remedy("", converted, subject.x, subject.y, setting.steps, target, **how)[1]
     normalised = any(isinstance(m, (torch.nn.BatchNorm1d, torch.nn.BatchNorm2d)) for m in subject.module.modules())
     remedies = compare(
         make, asked, subject.x, subject.y, setting.steps, longer, normalised=normalised, target=target,

@@ -19,10 +19,9 @@ from ..content import Array
 from ..convert.load import load_model
 from ..data import Dataset, check_shape, checked, load_data, shared_samples
 from ..errors import ConfigError, DataError, Unsupported
-from ..hardware.sent import numbered
 from ..network import Network
 from ..objects import last_line, nearest
-from ..trace import Case, Encoding
+from ..trace import Case, Encoding, first_of
 
 HELD_BACK = 1000  # at most so many evaluation samples, a tenth of them, calibrate where no other set is given
 
@@ -38,6 +37,11 @@ class Subject:
     y: Array
     numbers: Array  # of the samples in their source
     facts: Mapping[str, str]
+
+    @property
+    def first_sample(self) -> int | Array:
+        """By what an encoding draws the samples' trains; see `Case`."""
+        return first_of(self.numbers)
 
 
 def subjects(settings: Settings, limit: int | None = None, first: Collection[int] = ()) -> Iterator[Subject]:
@@ -117,9 +121,9 @@ def _chosen(rows: Array, limit: int | None, first: Collection[int]) -> Array:
 def case_of(
     subject: Subject, network: Network, x: Array, settings: Settings, steps: int, rows: slice = slice(None)
 ) -> Case:
-    """Case of some of a subject's samples, `x` as the networks take them; see `hardware.sent.numbered`."""
-    encoding = cast(Encoding, settings.encoding)
-    return numbered(network, np.asarray(x[rows], np.float32), steps, encoding, settings.seed, subject.numbers[rows])
+    """Case of some of a subject's samples, `x` as the networks take them."""
+    encoding, numbers = cast(Encoding, settings.encoding), subject.numbers[rows]
+    return Case(network, x[rows], steps, encoding, settings.seed, numbers, "float32")
 
 
 def of_arrays(name: str, module: nn.Module, x: Array, y: Array, calibration: Array | None, *, seed: int = 0) -> Subject:

@@ -10,6 +10,7 @@ from typing import Any, cast
 
 from ..checks import Check, select
 from ..config import Settings
+from ..content import Array
 from ..convert import ConvertedNetwork
 from ..errors import Unavailable
 from ..fidelity import ModelUnderTest
@@ -18,6 +19,7 @@ from ..gate import Evidence, Outcomes, Policy, policy
 from ..gate.baseline import Baseline, read
 from ..hardware.counts import Convention, analog_macs, count, joined
 from ..hardware.energy import estimate, tables, unpriced
+from ..kernels.encode import of_rows
 from ..oracles import get
 from ..run import run
 from ..simulate import run as simulate
@@ -86,15 +88,16 @@ def evidence(
 
 
 def energies(
-    converted: ConvertedNetwork, x: Any, steps: int, encoding: str, seed: int, first_sample: int, asked: Policy
+    converted: ConvertedNetwork, x: Any, steps: int, encoding: str, seed: int, first_sample: int | Array, asked: Policy
 ) -> dict[str, tuple[float, float, str]]:
     """Energy per sample by each model that a policy names, pJ, the mean over the first `ENERGY_SAMPLES` samples."""
     if not asked.max_energy:
         return {}
     parts, n = [], min(len(x), ENERGY_SAMPLES)
     for start in range(0, n, TILE):
-        case = Case(converted.snn, x[start : min(start + TILE, n)], steps, cast(Encoding, encoding), seed,
-                    first_sample + start, "float32")  # fmt: skip
+        rows = slice(start, min(start + TILE, n))
+        numbers = of_rows(first_sample, rows)
+        case = Case(converted.snn, x[rows], steps, cast(Encoding, encoding), seed, numbers, "float32")
         parts.append(count(case, simulate(case, "spikes"), None))
     per_sample = {k: Fraction(int(v), n) for k, v in joined(parts).total(Convention()).items()}
     chosen = [t for t in tables(list(asked.max_energy), asked.energy_table) if t.name in asked.max_energy]

@@ -313,7 +313,8 @@ def converted(task: Task, settings: Settings) -> tuple[ConvertedNetwork, Task]:
 
 def classes(snn: ConvertedNetwork, entered: Task, steps: int, settings: Settings) -> Array:
     """Class of every evaluation sample, under the encoding and the seed of the settings."""
-    return snn.classify(entered.subject.x, steps, encoding=cast(Encoding, settings.encoding), seed=settings.seed)
+    return snn.classify(entered.subject.x, steps, encoding=cast(Encoding, settings.encoding), seed=settings.seed,
+                        first_sample=entered.subject.first_sample)  # fmt: skip
 
 
 def _analog(network: Network, x: Array) -> Array:

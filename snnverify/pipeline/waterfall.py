@@ -98,7 +98,7 @@ def explained(
     remedies: bool = True, progress: Progress | None = None, shards: Shards = HERE,
 ) -> Explained:  # fmt: skip
     """Waterfall of one model with its conversion."""
-    first = int(subject.numbers[0])
+    first = subject.first_sample
     d = Deployment(made, settings.timesteps[-1], cast(Encoding, settings.encoding), grid, fraction, seed=settings.seed)
     ann = from_torch(subject.module, subject.x.shape[1:], fold_batchnorm=False)
     of, done = chain(ann, d), [0]
@@ -144,9 +144,8 @@ def bisect(settings: Settings, sample: int | None = None, label: int | None = No
         made = conversion(subject, settings)
         rows, why = _chosen(subject, made, settings, sample, label)
         steps, encoding = settings.timesteps[-1], cast(Encoding, settings.encoding)
-        numbers = int(subject.numbers[0]) + rows  # by which a run over all data draws
         found = part(made, made.entered(subject.x[rows], encoding), steps, encoding=encoding, seed=settings.seed,
-                     numbers=numbers)  # fmt: skip
+                     first_sample=subject.numbers[rows])  # fmt: skip
         yield Bisected(subject.name, subject.numbers[rows], subject.y[rows], found, why)
 
 
@@ -170,7 +169,7 @@ def _chosen(
     ann = outputs(subject.module, subject.x, torch.float32, None).argmax(1)
     encoding = cast(Encoding, settings.encoding)
     found = predictions(made, made.entered(subject.x, encoding), [settings.timesteps[-1]], encoding=encoding,
-                        seed=settings.seed, first_sample=int(subject.numbers[0]))  # fmt: skip
+                        seed=settings.seed, first_sample=subject.first_sample)  # fmt: skip
     snn = np.concatenate([classes[0] for _, classes in found])
     rows = np.flatnonzero((ann == subject.y) & (snn != subject.y))[:SHOWN]
     if len(rows):

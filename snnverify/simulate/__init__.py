@@ -45,8 +45,9 @@ Engine = Literal["auto", "numpy", "fused"]
 
 def simulate(
     network: Network, x: npt.ArrayLike, steps: int, *, encoding: Encoding = "constant", seed: int = 0,
-    first_sample: int = 0, dtype: str = "float32", record: Record = "counts", readout_at: Sequence[int] | None = None,
-    memory: int = MEMORY, progress: Progress | None = None, engine: Engine = "auto", threads: int | None = None,
+    first_sample: int | Array = 0, dtype: str = "float32", record: Record = "counts",
+    readout_at: Sequence[int] | None = None, memory: int = MEMORY, progress: Progress | None = None,
+    engine: Engine = "auto", threads: int | None = None,
 ) -> Trace:  # fmt: skip
     """Run a spiking network on a batch.
 
@@ -59,7 +60,8 @@ def simulate(
         T.
     encoding : {"constant", "poisson", "spikes"}
         The input current itself at every step; Bernoulli spikes; the user's own train.
-    seed, first_sample : int
+    seed : int
+    first_sample : int or int array [N]
         Of the stochastic encoding; see `kernels.encode.poisson`.
     dtype : {"float32", "float64"}
         Of potentials and currents.

@@ -161,7 +161,7 @@ def _stimulus(case: Case, rows: slice, ts: slice) -> Array:
     if case.encoding == "spikes":
         x = case.x[ts, rows]
     elif case.encoding == "poisson":
-        x = encode.poisson(case.x[rows], ts.start, ts.stop, case.seed, case.first_sample + rows.start)
+        x = encode.poisson(case.x[rows], ts.start, ts.stop, case.seed, encode.of_rows(case.first_sample, rows))
     else:
         x = case.x[None, rows]
     if not any(isinstance(layer.act, Integer) for layer in case.network.layers):

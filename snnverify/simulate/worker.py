@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..kernels import fused_encode, fused_record
+from ..kernels import encode, fused_encode, fused_record
 from ..kernels.arguments import CubaState, State
 from ..kernels.fused_synapse import VALUES
 from ..network import INPUT, Array, Network, per_channel
@@ -95,7 +95,8 @@ class Worker:
             return _frames(case.x[ts, rows], frame, room("values", shape, case.dtype))
         x = case.x[ts, rows]
         if case.encoding == "poisson":
-            x = fused_encode.poisson(case.x[rows], ts.start, ts.stop, case.seed, case.first_sample + rows.start)
+            numbers = encode.of_rows(case.first_sample, rows)
+            x = fused_encode.poisson(case.x[rows], ts.start, ts.stop, case.seed, numbers)
         bits = room("bits", (*shape[:2], shape[2] // 8), np.uint8)
         channels_first = *x.shape[:2], frame.shape[0], frame.pixels
         fused_record.pack(plain(x), channels_first, bits.reshape(-1), frame.channels // 8, bits.shape[2])

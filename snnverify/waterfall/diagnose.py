@@ -74,7 +74,7 @@ def groups(w: Waterfall) -> dict[str, tuple[int, int]]:
     return {cause: (at[keys[0]], at[keys[-1]]) for cause, keys in GROUPS.items() if keys[0] in at}
 
 
-def causes(w: Waterfall, x: Array, first_sample: int = 0) -> tuple[tuple[Cause, ...], dict[int, Split]]:
+def causes(w: Waterfall, x: Array, first_sample: int | Array = 0) -> tuple[tuple[Cause, ...], dict[int, Split]]:
     """Name the causes of a drop, the costliest first, and tell how the changes that are named split over the layers.
 
     Parameters
@@ -82,7 +82,7 @@ def causes(w: Waterfall, x: Array, first_sample: int = 0) -> tuple[tuple[Cause, 
     w : Waterfall
     x : array [N, *shape]
         The samples that it was measured on.
-    first_sample : int
+    first_sample : int or int array [N]
     """
     found: list[Cause] = []
     parts: dict[int, Split] = {}

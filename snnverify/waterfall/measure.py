@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from ..content import Array, Content
 from ..errors import DataError
+from ..kernels.encode import of_rows
 from ..network import Network, per_channel
 from ..shards import HERE, Shards, run
 from ..stats import Paired, from_predictions
@@ -76,7 +77,7 @@ class Waterfall(Content):
 
 
 def measure(
-    of: Chain, x: Array, labels: Array, *, first_sample: int = 0, progress: Callable[[int], None] | None = None,
+    of: Chain, x: Array, labels: Array, *, first_sample: int | Array = 0, progress: Callable[[int], None] | None = None,
     shards: Shards = HERE,
 ) -> Waterfall:  # fmt: skip
     """Run labelled samples through every station, in tiles.
@@ -86,8 +87,8 @@ def measure(
     of : Chain
     x, labels : arrays [N, *shape], [N]
         In the user's units.
-    first_sample : int
-        Number of ``x[0]``; see `simulate`.
+    first_sample : int or int array [N]
+        See `simulate`.
     progress : callable, optional
         Called with the number of samples that are done.
     shards : Shards
@@ -100,22 +101,28 @@ def measure(
     labels = np.asarray(labels)
     if not len(x) or labels.shape != (len(x),):
         raise DataError(f"labels of shape {labels.shape} for {len(x)} samples: one class for each, at least one")
-    tasks = [{"of": of, "x": x[start : start + TILE], "first_sample": first_sample + start}
-             for start in range(0, len(x), TILE)]  # fmt: skip
+    tasks = [{"of": of, "x": part, "first_sample": numbers} for part, numbers in tiles(x, first_sample)]
 
     def done(number: int) -> None:
         if progress is not None:
             progress(len(tasks[number]["x"]))  # type: ignore[arg-type]
 
-    tiles = run(waterfall_tile, tasks, WaterfallTile, shards, done)
+    parts = run(waterfall_tile, tasks, WaterfallTile, shards, done)
     shapes = of.stations[1].network.shapes
     units = np.array([math.prod(shapes[k]) for k in of.scales], float)
-    moved, apart = (_added([getattr(t, k) for t in tiles]) / (units * len(x)) for k in PAIRS)
-    classes = np.concatenate([t.classes for t in tiles], axis=1)
-    return Waterfall(of, labels, classes, moved, apart, np.max([t.most for t in tiles], axis=0))
+    moved, apart = (_added([getattr(t, k) for t in parts]) / (units * len(x)) for k in PAIRS)
+    classes = np.concatenate([t.classes for t in parts], axis=1)
+    return Waterfall(of, labels, classes, moved, apart, np.max([t.most for t in parts], axis=0))
 
 
-def waterfall_tile(of: Chain, x: Array, first_sample: int, threads: int | None = None) -> WaterfallTile:
+def tiles(x: Array, first_sample: int | Array) -> Iterator[tuple[Array, int | Array]]:
+    """Yield some consecutive samples at a time, and their `first_sample`."""
+    for start in range(0, len(x), TILE):
+        rows = slice(start, start + TILE)
+        yield x[rows], of_rows(first_sample, rows)
+
+
+def waterfall_tile(of: Chain, x: Array, first_sample: int | Array, threads: int | None = None) -> WaterfallTile:
     """Run one tile of samples through every station; a pure function."""
     size = (len(of.stations), len(of.scales))
     moved, apart, most = np.zeros(size), np.zeros(size), np.zeros(size)
@@ -160,7 +167,7 @@ class Split(Content):
         return {k: a - b for k, a, b in zip(self.layers, self.right, self.right[1:], strict=False)}
 
 
-def split(w: Waterfall, i: int, x: Array, first_sample: int = 0) -> Split | None:
+def split(w: Waterfall, i: int, x: Array, first_sample: int | Array = 0) -> Split | None:
     """Make the change to station `i` layer by layer, from the input on; None where it is not one of layers.
 
     Where the station before is analog, the first j layers are told the values that station `i` gives them, and the rest
@@ -193,23 +200,19 @@ def replaced(before: Network, after: Network, names: Sequence[str]) -> Network:
     return Network(before.input_shape, layers, before.note)
 
 
-def _classes(of: Chain, network: Network, i: int, x: Array, first_sample: int) -> Array:
+def _classes(of: Chain, network: Network, i: int, x: Array, first_sample: int | Array) -> Array:
     from dataclasses import replace
 
     station = replace(of.stations[i], network=network)
-    parts = [
-        values_of(of, station, x[start : start + TILE], first_sample + start)[0] for start in range(0, len(x), TILE)
-    ]
-    return np.concatenate(parts)
+    return np.concatenate([values_of(of, station, *tile)[0] for tile in tiles(x, first_sample)])
 
 
-def _told(w: Waterfall, i: int, x: Array, layers: Sequence[str], first_sample: int) -> list[Array]:
+def _told(w: Waterfall, i: int, x: Array, layers: Sequence[str], first_sample: int | Array) -> list[Array]:
     """Classes with the first j layers as station `i` has them, and the rest as the station before, j = 1 ... all."""
     of, rows = w.chain, [[] for _ in layers]  # type: ignore[var-annotated]
     before, after = of.stations[i - 1 : i + 1]
-    for start in range(0, len(x), TILE):
-        part = x[start : start + TILE]
-        values = values_of(of, after, part, first_sample + start)[1]
+    for part, numbers in tiles(x, first_sample):
+        values = values_of(of, after, part, numbers)[1]
         told: dict[str, Array] = {}
         for j, k in enumerate(layers):
             told[k] = values[k] * per_channel(of.scales[k], values[k].shape[1:])

@@ -138,7 +138,7 @@ class Parted(Content):
 
 def part(
     converted: ConvertedNetwork, x: Array, steps: int, *, encoding: Encoding = "constant", seed: int = 0,
-    numbers: Array | None = None,
+    first_sample: int | Array = 0,
 ) -> Parted:  # fmt: skip
     """Follow samples through the ANN and its conversion.
 
@@ -149,18 +149,11 @@ def part(
         As the networks take them (`ConvertedNetwork.entered`).
     steps : int
         T.
-    encoding, seed
+    encoding, seed, first_sample
         See `simulate`.
-    numbers : int array [N], optional
-        Of the samples in a run over all data, by which an encoding draws; 0, 1, ... by default.
     """
     snn, ann = converted.snn, converted.ann
-    train = x
-    if encoding == "poisson":
-        order = np.arange(len(x)) if numbers is None else numbers
-        train = np.concatenate(
-            [encode.poisson(x[i : i + 1], 0, steps, seed, int(n)) for i, n in enumerate(order)], axis=1
-        )
+    train = encode.fastest()(x, 0, steps, seed, first_sample) if encoding == "poisson" else x
     drawn: Encoding = "spikes" if encoding == "poisson" else encoding
     trace = simulate(snn, train, steps, encoding=drawn, dtype="float64")
     analog = forward(ann, x) | {INPUT: np.asarray(x, float)}

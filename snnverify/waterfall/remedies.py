@@ -14,7 +14,7 @@ from ..quantise import Grid
 from ..stats import Paired, from_predictions
 from .diagnose import Cause
 from .fixed import MOST
-from .measure import TILE, Waterfall
+from .measure import Waterfall, tiles
 from .stations import Deployment, chain
 from .walk import values_of
 
@@ -78,7 +78,7 @@ def options(cause: Cause, d: Deployment, remake: Remake) -> Iterator[tuple[str, 
 
 
 def tried(
-    w: Waterfall, cause: Cause, ann: Network, d: Deployment, remake: Remake, x: Array, first_sample: int = 0
+    w: Waterfall, cause: Cause, ann: Network, d: Deployment, remake: Remake, x: Array, first_sample: int | Array = 0
 ) -> tuple[Remedy, ...]:  # fmt: skip
     """Run what is advised against a cause, on the samples that the waterfall was measured on.
 
@@ -93,7 +93,7 @@ def tried(
     remake : callable (**options) -> ConvertedNetwork
         Converts the trained model as the deployment's was, but for the options given.
     x : array [N, *shape]
-    first_sample : int
+    first_sample : int or int array [N]
     """
     found = []
     # Of a network that is no conversion's, nothing can be exchanged: what is mended is the station before it.
@@ -101,8 +101,7 @@ def tried(
     for words, other in options(cause, d, remake):
         of = chain(ann, replace(other, deployed=None))
         last = of.stations[-1]
-        parts = [values_of(of, last, x[i : i + TILE], first_sample + i)[0] for i in range(0, len(x), TILE)]
-        classes = np.concatenate(parts)
+        classes = np.concatenate([values_of(of, last, *tile)[0] for tile in tiles(x, first_sample)])
         before, after = (from_predictions(w.labels, w.classes[i], classes) for i in (mended, 0))
         found.append(Remedy(cause.key, words, int((classes == w.labels).sum()), before, after))
     return tuple(found)

@@ -14,7 +14,7 @@ from .stations import ANALOG, Chain, Station
 
 
 def values_of(
-    chain: Chain, station: Station, x: Array, first_sample: int = 0, threads: int | None = None
+    chain: Chain, station: Station, x: Array, first_sample: int | Array = 0, threads: int | None = None
 ) -> tuple[Array, dict[str, Array]]:  # fmt: skip
     """Classes [N] of samples [N, *shape], and the value of every layer with a threshold, in thresholds, [N, *shape].
 
