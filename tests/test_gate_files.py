@@ -292,6 +292,7 @@ def test_a_report_is_judged_again_by_its_own_table(tmp_path, monkeypatch, unpain
 
 
 def test_the_last_release_as_a_user_keeps_it(folder, cli):
+    (folder / "kept").mkdir()
     assert cli("baseline", "r", "--out", "kept/last.json").code == 0
     done = cli("gate", "r", "--baseline", "kept/last.json")
     assert (done.code, "PASS         net: no worse than the last release" in done.out) == (0, True)

@@ -109,7 +109,7 @@ def test_laws_of_classifiers_are_not_asked_for_and_the_others_are(project, cli):
     found["findings"] = [f for f in found["findings"] if f["check"] != "model.layer_identity"]
     path.write_text(json.dumps(tree))
     done = cli("gate", "r")
-    assert (done.code, "NO EVIDENCE  build: model.layer_identity" in done.out) == (2, True)
+    assert (done.code, "NO EVIDENCE  nets.build: model.layer_identity" in done.out) == (2, True)
     found["paired"] = [{"T": 32, "n": 9, "ann": 9, "snn": 9, "b": 0, "c": 0}]
     path.write_text(json.dumps(tree))
     with pytest.raises(EvidenceError, match="contradict each other"):
