@@ -218,7 +218,7 @@ def refusals(pair: Pair) -> Iterator[Measure]:
             ("one step more", torch.ones(held.constants.steps + 1, 1, 1, 2, 2)),
             ("NaN", torch.full((held.constants.steps, 1, 1, 2, 2), float("nan"))),
         ):
-            yield _refused(partial(unit, train), name, path, type(unit) is mem_update)
+            yield _refused(partial(unit, train), name, path, isinstance(unit, mem_update))
 
 
 def _refused(run: Callable[[], Any], name: str, where: str, of_family: bool) -> Measure:

@@ -90,9 +90,9 @@ def in_place(unit: nn.Module) -> bool:
 def overwritten(found: Statistics) -> Iterator[str]:
     """What a reader should know of inputs that SiLU in place overwrote: a line, or none."""
     if n := len(found.overwriting):
-        more = ", ..." if n > 4 else ""
-        yield (f"before, {n} SiLU in place overwrote step 0 of the input that the shortcut of their residual block takes "
-               f"({', '.join(found.overwriting[:4])}{more}); spikes leave it as it is")  # fmt: skip
+        more = ", ..." if n > 2 else ""
+        yield (f"{n} SiLU in place overwrite step 0 of their residual block's input, which its shortcut takes "
+               f"({', '.join(found.overwriting[:2])}{more}); spikes leave it as it is")  # fmt: skip
 
 
 def binarize(module: nn.Module, constants: Constants | None = None) -> tuple[nn.Module, Statistics]:
