@@ -60,7 +60,9 @@ def _common(p: ArgumentParser, grid: bool = True, detectors: str = "") -> None:
     p.add_argument("model", nargs="?", help="module:callable or path.py:callable, or the name of an embedded model; without "
                    "one, both embedded models")  # fmt: skip
     p.add_argument("--weights", help="safetensors, or a state dict that torch reads with weights_only")
-    p.add_argument("--data", help="to judge by: .npz with x and y, an MNIST-style IDX pair, or module:callable" + detectors)
+    p.add_argument(
+        "--data", help="to judge by: .npz with x and y, an MNIST-style IDX pair, or module:callable" + detectors
+    )
     p.add_argument("--train", help="to fine-tune on: as --data, other samples")
     p.add_argument("--calibration", help="as --data; without it a tenth of the data is held back for it")
     steps = 32 if grid else 8

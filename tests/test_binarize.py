@@ -196,7 +196,9 @@ def test_a_bad_file_in_a_batch_loses_none_of_the_others(weights, tmp_path, capsy
     ]
 
 
-def test_an_error_that_nobody_foresaw_is_told_of_its_file_and_loses_none_of_the_others(weights, tmp_path, capsys, monkeypatch):
+def test_an_error_that_nobody_foresaw_is_told_of_its_file_and_loses_none_of_the_others(
+    weights, tmp_path, capsys, monkeypatch
+):
     from snnverify.detector import batch
 
     path, net = weights

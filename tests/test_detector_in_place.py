@@ -177,7 +177,9 @@ def test_a_checkpoint_runs_as_it_was_trained(tmp_path, inplace, monkeypatch):
         assert torch.equal(image, IMAGE)
         monkeypatch.setattr(mem_update, "kept", True)
         apart = furthest(original(image), expected)
-    assert apart > 1e-3 if inplace else apart == 0  # what was trained is another function than one that spares the input
+    assert (
+        apart > 1e-3 if inplace else apart == 0
+    )  # what was trained is another function than one that spares the input
 
 
 @pytest.mark.parametrize("inplace", [True, False])

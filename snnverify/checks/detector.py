@@ -141,7 +141,9 @@ def shortcuts_take_what_the_unit_left(drawn: tuple[tuple[Constants, Array], int]
             wanted = _silu_recurrence(wanted, c.decay, inplace)
         # as above; silu, whose slope is at most 1.1, is taken twice
         limit = 64 * c.steps * 2.0**-53 * max(1.0, float(np.abs(wanted).max()), float(np.abs(x).max()))
-        yield Measure("output off", float(np.abs(ours - wanted).max()), limit, where=f"in place: {inplace}, stride {stride}")
+        yield Measure(
+            "output off", float(np.abs(ours - wanted).max()), limit, where=f"in place: {inplace}, stride {stride}"
+        )
 
 
 @check("operators", detectors(True) | detectors(False))

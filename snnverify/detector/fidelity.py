@@ -108,7 +108,9 @@ def run(module: nn.Module, x: Array) -> Any:
     """Output for images [B, C, H, W], in the precision of the module's weights, without gradients."""
     like = next((p for p in module.parameters() if p.is_floating_point()), torch.zeros(()))
     with torch.no_grad():
-        return module(torch.as_tensor(np.array(x, order="C")).to(like))  # a copy: a module may write into what it is given
+        return module(
+            torch.as_tensor(np.array(x, order="C")).to(like)
+        )  # a copy: a module may write into what it is given
 
 
 def answers(module: nn.Module, samples: Samples, progress: Progress | None = None, stage: str = "judging") -> Answers:
