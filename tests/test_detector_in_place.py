@@ -31,9 +31,10 @@ class mem_update(nn.Module):  # noqa: N801
         self.act, self.actFun = act, nn.SiLU(inplace=inplace)
 
     def forward(self, x):
-        spike, output = torch.zeros_like(x[0]), torch.zeros_like(x)
+        old, spike, output = torch.zeros_like(x[0]), torch.zeros_like(x[0]), torch.zeros_like(x)
         for t in range(T):
-            mem = old * DECAY * (1 - spike.detach()) + x[t] if t else x[t].clone() if self.kept else x[t]  # noqa: F821
+            first = x[0].clone() if self.kept else x[0]
+            mem = old * DECAY * (1 - spike.detach()) + x[t] if t else first
             spike = self.actFun(mem) if self.act else (mem > THRESHOLD).to(x.dtype)
             old = mem.clone()
             output[t] = spike
@@ -198,7 +199,8 @@ def test_a_conversion_tells_which_inputs_it_spares(tmp_path, capsys, monkeypatch
     trained("plain.pt", False)
     assert main(["binarize", "--weights", "w.pt", "plain.pt", "--img-size", "16"]) == 0
     said = capsys.readouterr().out
-    line = f"3 SiLU in place overwrite step 0 of their residual block's input, which its shortcut takes ({', '.join(HEADS[:2])}, ...)"
+    line = ("3 SiLU in place overwrite step 0 of their residual block's input, which its shortcut takes "
+            f"({', '.join(HEADS[:2])}, ...); spikes leave it as it is")  # fmt: skip
     assert said.count(line) == said.count("SiLU in place") == 1
     told, plain = (json.loads((tmp_path / f"{n}_binary.json").read_text()) for n in ("w", "plain"))
     assert told["statistics"]["input overwritten before"] == list(HEADS)

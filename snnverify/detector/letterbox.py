@@ -18,8 +18,8 @@ GREY = 114
 
 
 def stride_of(net: Any) -> int:
-    """Greatest of the strides that a net says: one number, or one for each scale in a list or tensor; 1 where it says none."""
-    told = getattr(net, "stride", None)
+    """Greatest of the strides that a net says: a number, or one for each scale; 1 where it says none."""
+    told: Any = getattr(net, "stride", None)
     told = told.tolist() if hasattr(told, "tolist") else told
     numbers = told if isinstance(told, (list, tuple)) else [told]
     return max([1, *(int(n) for n in numbers if isinstance(n, (int, float)) and 1 <= n < float("inf"))])
