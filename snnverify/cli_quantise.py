@@ -22,7 +22,8 @@ SETTINGS = ("model", "weights", "data", "calibration", "mode", "seed", "max_drop
 def register(add: Add) -> None:
     """Add the commands."""
     p = add(_quantize, "quantize", "Put the weights of a converted network on a grid, and tell what that moves.")
-    _common(p, detectors="; static_int8: those for a classifier, for a detector data.yaml in the YOLO form")
+    _common(p, judged="; static_int8: those for a classifier, for a detector data.yaml in the YOLO form",
+            trained="; static_int8: to measure ranges on (of data.yaml its train split)")  # fmt: skip
     p.add_argument("--precision", choices=PRECISIONS, default="int8", help="of the weights (int8)")
     p.add_argument(
         "--fine-tune", choices=("scales", "weights"), help="train what, through the grid; not at all without it"
@@ -56,14 +57,14 @@ def register(add: Add) -> None:
     p.add_argument("--out", type=Path, help="file (.json) for every number, with versions, seeds and data digests")
 
 
-def _common(p: ArgumentParser, grid: bool = True, detectors: str = "") -> None:
+def _common(p: ArgumentParser, grid: bool = True, judged: str = "", trained: str = "") -> None:
     p.add_argument("model", nargs="?", help="module:callable or path.py:callable, or the name of an embedded model; without "
                    "one, both embedded models")  # fmt: skip
     p.add_argument("--weights", help="safetensors, or a state dict that torch reads with weights_only")
     p.add_argument(
-        "--data", help="to judge by: .npz with x and y, an MNIST-style IDX pair, or module:callable" + detectors
+        "--data", help="to judge by: .npz with x and y, an MNIST-style IDX pair, or module:callable" + judged
     )
-    p.add_argument("--train", help="to fine-tune on: as --data, other samples")
+    p.add_argument("--train", help="to fine-tune on: as --data, other samples" + trained)
     p.add_argument("--calibration", help="as --data; without it a tenth of the data is held back for it")
     steps = 32 if grid else 8
     p.add_argument("-T", "--timesteps", type=int, default=steps, metavar="T", help=f"time steps ({steps})")
