@@ -45,7 +45,7 @@ def register(add: Add) -> None:
 def _binarize(*, weights: list[Path], output: Path | None, diagram: Path | None, device: str | None, timesteps: int | None,
               threshold: float | None, decay: float | None, command: str, **options: Any) -> int:  # fmt: skip
     from .cli import Progress
-    from .detector.batch import Settings, convert, plan
+    from .detector.batch import Settings, convert, plan, reason
     from .detector.opening import on_device
 
     if options["img_size"] < 1:
@@ -65,21 +65,18 @@ def _binarize(*, weights: list[Path], output: Path | None, diagram: Path | None,
                     for line in convert(job, settings):
                         progress.said(line)
                     done += 1
-                except (SnnverifyError, OSError) as e:
-                    if len(jobs) == 1:
+                except Exception as e:  # the others are not lost with it, whatever it is
+                    if len(jobs) == 1 and isinstance(e, (SnnverifyError, OSError)):
                         raise
-                    failed += 1  # the others are not lost with it
-                    progress.line(f"snnverify: {_reason(e)}")
+                    failed += 1
+                    named = "" if isinstance(e, (SnnverifyError, OSError)) else f"{job.weights}: "
+                    progress.line(f"snnverify: {named}{reason(e)}")
             progress("binarize", len(jobs), len(jobs))
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"{done} of {len(jobs)} finished; every file that was written is whole") from None
     if len(jobs) > 1:
         print(f"{done} of {len(jobs)} converted" + (f", {failed} failed" if failed else ""))
     return 2 if failed else 0
-
-
-def _reason(e: Exception) -> str:
-    return f"{e.filename}: {e.strerror}" if isinstance(e, OSError) and e.filename else str(e)
 
 
 def _say(text: str) -> None:

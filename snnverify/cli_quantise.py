@@ -22,7 +22,8 @@ SETTINGS = ("model", "weights", "data", "calibration", "mode", "seed", "max_drop
 def register(add: Add) -> None:
     """Add the commands."""
     p = add(_quantize, "quantize", "Put the weights of a converted network on a grid, and tell what that moves.")
-    _common(p)
+    _common(p, judged="; static_int8: those for a classifier, for a detector data.yaml in the YOLO form",
+            trained="; static_int8: to measure ranges on (of data.yaml its train split)")  # fmt: skip
     p.add_argument("--precision", choices=PRECISIONS, default="int8", help="of the weights (int8)")
     p.add_argument(
         "--fine-tune", choices=("scales", "weights"), help="train what, through the grid; not at all without it"
@@ -30,7 +31,7 @@ def register(add: Add) -> None:
     p.add_argument("--out", type=Path, help="file (.npz) for the network, its integers and its scales")
     p.add_argument("--quant-type", choices=("weights", "static_int8"), default="weights",
                    help="static_int8: weights and calibrated activations of a net that `snnverify binarize` takes "
-                   "or writes, on --data data.yaml (weights)")  # fmt: skip
+                   "or writes, on --data (weights)")  # fmt: skip
     p.add_argument("--split", default="val", help="static_int8: of data.yaml, to judge by (val)")
     p.add_argument("--img-size", type=int, default=640, metavar="S", help="static_int8: side of the letterbox (640)")
     p.add_argument("--max-drop", help="static_int8: greatest drop let through, percentage points (1.0)")
@@ -56,12 +57,14 @@ def register(add: Add) -> None:
     p.add_argument("--out", type=Path, help="file (.json) for every number, with versions, seeds and data digests")
 
 
-def _common(p: ArgumentParser, grid: bool = True) -> None:
+def _common(p: ArgumentParser, grid: bool = True, judged: str = "", trained: str = "") -> None:
     p.add_argument("model", nargs="?", help="module:callable or path.py:callable, or the name of an embedded model; without "
                    "one, both embedded models")  # fmt: skip
     p.add_argument("--weights", help="safetensors, or a state dict that torch reads with weights_only")
-    p.add_argument("--data", help="to judge by: .npz with x and y, an MNIST-style IDX pair, or module:callable")
-    p.add_argument("--train", help="to fine-tune on: as --data, other samples")
+    p.add_argument(
+        "--data", help="to judge by: .npz with x and y, an MNIST-style IDX pair, or module:callable" + judged
+    )
+    p.add_argument("--train", help="to fine-tune on: as --data, other samples" + trained)
     p.add_argument("--calibration", help="as --data; without it a tenth of the data is held back for it")
     steps = 32 if grid else 8
     p.add_argument("-T", "--timesteps", type=int, default=steps, metavar="T", help=f"time steps ({steps})")
@@ -152,7 +155,7 @@ def _static(*, weights: str | None, data: str | None, seed: int | None, out: Pat
         raise ConfigError(f"--{name.replace('_', '-')}: it is of --quant-type weights; leave it out")
     for name, value in (("--weights", weights), ("--data", data)):
         if value is None:
-            raise ConfigError(f"{name} is missing: static_int8 takes --weights W and --data data.yaml")
+            raise ConfigError(f"{name} is missing: static_int8 takes --weights W and --data, data.yaml for a detector")
     return quantize(weights=Path(str(weights)), data=data, out=out, seed=seed or 0, max_drop=options["max_drop"] or "1.0",
                     **{name: options[name] for name in ("model", "split", "train", "img_size", "device")})  # fmt: skip
 

@@ -75,6 +75,7 @@ ROOMS = {
         "detector.library",
         "detector.laws",
         "detector.records",
+        "detector.shortcuts",
     ),
     "diagram": ("detector.diagram",),
     "checkpoint": ("detector.checkpoint",),

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from pathlib import Path
 
 import pytest
 import safetensors
@@ -195,6 +196,58 @@ def test_a_bad_file_in_a_batch_loses_none_of_the_others(weights, tmp_path, capsy
     ]
 
 
+def test_an_error_that_nobody_foresaw_is_told_of_its_file_and_loses_none_of_the_others(
+    weights, tmp_path, capsys, monkeypatch
+):
+    from snnverify.detector import batch
+
+    path, net = weights
+    save(net, tmp_path / "v.pt")
+    opening, drawing = batch.open_net, batch.draw
+
+    def opened(file, **options):
+        if file == path:
+            raise RuntimeError("Boolean value of Tensor\nwith more than one value")
+        return opening(file, **options)
+
+    monkeypatch.setattr(batch, "open_net", opened)
+    files = ["binarize", "--weights", str(path), str(tmp_path / "v.pt"), "--no-trace"]
+    assert main(files) == 2
+    said = capsys.readouterr()
+    line = f"snnverify: {path}: RuntimeError: Boolean value of Tensor with more than one value; please report it"
+    assert line in said.err.splitlines()
+    assert "1 of 2 converted, 1 failed" in said.out
+    load(tmp_path / "v_binary.pt")
+    assert main([*files[:3], "--no-trace"]) == 2
+    assert line in capsys.readouterr().err.splitlines()
+
+    def drawn(net, file, **options):
+        if file.stem.startswith("w"):
+            raise KeyError("stride")
+        return drawing(net, file, **options)
+
+    monkeypatch.setattr(batch, "open_net", opening)
+    monkeypatch.setattr(batch, "draw", drawn)
+    assert main(files) == 2
+    said = capsys.readouterr()
+    assert f"snnverify: {path}: converted and written, but not drawn: KeyError: 'stride'; please report it" in said.err
+    assert said.out.count("  written: ") == 2
+    assert said.out.count("  diagram: ") == 1
+    load(tmp_path / "w_binary.pt")
+
+
+def test_data_of_other_classes_than_the_net_tells_apart_are_refused(tmp_path, capsys, monkeypatch):
+    from snnverify.detector.generated import write_rectangles
+    from snnverify.detector.specimens import built
+
+    monkeypatch.chdir(tmp_path)
+    write_rectangles(Path("shapes"), 2, 2)
+    save(built({**described("resnet10"), "nc": 7}, 0), "w.pt")
+    assert main(["binarize", "--weights", "w.pt", "--data", "shapes/data.yaml", "--img-size", "64"]) == 2
+    assert "names, but the net tells 7 classes apart" in capsys.readouterr().err
+    assert not list(tmp_path.glob("w_binary*"))
+
+
 def test_ctrl_c_loses_nothing_that_is_done(weights, tmp_path, capsys, monkeypatch):
     from snnverify.detector import batch
 
@@ -233,7 +286,7 @@ def test_what_is_not_read_back_equal_is_not_written(weights, tmp_path, monkeypat
 
 
 @pytest.mark.parametrize(("arguments", "words"), [
-    (["{w}", "{w}"], "written twice"), (["{w}", "--output", "{w}"], "over a source"),
+    (["{w}", "{w}"], "w.pt: it is given twice"), (["{w}", "--output", "{w}"], "over a source"),
     (["{w}", "{w}", "--output", "x.pt"], "one file for 2 results"), (["{w}", "--output", "x.bin"], "ends in .pt"),
     (["{w}", "--diagram", "x.bmp"], "no form ends in .bmp"),
     (["{w}", "--img-size", "7"], "multiple of the model's stride 2"),

@@ -303,3 +303,15 @@ def test_the_examples_on_boxes_and_on_mnist_convert_what_they_say(tmp_path):
         net = Detector(detector_digits.description(model, mnist=True)).eval()
         assert (net.stride, len(converted(net, binarize(net)[0]))) == (4, number)
         assert net(torch.zeros(1, 1, 28, 28)).shape == (1, 10)
+
+
+def test_help_says_what_static_int8_is_judged_by(capsys):
+    with pytest.raises(SystemExit):
+        main(["quantize", "--help"])
+    told = " ".join(capsys.readouterr().out.split())
+    assert "static_int8: those for a classifier, for a detector data.yaml in the YOLO form" in told
+    assert main(["quantize", "--quant-type", "static_int8", "--weights", "w.pt"]) == 2
+    assert (
+        "--data is missing: static_int8 takes --weights W and --data, data.yaml for a detector"
+        in capsys.readouterr().err
+    )

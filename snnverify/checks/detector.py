@@ -96,7 +96,7 @@ def membrane_is_exact(drawn: tuple[Constants, Array], subject: Oracle) -> Iterat
 
 @check("operators", trains)
 def recurrences_are_told(drawn: tuple[Constants, Array], subject: Oracle) -> Iterator[Measure]:
-    """A SiLU in place puts silu(mem) where the recurrence has mem[t-1]; both are what they say, the caller's input stays, and a comparison tells which one runs [EMS-YOLO's mem_update, derived]."""
+    """A SiLU in place puts silu(mem) where the recurrence has mem[t-1], and silu(x[0]) into step 0 of its input; otherwise the input stays; a comparison tells which one runs [EMS-YOLO's mem_update, derived: its first potential is a view of the input]."""
     c, x = drawn
     for inplace in (False, True):
         given = x.copy()
@@ -105,7 +105,11 @@ def recurrences_are_told(drawn: tuple[Constants, Array], subject: Oracle) -> Ite
         # a step adds four roundings and twice that of an exponential (below 2 units); errors of earlier ones shrink
         limit = 32 * c.steps * 2.0**-53 * max(1.0, float(np.abs(wanted).max()), float(np.abs(x).max()))
         yield Measure("silu(mem) off", float(np.abs(ours - wanted).max()), limit, where=f"in place: {inplace}")
-        yield Measure("input that changed", float((given != x).sum()))
+        left = np.concatenate([wanted[:1] if inplace else x[:1], x[1:]])
+        yield Measure("input left otherwise", float(np.abs(given - left).max()), limit if inplace else 0.0)
+        spikes = x.copy()
+        subject.operator("spiking_unit")(spikes, c, False, inplace)
+        yield Measure("input that spikes changed", float((spikes != x).sum()))
         if c.steps > 1 and c.decay:
             way, decay = subject.operator("recurrence")(mem_update(True, inplace, c))
             yield Measure("told wrong", float(way != ("in-place" if inplace else "plain")), detail=way)
@@ -120,6 +124,26 @@ def _silu_recurrence(x: Array, decay: float, inplace: bool) -> Array:
             mem = decay * (out[t - 1] if inplace else mem) * (1 - out[t - 1]) + x[t]
         out[t] = mem / (1 + np.exp(-mem))
     return out
+
+
+@check("operators", st.tuples(trains, st.sampled_from([1, 2])))
+def shortcuts_take_what_the_unit_left(drawn: tuple[tuple[Constants, Array], int], subject: Oracle) -> Iterator[Measure]:
+    """Where the residual path of a block adds nothing, the block gives what its shortcut takes: the input, whose step 0 is silu(x[0]) if the first SiLU is in place; behind a pooling the recurrence of that [EMS-YOLO's BasicBlock_2, derived]."""
+    (c, x), stride = drawn
+    maps = x[:, :32].reshape(c.steps, 1, 2, 4, 4)
+    for inplace in (False, True):
+        ours = subject.operator("block")(maps.copy(), c, inplace, stride)
+        wanted = maps.copy()
+        if inplace:
+            wanted[0] = _silu_recurrence(maps[:1], c.decay, True)[0]
+        if stride > 1:
+            wanted = wanted.reshape(*maps.shape[:3], 2, 2, 2, 2).max((4, 6))
+            wanted = _silu_recurrence(wanted, c.decay, inplace)
+        # as above; silu, whose slope is at most 1.1, is taken twice
+        limit = 64 * c.steps * 2.0**-53 * max(1.0, float(np.abs(wanted).max()), float(np.abs(x).max()))
+        yield Measure(
+            "output off", float(np.abs(ours - wanted).max()), limit, where=f"in place: {inplace}, stride {stride}"
+        )
 
 
 @check("operators", detectors(True) | detectors(False))

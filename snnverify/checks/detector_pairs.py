@@ -19,6 +19,7 @@ from ..detector.compare import Pair
 from ..detector.complete import complete
 from ..detector.manifest import manifest
 from ..detector.rebuild import describe
+from ..errors import DataError
 from ..findings import Measure
 from ..oracles import Oracle
 from . import check
@@ -56,6 +57,17 @@ class Lax(mem_update):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """[T, ...] -> the same."""
         return (x > self.constants.threshold).to(x.dtype)
+
+
+class Stumbling(mem_update):
+    """Falls over NaN and another number of steps, and refuses neither."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """[T, ...] -> the same."""
+        try:
+            return super().forward(x)
+        except DataError as e:
+            raise IndexError("index out of range") from e
 
 
 class Early(mem_update):
@@ -236,6 +248,7 @@ PLANTED: dict[str, tuple[str, Plant]] = {
     "tensors that load otherwise": ("round_trip", _negated_on_loading),
     "spikes inverted": ("simulation", _spikes(Inverse)),
     "a unit that takes NaN and any T": ("refusals", _spikes(Lax)),
+    "a unit that falls over NaN and another T": ("refusals", _spikes(Stumbling)),
 }  # fmt: skip
 
 

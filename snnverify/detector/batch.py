@@ -10,16 +10,17 @@ from typing import Any
 from torch import nn
 
 from ..errors import ConfigError, DataError, SnnverifyError
-from .binarize import Statistics, binarize
+from .binarize import Statistics, binarize, overwritten
 from .blocks import Constants
 from .checkpoint import Opened, open_net
 from .dataset import MODES, read_image, read_split
 from .draw import view
 from .draw import write as draw
-from .letterbox import check_size, letterbox
+from .letterbox import check_size, letterbox, stride_of
 from .lineage import SAID, told
 from .manifest import manifest, write
 from .memory import check_memory
+from .samples import check_names
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,9 @@ def plan(weights: Sequence[Path], output: Path | None, diagram: Path | None) -> 
         raise ConfigError(f"--output {output}: a result ends in .pt, the others are named like it; or give a folder")
     if diagram is not None:
         view(diagram)
+    given = [w.resolve() for w in weights]
+    if again := next((w for w in weights if given.count(w.resolve()) > 1), None):
+        raise ConfigError(f"--weights {again}: it is given twice; once is enough")
     jobs = []
     for w in weights:
         beside = w.with_name(f"{w.stem}_binary.pt")
@@ -101,9 +105,8 @@ def convert(job: Job, settings: Settings) -> Iterator[str]:
     """
     s = settings
     opened = open_net(job.weights, model=s.model, given=s.given, code=s.code, trust=s.trust_pickle)
-    stride = getattr(opened.net, "stride", 1)
     if not s.no_trace:
-        check_size(s.img_size, stride if isinstance(stride, int) else 1)
+        check_size(s.img_size, stride_of(opened.net))
     values = {k: v for k, (v, _) in opened.constants.items()}
     # units that have constants keep them; the others have none of their own, or are an nn.SiLU
     kept = None if None in values.values() else Constants(**values)
@@ -128,11 +131,19 @@ def convert(job: Job, settings: Settings) -> Iterator[str]:
     try:
         drawn = draw(net.to(s.device), job.diagram, image=image, trace=not s.no_trace, size=s.img_size,
                      weights=f"{job.target.name}, sha256 of its tensors {said['tensors']['sha256']}")  # fmt: skip
-    except SnnverifyError as e:
-        raise DataError(f"{job.weights}: converted and written, but not drawn: {e}") from e
+    except Exception as e:  # whatever it is, the results are there, and the batch goes on
+        raise DataError(f"{job.weights}: converted and written, but not drawn: {reason(e)}") from e
     traced = "not traced" if s.no_trace else of or f"a dummy image of {s.img_size} x {s.img_size} traced"
     yield f"  diagram: {drawn} ({traced})"
     yield from (f"  {note}" for note in notes)
+
+
+def reason(e: Exception) -> str:
+    """What went wrong, in a line; of an exception that nobody foresaw its type, too."""
+    if isinstance(e, OSError) and e.filename:
+        return f"{e.filename}: {e.strerror}"
+    text = " ".join(str(e).split())
+    return str(e) if isinstance(e, SnnverifyError) else f"{type(e).__name__}: {text[:300]}; please report it"
 
 
 def _told(job: Job, opened: Opened, found: Statistics) -> Iterator[str]:
@@ -148,10 +159,12 @@ def _told(job: Job, opened: Opened, found: Statistics) -> Iterator[str]:
     yield f"  {found.checked} modules checked, {found.total} converted ({kinds}), {found.binary} were binary"
     if found.left:
         yield f"  left as they are: {len(found.left)} nn.SiLU of no unit ({', '.join(found.left[:4])})"
+    yield from (f"  {line}" for line in overwritten(found))
 
 
 def _image(s: Settings, net: nn.Module) -> tuple[Any, str, tuple[str, ...]]:
     split = read_split(str(s.data))
+    check_names(split, net)
     channels = getattr(net, "yaml", {}).get("channels", 3)
     if channels not in MODES:
         raise ConfigError(f"--data {s.data}: the net takes {channels} channels, images have 1 or 3; leave it out")

@@ -11,10 +11,12 @@ import torch
 from torch import nn
 
 from ..content import Array
-from ..errors import Unsupported
+from ..errors import SnnverifyError, Unsupported
 from ..findings import Measure
+from .blocks import mem_update
 from .compare import Pair, emits_silu, first_of, outputs, round_trip, structure, tensors, units
 from .executed import DECAY_ROUNDOFFS, SILU_ROUNDOFFS, emitted, executed, recurrence, roundoff
+from .letterbox import stride_of
 from .readiness import CLASSES, SYNAPSES, Activity, activity, expected, recorded
 from .record import converted, record
 from .simulate import Simulated, simulate
@@ -195,15 +197,19 @@ def refusals(pair: Pair) -> Iterator[Measure]:
     x = pair.x
     dtype = x.dtype
     own = dict(units(pair.after))
+    try:
+        of_family = bool(pair.tree)
+    except Unsupported:
+        of_family = False
     wrong: dict[str, Array] = {"NaN": np.full_like(x, np.nan), "infinity": np.full_like(x, np.inf)}
     wrong["one NaN"] = x.copy()
     wrong["one NaN"].flat[x.size // 2] = np.nan
     wrong["another number of channels"] = np.concatenate([x, x], 1)
     wrong["no batch"] = x[0]
-    if int(getattr(pair.after, "stride", 1)) > 1:
+    if stride_of(pair.after) > 1:
         wrong["a size off the stride"] = x[..., :-1, :]
     for name, bad in wrong.items():
-        yield _refused(partial(recorded, pair.after, bad.astype(dtype), {}), name, "image")
+        yield _refused(partial(recorded, pair.after, bad.astype(dtype), {}), name, "image", of_family)
     for path, unit in own.items():
         if emits_silu(unit):
             continue
@@ -212,14 +218,16 @@ def refusals(pair: Pair) -> Iterator[Measure]:
             ("one step more", torch.ones(held.constants.steps + 1, 1, 1, 2, 2)),
             ("NaN", torch.full((held.constants.steps, 1, 1, 2, 2), float("nan"))),
         ):
-            yield _refused(partial(unit, train), name, path)
+            yield _refused(partial(unit, train), name, path, isinstance(unit, mem_update))
 
 
-def _refused(run: Callable[[], Any], name: str, where: str) -> Measure:
+def _refused(run: Callable[[], Any], name: str, where: str, of_family: bool) -> Measure:
     try:
         with torch.no_grad():
             run()
-    except Exception as e:  # a user's module may have errors of its own
+    except Exception as e:  # a user's module may have errors of its own, the family has those of the package
+        if of_family and not isinstance(e, SnnverifyError):
+            return Measure(f"{name}: an accident, and no refusal", 1.0, where=where, detail=f"{type(e).__name__}: {e}")
         said = str(e).strip()
         return Measure(f"{name}: an error without a reason", float(not said), where=where, detail=type(e).__name__)
     return Measure(f"{name}: taken in silence", 1.0, where=where)

@@ -11,7 +11,7 @@ from torch import nn
 
 from ..content import Content
 from ..errors import ConfigError
-from .blocks import Constants, Conv, Conv_A, SpikingActivation, mem_update
+from .blocks import BasicBlock_2, Constants, Conv, Conv_A, SpikingActivation, mem_update
 
 # Each converted unit is of exactly one kind.
 KINDS = ("mem_update", "Conv.SiLU", "Conv_A.SiLU", "declared")
@@ -39,12 +39,16 @@ class Statistics(Content):
         Units that emitted spikes before.
     left : tuple of str
         Paths of ``nn.SiLU`` that belong to no convertible unit and stay as they are.
+    overwriting : tuple of str
+        Units that emit SiLU in place at the head of a residual block: step 0 of the block's input is ``silu(x[0])`` for
+        its shortcut. Spikes leave the input alone.
     """
 
     checked: int
     kinds: dict[str, int]
     binary: int = 0
     left: tuple[str, ...] = ()
+    overwriting: tuple[str, ...] = ()
 
     @property
     def total(self) -> int:
@@ -73,7 +77,22 @@ def statistics(module: nn.Module) -> Statistics:
         for path, m in modules.items()
         if isinstance(m, nn.SiLU) and not any(path == u or path.startswith(f"{u}.") or not u for u in units)
     ]
-    return Statistics(len(modules), counts, sum(u.now == "binary" for u in units.values()), tuple(left))
+    heads = (f"{path}.residual_function.0".lstrip(".") for path, m in modules.items() if isinstance(m, BasicBlock_2))
+    overwriting = tuple(p for p in heads if p in units and units[p].now == "silu" and in_place(units[p].module))
+    return Statistics(len(modules), counts, sum(u.now == "binary" for u in units.values()), tuple(left), overwriting)
+
+
+def in_place(unit: nn.Module) -> bool:
+    """Whether the SiLU of a unit overwrites what it is given."""
+    return bool(getattr(unit if isinstance(unit, nn.SiLU) else getattr(unit, "actFun", None), "inplace", False))
+
+
+def overwritten(found: Statistics) -> Iterator[str]:
+    """What a reader should know of inputs that SiLU in place overwrote: a line, or none."""
+    if n := len(found.overwriting):
+        more = ", ..." if n > 2 else ""
+        yield (f"{n} SiLU in place overwrite step 0 of their residual block's input, which its shortcut takes "
+               f"({', '.join(found.overwriting[:2])}{more}); spikes leave it as it is")  # fmt: skip
 
 
 def binarize(module: nn.Module, constants: Constants | None = None) -> tuple[nn.Module, Statistics]:

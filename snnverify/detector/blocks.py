@@ -95,7 +95,9 @@ class mem_update(nn.Module):  # noqa: N801
         Emit ``silu(mem)`` in place of spikes.
     inplace : bool
         The SiLU overwrites the potential, as ``nn.SiLU(inplace=True)`` does: ``mem[t-1]`` in the recurrence is then
-        ``silu(mem[t-1])``. Nets in the wild have either. The caller's input is left alone in both.
+        ``silu(mem[t-1])``. Nets in the wild have either. The first potential *is* step 0 of the caller's input, so that
+        whatever reads the input afterwards, a shortcut for one, finds ``silu(x[0])`` there: such nets were trained that way.
+        Without it, and where spikes are emitted, the caller's input is left alone.
     constants : Constants
 
     Raises
@@ -118,14 +120,12 @@ class mem_update(nn.Module):  # noqa: N801
             raise DataError(
                 "mem_update: the input holds NaN, which would come out as silence; mend the weights or the data"
             )
-        mem = x[0].clone()
+        mem = x[0]
         out: list[torch.Tensor] = []
         for t in range(c.steps):
             if t:
                 mem = mem * c.decay * (1 - out[-1].detach()) + x[t]
-            s = nn.functional.silu(mem) if self.act else _spike(mem, c.threshold)
-            if self.act and self.actFun.inplace:
-                mem = s
+            s = nn.functional.silu(mem, self.actFun.inplace) if self.act else _spike(mem, c.threshold)
             out.append(s)
         return torch.stack(out)
 

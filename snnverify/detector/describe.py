@@ -17,6 +17,7 @@ from .blocks import SpikingActivation
 from .diagram import Activity, Block, Branch, Diagram, Fork, Meeting, Module, Route, output_names
 from .fidelity import device_of
 from .flow import Flow, Item
+from .letterbox import stride_of
 from .memory import check_memory
 from .trace import Call, Run, run
 from .tree import EXIT, Parallel, Scope, scopes
@@ -231,7 +232,8 @@ def _detail(m: nn.Module) -> str:
     for name, words, usual in (("kernel_size", "", None), ("stride", "stride ", 1), ("groups", "groups ", 1)):
         value = getattr(m, name, usual)
         numbers = value if isinstance(value, tuple) else (value,)
-        if any(n != usual for n in numbers) and all(isinstance(n, int) for n in numbers):
+        # `Detect` has a stride, too: a tensor of one for each scale, which is none of a window
+        if all(isinstance(n, int) for n in numbers) and any(n != usual for n in numbers):
             said.append(words + "x".join(map(str, numbers)))
     printed = ", ".join(said) or " ".join(m.extra_repr().split()).split(", eps=")[0]
     return printed if len(printed) <= 48 else f"{printed[:45]}..."
@@ -284,9 +286,7 @@ def _placed(x: torch.Tensor, model: nn.Module) -> torch.Tensor:
 
 def dummy(model: nn.Module, seed: int, size: int | None) -> tuple[torch.Tensor, str]:
     """Return an image that the model takes, uniform in [0, 1), and what is to be said of it."""
-    stride = getattr(model, "stride", 1)
-    stride = int(stride.max()) if isinstance(stride, torch.Tensor) and stride.numel() else stride
-    stride = stride if isinstance(stride, int) and stride >= 1 else 1
+    stride = stride_of(model)
     side = size if size is not None else -(-SIDE // stride) * stride
     if side < 1:
         raise ConfigError(f"size = {size}: the side of an image is at least 1")

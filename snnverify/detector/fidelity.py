@@ -108,7 +108,9 @@ def run(module: nn.Module, x: Array) -> Any:
     """Output for images [B, C, H, W], in the precision of the module's weights, without gradients."""
     like = next((p for p in module.parameters() if p.is_floating_point()), torch.zeros(()))
     with torch.no_grad():
-        return module(torch.as_tensor(np.ascontiguousarray(x)).to(like))
+        return module(
+            torch.as_tensor(np.array(x, order="C")).to(like)
+        )  # a copy: a module may write into what it is given
 
 
 def answers(module: nn.Module, samples: Samples, progress: Progress | None = None, stage: str = "judging") -> Answers:
@@ -226,7 +228,7 @@ def alike(before: nn.Module, after: nn.Module, samples: Samples, progress: Progr
 
 def _keep(outputs: dict[str, torch.Tensor], name: str) -> Any:
     def hook(module: nn.Module, inputs: Any, output: torch.Tensor) -> None:
-        outputs[name] = output
+        outputs[name] = output.clone()  # what comes next may write into it
 
     return hook
 

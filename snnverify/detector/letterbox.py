@@ -6,6 +6,8 @@ the odd pixel to the right and below, as detectors of the YOLO family are traine
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from PIL import Image
 
@@ -13,6 +15,14 @@ from ..content import Array
 from ..errors import ConfigError
 
 GREY = 114
+
+
+def stride_of(net: Any) -> int:
+    """Greatest of the strides that a net says: a number, or one for each scale; 1 where it says none."""
+    told: Any = getattr(net, "stride", None)
+    told = told.tolist() if hasattr(told, "tolist") else told
+    numbers = told if isinstance(told, (list, tuple)) else [told]
+    return max([1, *(int(n) for n in numbers if isinstance(n, (int, float)) and 1 <= n < float("inf"))])
 
 
 def check_size(size: int, stride: int) -> int:

@@ -13,6 +13,7 @@ import json
 import os
 import platform
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from torch import nn
 from .. import __version__
 from ..content import write_atomic
 from ..errors import DataError
-from .binarize import Statistics, Unit, activations, statistics
+from .binarize import Statistics, Unit, activations, in_place, statistics
 from .checkpoint import FORMAT, Opened, open_net
 from .complete import complete
 from .rebuild import describe, octets
@@ -55,7 +56,8 @@ def manifest(
     now = {unit.now for unit in after.values()}
     own = all(unit.kind == "declared" for unit in after.values()) and bool(after)
     units = {path: _unit(unit, before.get(path, unit)) for path, unit in after.items()}
-    was = {u["inplace"] for u in units.values() if u["before"] == "silu"}
+    memoryless = {path for path, unit in before.items() if isinstance(unit.module, nn.SiLU)}
+    was = {u["inplace"] for path, u in units.items() if u["before"] == "silu" and path not in memoryless}
     constants = {k: {"value": v, "from": origin} for k, (v, origin) in opened.constants.items()}
     state = net.state_dict()
     return {
@@ -66,12 +68,14 @@ def manifest(
         "comparison": DECLARED if own else COMPARISON,
         "inplace": {
             "value": None if not was else was.pop() if len(was) == 1 else "mixed",
-            "meaning": "true: the SiLU that was overwrote the potential, so that mem[t-1] was silu(mem[t-1]); spikes do not",
+            "meaning": "of units with a memory. true: the SiLU that was overwrote the potential, so that mem[t-1] was "
+            "silu(mem[t-1]), and step 0 of its input; spikes do not",
         },
         "units": units,
         "statistics": {
             "checked": converted.checked, "kinds": dict(converted.kinds), "total": converted.total,
             "binary before": converted.binary, "nn.SiLU left": list(converted.left),
+            "input overwritten before": list(converted.overwriting),
         },
         "source": dict(opened.source),
         "tensors": {
@@ -89,12 +93,11 @@ def manifest(
 
 def _unit(unit: Unit, before: Unit) -> dict[str, Any]:
     held: Any = unit.module
-    silu: Any = before.module if isinstance(before.module, nn.SiLU) else getattr(before.module, "actFun", None)
     constants = (
         {} if isinstance(held, nn.SiLU) else {"threshold": held.constants.threshold, "decay": held.constants.decay}
     )
     return {"kind": before.kind, "before": before.now, "now": unit.now, **constants,
-            "inplace": bool(getattr(silu, "inplace", False))}  # fmt: skip
+            "inplace": in_place(before.module)}  # fmt: skip
 
 
 def digest(state: Mapping[str, torch.Tensor]) -> str:
@@ -154,7 +157,7 @@ def save(net: nn.Module, path: str | os.PathLike[str], command: str = "") -> lis
     found = describe(net)
     opened = Opened(net, found.tree, complete(found.tree, {}), {"taken": "a live module", "classes": found.classes})
     units = statistics(net)
-    nothing = Statistics(units.checked, dict.fromkeys(units.kinds, 0), units.binary, units.left)
+    nothing = replace(units, kinds=dict.fromkeys(units.kinds, 0))
     return write(opened, net, manifest(opened, net, nothing, command), path)
 
 

@@ -14,6 +14,7 @@ from torch import nn
 
 from ..errors import ConfigError
 from .blocks import SpikingActivation
+from .letterbox import stride_of
 
 SMALL = 32  # least side of the image that is measured
 # Where Linux says what a group of processes may take and takes: version 2, version 1.
@@ -50,8 +51,7 @@ def check_memory(
         They need more than is free: names both, and the greatest size that fits.
     """
     free = free_memory(torch.device(device))
-    stride = getattr(net, "stride", 1)
-    stride = stride if isinstance(stride, int) and stride >= 1 else 1
+    stride = stride_of(net)
     small = -(-SMALL // stride) * stride
     if free is None or size <= small:
         return

@@ -76,7 +76,8 @@ class Detector(nn.Module):
         if not torch.isfinite(x).all():
             raise DataError("image: it holds NaN or infinity")
         outputs: list[Any] = []
-        y: Any = x.expand(self.constants.steps, *x.shape)
+        # memory of its own: a unit may write into its input, and each step of the image is another's
+        y: Any = x.expand(self.constants.steps, *x.shape).clone()
         for i, layer in enumerate(self.model):
             sources: Any = layer.f
             if isinstance(sources, list):

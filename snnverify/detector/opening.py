@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from ..errors import ConfigError
-from .binarize import binarize
+from .binarize import binarize, overwritten
 from .checkpoint import load
 from .fidelity import device_of
 from .memory import check_memory
@@ -53,6 +53,8 @@ def pair(
     if after is None:
         second, statistics = binarize(first)
         say(f"converted here: {statistics.total} activations")
+        for line in overwritten(statistics):
+            say(line)
     else:
         second = net_of(after, model, say)
     files = {"before": before, **({} if after is None else {"after": after})}

@@ -149,7 +149,7 @@ def recorded(net: nn.Module, x: Array, wanted: Mapping[str, nn.Module]) -> Recor
     own = next((p for p in net.parameters()), None)
     try:
         with torch.no_grad():
-            found.output = net(torch.as_tensor(x, device=None if own is None else own.device))
+            found.output = net(torch.tensor(x, device=None if own is None else own.device))
     finally:
         for handle in handles:
             handle.remove()

@@ -15,7 +15,7 @@ from ..data import Dataset, check_labels, load_data
 from ..errors import ConfigError, DataError
 from .blocks import Classify, Detect
 from .dataset import Split, label_path, read_image, read_labels, read_split
-from .letterbox import boxes_in_square, check_size, letterbox
+from .letterbox import boxes_in_square, check_size, letterbox, stride_of
 
 BATCH = 16
 
@@ -148,7 +148,7 @@ def open_samples(spec: str, module: nn.Module, size: int = 640, split: str = "va
     """
     heads = [m for m in module.modules() if isinstance(m, (Detect, Classify))]
     described = getattr(module, "yaml", {})
-    channels, stride = int(described.get("channels", 3)), int(getattr(module, "stride", 1))
+    channels, stride = int(described.get("channels", 3)), stride_of(module)
     detects, boxed = any(isinstance(m, Detect) for m in heads), Path(spec).suffix.lower() in (".yaml", ".yml")
     if boxed and not detects:
         raise ConfigError(f"data = {spec!r}: boxes, but the net ends in no Detect; give classes (.npz, IDX pair)")
@@ -156,10 +156,7 @@ def open_samples(spec: str, module: nn.Module, size: int = 640, split: str = "va
         raise ConfigError(f"data = {spec!r}: the net is a detector; give a YAML file with path, train, val and names")
     if boxed:
         found = read_split(spec, split)
-        wanted = next(m.nc for m in heads if isinstance(m, Detect))
-        if len(found.names) != wanted:
-            raise DataError(f"{spec}: {len(found.names)} names, but the net tells {wanted} classes apart; give the data "
-                            "it was trained for")  # fmt: skip
+        check_names(found, module)
         return Boxes(found, check_size(size, stride), channels)
     data = load_data(spec)
     if data.x.ndim == 3 and channels == 1:
@@ -176,6 +173,19 @@ def open_samples(spec: str, module: nn.Module, size: int = 640, split: str = "va
         if isinstance(head, Classify):
             check_labels(data.y, head.linear.out_features)
     return Classes(data)
+
+
+def check_names(split: Split, module: nn.Module) -> None:
+    """Refuse a split of another number of classes than the net's `Detect` tells apart.
+
+    Raises
+    ------
+    DataError
+    """
+    wanted = next((m.nc for m in module.modules() if isinstance(m, Detect)), len(split.names))
+    if len(split.names) != wanted:
+        raise DataError(f"{split.source}: {len(split.names)} names, but the net tells {wanted} classes apart; give the data "
+                        "it was trained for")  # fmt: skip
 
 
 def first(samples: Samples, number: int) -> Samples:

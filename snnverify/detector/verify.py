@@ -17,9 +17,10 @@ from ..errors import ConfigError, DataError, Unsupported
 from ..findings import Finding, Measure
 from .archive import read_archive, read_bytes
 from .behave import LAWS
-from .binarize import statistics
+from .binarize import overwritten, statistics
 from .checkpoint import FORMAT, open_net
 from .compare import Pair, structure, tensors
+from .letterbox import stride_of
 from .lineage import SAID
 from .manifest import manifest
 from .memory import check_memory
@@ -49,8 +50,9 @@ def opened(
     given = {} if said is None else {k: said[SAID[k]]["value"] for k in SAID if said[SAID[k]]["from"] == "option"}
     b = open_net(before, model=model, given=given)
     x, notes = images(a.net, data, size)
-    shown = manifest(b, a.net, statistics(b.net)) if said is not None else None
-    stored = Pair(b.net.eval(), a.net.eval(), x, said, data is not None, ready, [*notes], shown)
+    found = statistics(b.net)
+    shown = manifest(b, a.net, found) if said is not None else None
+    stored = Pair(b.net.eval(), a.net.eval(), x, said, data is not None, ready, [*notes, *overwritten(found)], shown)
     if said is None:
         stored.notes.append(f"{after}: no manifest; constants are held to those of the modules")
     if data is None:
@@ -112,7 +114,7 @@ def images(net: Any, data: str | None, size: int | None) -> tuple[Array, tuple[s
             raise ConfigError(f"--img-size {size}: the images of {data} are {samples.size} high; leave the option out")
         check_memory(net, samples.size, images=len(samples), kept=True)
         return np.ascontiguousarray(samples.read(range(len(samples)))[0], np.float32), samples.notes
-    described, stride = getattr(net, "yaml", None), int(getattr(net, "stride", 1) or 1)
+    described, stride = getattr(net, "yaml", None), stride_of(net)
     if not isinstance(described, Mapping):
         raise ConfigError("--data: the net does not say which images it takes; give some")
     side = size or -(-SIDE // stride) * stride
