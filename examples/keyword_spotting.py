@@ -33,7 +33,7 @@ from snnverify.content import write_atomic
 from snnverify.convert.load import load_model
 from snnverify.errors import ConfigError, DataError, SnnverifyError
 from snnverify.hardware.energy import tables as tables_of
-from snnverify.hardware.measured import meters, on_host
+from snnverify.hardware.measured import idle, meters, on_host
 from snnverify.hardware.targets import target
 from snnverify.pipeline.mapped import mapped
 from snnverify.quantise import Grid, quantise
@@ -159,6 +159,7 @@ def on_this_host(out: Path, spec: str, steps: int) -> tuple[str, str, str]:
     measured = [
         f"{1e6 * np.mean(on_host(lambda n: net.classify(x[n], steps), min(len(x), 20), meter).energy):.4g} uJ by {name}"
         for name, meter in found.items()
+        if not idle(name)
     ]
     said = "; ".join(measured) or "no meter on this host; a board's log goes to `snnverify energy --measured`"
     return chip, f"{1e3 * p50:.0f}, {1e3 * p99:.0f} us on this host", said

@@ -204,6 +204,73 @@ def test_an_estimate_holds_where_the_whole_interval_lies_in_its_range(ends, said
     assert compare(log, low, high, 0.001).holds == said
 
 
+@pytest.mark.parametrize(("ends", "said"), [
+    ((0.9, 1.1), "INCONCLUSIVE"),  # what is missing may cost anything
+    ((0.1, 0.2), "INCONCLUSIVE"),  # measured above: it may be what is missing
+    ((2.0, 3.0), "FAIL"),  # measured below what the rest alone costs
+    ((1.0, 1.0), "INCONCLUSIVE"),
+])  # fmt: skip
+def test_an_estimate_without_all_prices_is_a_lower_bound(ends, said):
+    log = Log(np.arange(8), np.zeros(8, int), np.tile([0.99, 1.01], 4), np.ones(8))
+    low, high = (np.full(8, end) for end in ends)
+    found = compare(log, low, high, 0.2, {"mac": 7})
+    assert (found.holds, found.unpriced) == (said, {"mac": 7})
+
+
+def test_two_lines_at_least_are_asked_for_when_the_log_is_read(tmp_path):
+    with pytest.raises(DataError, match="1 sample; at least 2"):
+        read_log(board(tmp_path, "0,3,1,1"))
+
+
+def test_a_gpu_that_idles_is_measured_and_not_judged(monkeypatch, capsys):
+    joules = iter(range(10**6))
+    for found, code in (({"NVML 0": lambda: float(next(joules))}, 2), ({"RAPL 0": lambda: float(next(joules))}, 3)):
+        monkeypatch.setattr("snnverify.hardware.measured.meters", lambda found=found: (found, []))
+        monkeypatch.setattr("snnverify.hardware.measured.on_host", lambda work, n, meter: Log(
+            np.arange(n), np.array([work(i) for i in range(n)]), np.linspace(1, 2, n), np.ones(n)))  # fmt: skip
+        command = ["energy", "digits_mlp", "-T", "4", "--samples", "4", "--table", "cmos45-fp32", "--measure-host"]
+        assert main([*command, "--tolerance", "20"]) == code
+        assert ("GPUs, which idle" in capsys.readouterr().err) == (code == 2)
+        assert main(command) == 0
+        assert ("NVML 0, idle" in capsys.readouterr().out) == (code == 2)
+
+
+def test_a_target_without_a_mesh_is_refused_before_anything_is_read(monkeypatch, capsys):
+    from snnverify.pipeline import energy as work
+
+    monkeypatch.setattr(work, "subjects", lambda *a: pytest.fail("a model was read"))
+    assert main(["energy", "digits_mlp", "--hops", "loihi2"]) == 2
+    assert "its mesh is not known" in capsys.readouterr().err
+
+
+def test_the_static_estimate_is_priced_as_the_counted_one(tmp_path):
+    """SynOps of dense layers are mean rate x fan-out x T; those of convolutions are not, and the row says so."""
+    out = tmp_path / "e.json"
+    price = next(t for t in tables(["cmos45-fp32"]) if t.name == "cmos45-fp32").pJ["synop"]
+    assert price.low == price.high
+    common = ["-T", "4", "--samples", "8", "--table", "cmos45-fp32", "--json", str(out)]
+    for name, more, dense in (("digits_mlp", [], True), ("digits_cnn", ["--pool-neurons"], False)):
+        assert main(["energy", name, *common, *more]) == 0
+        found = json.loads(out.read_text())["models"][name]
+        rows = next(v for k, v in found.items() if k.startswith("Energy per inference"))
+        counted, static = (float(rows[0][key]) for key in ("SNN nJ", "static nJ"))
+        total = next(v for k, v in found.items() if k.startswith("Operations of"))[-1]
+        assert (total["static"] == total["SynOps"]) == dense
+        due = (total["static"] - total["SynOps"]) / 8 * float(price.low) * 1e-3
+        assert static - counted == pytest.approx(due, abs=2e-3 * counted)  # four digits are printed of each
+
+
+def test_a_pooling_with_neurons_is_counted_in_its_two_layers(tmp_path):
+    out = tmp_path / "e.json"
+    found = {}
+    for more in ([], ["--pool-neurons"]):
+        assert main(["energy", "digits_cnn", "-T", "4", "--samples", "8", *more, "--json", str(out)]) == 0
+        rows = next(v for k, v in json.loads(out.read_text())["models"]["digits_cnn"].items() if "Operations" in k)
+        found[len(more)] = rows[-1]
+    assert found[0]["ANN MACs"] == found[1]["ANN MACs"]  # the trained model is the same
+    assert found[1]["updates"] > found[0]["updates"]
+
+
 def test_what_the_host_lacks_is_said():
     found, missing = meters()
     assert found or len(missing) >= 2
@@ -218,11 +285,15 @@ def test_the_command_writes_every_form_and_judges_a_log(tmp_path, capsys):
     lines[0] = lines[0].replace("1.3", "1.31")
     out = {form: tmp_path / f"out.{form}" for form in ("json", "csv", "markdown")}
     options = [part for form, file in out.items() for part in (f"--{form}", str(file))]
-    common = ["energy", "digits_mlp", "-T", "8", "--samples", "24", "--table", "loihi",
-              "--measured", str(board(tmp_path, *lines))]  # fmt: skip
-    assert main([*common, *options, "--tolerance", "1", "--max-drop", "50"]) == 1  # T = 8 costs far less than 1.3 uJ
+    common = ["energy", "digits_mlp", "-T", "8", "--samples", "24", "--measured", str(board(tmp_path, *lines))]
+    (tmp_path / "own.toml").write_text(OWN.replace("update = [1, 1.5]", "update = 0, spike = 0, mac = 2"))
+    own = [*common, "--energy-table", str(tmp_path / "own.toml"), "--table", "board", "--max-drop", "50"]
+    assert main([*own, "--tolerance", "1"]) == 1  # T = 8 costs far less than 1.3 uJ
+    assert "verdict: FAIL digits_mlp: estimate board holds within 1 %\n" in capsys.readouterr().out
+    common += ["--table", "loihi"]
+    assert main([*common, *options, "--tolerance", "1", "--max-drop", "50"]) == 3  # its analog input has no price
     said = capsys.readouterr().out
-    assert "verdict: FAIL digits_mlp: estimate loihi holds within 1 %" in said
+    assert "holds within 1 %: the estimate is a lower bound, not priced: mac " in said
     assert "verdict: PASS digits_mlp: accuracy" in said
     document = json.loads(out["json"].read_text())
     assert document["provenance"]["energy tables"].startswith("loihi 1")
