@@ -173,6 +173,7 @@ def figures(out: Path, found: dict[str, Any], o: argparse.Namespace, training: f
     settings = merge({"model": o.model, "weights": f"{out}/mlp.safetensors", "data": f"{out}/test.npz", "timesteps": [o.T],
                       "calibration": f"{out}/train.npz"}, read_config())  # fmt: skip
     many = target("many-core")
+    room = many.limits["cores"].value * many.limits["weight_bits_per_core"].value
     chip = next(mapped(settings, many, "int4", 200))
     n, tables = remedies[0]["samples"], next(iter(found["energy"]["models"].values()))
     totals = next(t for t in tables["Totals by convention"] if t["connections"] == "every")
@@ -217,7 +218,8 @@ def figures(out: Path, found: dict[str, Any], o: argparse.Namespace, training: f
         ("layers of weights; neurons", "3; 931", f"{len(needs)}; {sum(v.units for v in needs)}"),
         ("weights", "339,968", f"{sum(v.stored for v in needs):,}"),
         ("cores", "4 of 80", f"{len(chip.placement.cores)} of {many.most('cores')} of a generic many-core"),
-        ("synapse memory at INT4", "168 KB", f"{sum(v.stored for v in needs) / 2 / 1024:,.0f} KiB"),
+        ("synapse memory at INT4", "168 KB of 2 MB",
+         f"{sum(v.stored for v in needs) / 2 / 1024:,.0f} KiB of {room / 8192:,.0f} KiB on the many-core"),
         ("dead neurons; spikes of others that change without them", "47 (5.0 %); not told",
          f"{dead} ({percent(dead / sum(v.units for v in needs))}); {chip.removal.changed}"),
         ("synaptic operations an inference", "312,000", f"{operations:,.0f}"),
