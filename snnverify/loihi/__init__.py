@@ -13,6 +13,6 @@ from .quantise import (
 
 __all__ = [
     "affine", "average", "blockers", "chain", "conv", "decay_mantissa", "dense", "flatten", "lava_blocks", "lava_cuba",
-    "lava_op", "loihi_weights", "named", "optimize_weights", "pool", "quantize_8bit", "threshold_mantissa", "to_nxt", "to_tnx",
-    "weight_mantissa",
+    "lava_op", "loihi_weights", "named", "optimize_weights", "pool", "quantize_8bit", "threshold_mantissa", "to_nxt",
+    "to_tnx", "weight_mantissa",
 ]  # fmt: skip
