@@ -33,7 +33,7 @@ from snnverify.content import write_atomic
 from snnverify.convert.load import load_model
 from snnverify.errors import ConfigError, DataError, SnnverifyError
 from snnverify.hardware.energy import tables as tables_of
-from snnverify.hardware.measured import meters, on_host
+from snnverify.hardware.measured import idle, meters, on_host
 from snnverify.hardware.targets import target
 from snnverify.pipeline.mapped import mapped
 from snnverify.quantise import Grid, quantise
@@ -159,6 +159,7 @@ def on_this_host(out: Path, spec: str, steps: int) -> tuple[str, str, str]:
     measured = [
         f"{1e6 * np.mean(on_host(lambda n: net.classify(x[n], steps), min(len(x), 20), meter).energy):.4g} uJ by {name}"
         for name, meter in found.items()
+        if not idle(name)
     ]
     said = "; ".join(measured) or "no meter on this host; a board's log goes to `snnverify energy --measured`"
     return chip, f"{1e3 * p50:.0f}, {1e3 * p99:.0f} us on this host", said
@@ -172,6 +173,7 @@ def figures(out: Path, found: dict[str, Any], o: argparse.Namespace, training: f
     settings = merge({"model": o.model, "weights": f"{out}/mlp.safetensors", "data": f"{out}/test.npz", "timesteps": [o.T],
                       "calibration": f"{out}/train.npz"}, read_config())  # fmt: skip
     many = target("many-core")
+    room = many.limits["cores"].value * many.limits["weight_bits_per_core"].value
     chip = next(mapped(settings, many, "int4", 200))
     n, tables = remedies[0]["samples"], next(iter(found["energy"]["models"].values()))
     totals = next(t for t in tables["Totals by convention"] if t["connections"] == "every")
@@ -216,7 +218,8 @@ def figures(out: Path, found: dict[str, Any], o: argparse.Namespace, training: f
         ("layers of weights; neurons", "3; 931", f"{len(needs)}; {sum(v.units for v in needs)}"),
         ("weights", "339,968", f"{sum(v.stored for v in needs):,}"),
         ("cores", "4 of 80", f"{len(chip.placement.cores)} of {many.most('cores')} of a generic many-core"),
-        ("synapse memory at INT4", "168 KB", f"{sum(v.stored for v in needs) / 2 / 1024:,.0f} KiB"),
+        ("synapse memory at INT4", "168 KB of 2 MB",
+         f"{sum(v.stored for v in needs) / 2 / 1024:,.0f} KiB of {room / 8192:,.0f} KiB on the many-core"),
         ("dead neurons; spikes of others that change without them", "47 (5.0 %); not told",
          f"{dead} ({percent(dead / sum(v.units for v in needs))}); {chip.removal.changed}"),
         ("synaptic operations an inference", "312,000", f"{operations:,.0f}"),

@@ -42,7 +42,7 @@ def conversion(p: argparse.ArgumentParser) -> None:
 def register(add: Add) -> None:
     """Add the command."""
     p = add(_calibrate, "calibrate", "Thresholds, the rates that come of them, what a leak costs, remedies: exit 0 range "
-            "kept or none asked for, 1 missed, 3 undecided.")  # fmt: skip
+            "kept (on other data within what sampling explains) or none asked for, 1 missed, 3 undecided.")  # fmt: skip
     p.add_argument("model", nargs="?", help="module:callable, path.py:callable or an embedded model (digits_mlp)")
     p.add_argument("--weights", help="safetensors, or a state dict")
     p.add_argument("--data", help="labelled samples that accuracy and rates are measured on")
@@ -50,21 +50,20 @@ def register(add: Add) -> None:
     p.add_argument("--mode", help=MODE.replace("(99.9%%)", "(rate)"))
     options(p)
     p.add_argument("-T", "--steps", type=int, default=20, help="number of time steps (20)")
-    p.add_argument("--longer", type=int, default=50, help="number of steps that is compared with it (50)")
+    p.add_argument("--longer", type=int, help="greater number that it is compared with (50; twice T from T = 50 on)")
     conversion(p)
     p.add_argument("--seed", type=int, help="of everything random (0)")
     p.add_argument("--json", type=Path, help="write all of it there, too")
 
 
-def _calibrate(*, steps: int, longer: int, json: Path | None, command: str, **given: Any) -> int:
+def _calibrate(*, steps: int, longer: int | None, json: Path | None, command: str, **given: Any) -> int:
     from .cli import Progress
     from .config import merge, read_config
     from .convert import ConversionWarning
     from .pipeline.calibration import calibration
 
-    for name, value in (("-T", steps), ("--longer", longer)):
-        if value < 1:
-            raise ConfigError(f"{name} = {value}: at least 1 step")
+    if steps < 1:
+        raise ConfigError(f"-T = {steps}: at least 1 step")
     given["mode"] = given["mode"] or "rate"
     given["model"] = given["model"] or read_config().model or "digits_mlp"
     settings = replace(merge(given, read_config()), timesteps=(steps,))
@@ -88,6 +87,7 @@ def _page(found: Any) -> str:
         rows = [_rates(r) for r in found.rates if r.merges == merges]
         parts += [f"{said}\n{render_rows(rows, RATES)}"] if rows else []
     parts += [f"warning: layer {r.layer}: {cause}" for r in (*found.rates, *found.elsewhere) for cause in r.causes]
+    parts += [f"note: layer {r.layer}: {r.note}" for r in found.elsewhere if r.note]
     if found.leak:
         rows = [(c.layer, f"{100 * c.lost:.1f} %", *(f"{v:.4f}" for v in (c.stated_if, c.stated_lif, c.measured_if,
                 c.measured_lif))) for c in found.leak]  # fmt: skip

@@ -40,7 +40,10 @@ def register(add: Add) -> None:
     )
     p.add_argument("--measure-host", action="store_true", help="measure our simulator on this machine (RAPL, NVML)")
     p.add_argument(
-        "--tolerance", type=float, metavar="PERCENT", help="by which the mean may miss the estimate; a verdict"
+        "--tolerance",
+        type=float,
+        metavar="PERCENT",
+        help="by which the mean may miss the estimate; a verdict, never PASS where the table does not price all",
     )
     p.add_argument("--max-drop", help="greatest accuracy drop of the measured predictions, percentage points (1.0)")
     for form in ("json", "csv", "markdown"):
@@ -52,7 +55,7 @@ MOST = 10_000  # hops of a spike
 
 def _where(hops: str | None, targets: Path | None, precision: str | None) -> Any:
     """What `--hops` asks for: a number, a mapping onto a target, or nothing."""
-    from .hardware.mesh import Onto
+    from .hardware.mesh import Onto, known
     from .hardware.targets import target
 
     number = hops is not None and hops.lstrip("+-").replace(".", "").isdecimal()
@@ -62,7 +65,9 @@ def _where(hops: str | None, targets: Path | None, precision: str | None) -> Any
     if hops is None:
         return None
     if not number:
-        return Onto(target(hops, targets), precision or "int8")
+        chip = target(hops, targets)
+        known(chip)
+        return Onto(chip, precision or "int8")
     if not hops.isdecimal() or int(hops) > MOST:
         raise ConfigError(f"--hops = {hops}: a whole number from 0 to {MOST:,}, or a target of `snnverify map`")
     return int(hops)
@@ -94,7 +99,7 @@ def _energy(
     from .config import merge, read_config
     from .content import write_atomic
     from .gate import Verdict
-    from .hardware.measured import read_log
+    from .hardware.measured import idle, read_log
     from .oracles import get
     from .pipeline import energy as work
     from .pipeline import provenance
@@ -115,17 +120,18 @@ def _energy(
                 found["Counted again, on the first samples"] = work.counters(e, settings, tuple(counters))
             logs = [("", log)] if log is not None else []
             if measure_host:
-                logs += _host(work.simulated(e, settings), e.subject.numbers)
+                logs += _host(work.simulated(e, settings), e.subject.numbers, tolerance is not None and not logs)
             for meter, taken in logs:
-                judged = {t.name: work.held_to(e, taken, t, convention, None if tolerance is None else tolerance / 100)
-                          for t in named}  # fmt: skip
+                share = None if tolerance is None or idle(meter) else tolerance / 100
+                judged = {t.name: work.held_to(e, taken, t, convention, share) for t in named}
                 agree = float((e.snn_classes[work.places(e.subject.numbers, taken)] == taken.prediction).mean())
-                shown = report.measured_tables(judged, agree)
-                found |= {f"{title}{f' ({meter})' * bool(meter)}": rows for title, rows in shown.items()}
+                shown = report.measured_tables(e, judged, agree)
+                by = f" ({meter}{', idle: the simulator runs on the processor' * idle(meter)})" if meter else ""
+                found |= {f"{title}{by}": rows for title, rows in shown.items()}
                 if not meter:
                     verdicts.append((f"{e.subject.name}: accuracy", work.accuracy(e, taken, settings.max_drop)))
-                verdicts += [(f"{e.subject.name}: estimate {name} holds within {tolerance:g} %", Verdict(c.holds, ()))
-                             for name, c in judged.items() if c.holds]  # fmt: skip
+                verdicts += [(f"{e.subject.name}: estimate {name} holds within {tolerance:g} %{report.bound(e, c)}",
+                              Verdict(c.holds, ())) for name, c in judged.items() if c.holds]  # fmt: skip
             models[e.subject.name] = found
             digests[f"{e.subject.name}: data digest"] = e.subject.facts["data digest"]
     about = provenance(settings, 0.0, False) | {
@@ -150,12 +156,12 @@ def _energy(
     return _verdicts(verdicts) if verdicts else 0
 
 
-def _host(work: Callable[[int], int], numbers: Any) -> list[tuple[str, Any]]:
-    """Logs of this machine's meters, samples by their numbers; what is missing is an error where there is none."""
+def _host(work: Callable[[int], int], numbers: Any, judged: bool) -> list[tuple[str, Any]]:
+    """Logs of this machine's meters, samples by their numbers; what is missing is an error where none can be judged."""
     import sys
     from dataclasses import replace
 
-    from .hardware.measured import meters, on_host
+    from .hardware.measured import idle, meters, on_host
 
     found, missing = meters()
     for line in missing:
@@ -163,5 +169,8 @@ def _host(work: Callable[[int], int], numbers: Any) -> list[tuple[str, Any]]:
     if not found:
         raise EvidenceError(f"--measure-host: this machine has no energy meter ({'; '.join(missing)}); measure elsewhere, "
                             "and give the log with --measured FILE")  # fmt: skip
+    if judged and all(map(idle, found)):
+        raise EvidenceError("--tolerance: all meters are of GPUs, which idle while the simulator runs on the processor; "
+                            "give the log of a board with --measured FILE")  # fmt: skip
     few = numbers[:32]
     return [(name, replace(on_host(work, len(few), meter), sample=few)) for name, meter in found.items()]

@@ -45,7 +45,11 @@ def register(add: Add) -> None:
     p.add_argument("--seed", type=int, help="of everything random (0)")
     p.add_argument("--samples", type=int, default=200, help="of the data in that run (200)")
     p.add_argument(
-        "--netx", type=Path, metavar="FILE", help="write it as NetX, too, with Loihi's 8-bit weights; one model"
+        "--netx",
+        type=Path,
+        metavar="FILE",
+        help="write it as NetX, too, with Loihi's 8-bit weights; one model "
+        "without bias (bias=False), with --v-init zero and --reset value",
     )
     p.add_argument(
         "--nir", type=Path, metavar="FILE", help="write it as NIR, too, weights as of --precision; one model"
@@ -90,11 +94,12 @@ def _map(*, target: str, targets: Path | None, precision: str, samples: int, net
         raise ConfigError("model: --netx and --nir write one network; name the model")
     chip = known.target(target, targets)
     settings = merge(options, read_config())
+    files: dict[Path, bytes] = {}
     with Progress() as progress:
-        found = list(mapped(settings, chip, precision, samples, progress))
+        found = list(mapped(settings, chip, precision, samples, progress,
+                            lambda network: files.update(_artefacts(network, precision, netx, nir))))  # fmt: skip
     about = provenance(settings, 0.0, False)
     about.pop("seconds")
-    files = {path: content for m in found for path, content in _artefacts(m.network, precision, netx, nir)}
     if json:
         files[json] = _dumped(map_record(found, chip, precision, about)).encode()
     if markdown:
@@ -107,13 +112,21 @@ def _map(*, target: str, targets: Path | None, precision: str, samples: int, net
 
 
 def _artefacts(network: Any, precision: str, netx: Path | None, nir: Path | None) -> Iterator[tuple[Path, bytes]]:
-    """Contents of the deployable files; `Unsupported` names what a format cannot say."""
+    """Contents of the deployable files; `Unsupported` names all that a format cannot say."""
+    from .errors import Unsupported
     from .exchange import netx_bytes, to_bytes, to_nir
     from .loihi import lava_blocks
+    from .loihi.quantise import SCALE
+    from .pipeline.mapped import lost, unheld
     from .quantise import Grid, quantise
 
     if netx:
-        yield netx, netx_bytes(lava_blocks(network, ties="keep", delay=1))  # fires as it did, a step later
+        if refused := unheld(network):
+            raise Unsupported(f"--netx {netx}", f"its blocks do not have {refused}", "or leave --netx out")
+        blocks = lava_blocks(network, ties="keep", delay=1)  # fires as it did, a step later
+        yield netx, netx_bytes(blocks)
+        print(f"NetX has weights on the 8-bit grid of 2 / {SCALE}, whatever --precision: greatest weight error "
+              f"{lost(network, blocks, SCALE):.2g}", file=sys.stderr)  # fmt: skip
     if nir:
         if precision != "fp32":
             network = quantise(network, Grid(precision)).network

@@ -1,7 +1,6 @@
 """Counts by hand, tables of energies, board logs, and the command."""
 
 import json
-import math
 from fractions import Fraction
 
 import numpy as np
@@ -12,7 +11,6 @@ from snnverify.cli import main
 from snnverify.errors import ConfigError, DataError
 from snnverify.hardware.counts import Convention, count, joined, static_synops
 from snnverify.hardware.energy import estimate, quantised_mac, read, tables
-from snnverify.hardware.measured import Log, compare, meters, read_log
 from snnverify.network import Branch, Conv, Dense, Flatten, Layer, Network, Pool
 from snnverify.trace import Case
 
@@ -152,83 +150,40 @@ def test_eight_bits_are_the_table_and_32_nearly_horowitz():
     assert float(quantised_mac(int8, 32).high - Fraction(3, 100)) == pytest.approx(3.1, rel=0.04)
 
 
-def board(tmp_path, *lines, head="sample,prediction,energy_uJ,latency_us"):
-    file = tmp_path / "board.csv"
-    file.write_text("\n".join([head, *lines]) + "\n")
-    return file
+def test_a_target_without_a_mesh_is_refused_before_anything_is_read(monkeypatch, capsys):
+    from snnverify.pipeline import energy as work
+
+    monkeypatch.setattr(work, "subjects", lambda *a: pytest.fail("a model was read"))
+    assert main(["energy", "digits_mlp", "--hops", "loihi2"]) == 2
+    assert "its mesh is not known" in capsys.readouterr().err
 
 
-def test_a_log_is_read_in_its_units(tmp_path):
-    log = read_log(board(tmp_path, "0,3,1.5,200", "4,1,2.5,300"))
-    assert (log.sample.tolist(), log.prediction.tolist()) == ([0, 4], [3, 1])
-    np.testing.assert_allclose(log.energy, [1.5e-6, 2.5e-6])
-    np.testing.assert_allclose(log.latency, [2e-4, 3e-4])
+def test_the_static_estimate_is_priced_as_the_counted_one(tmp_path):
+    """SynOps of dense layers are mean rate x fan-out x T; those of convolutions are not, and the row says so."""
+    out = tmp_path / "e.json"
+    price = next(t for t in tables(["cmos45-fp32"]) if t.name == "cmos45-fp32").pJ["synop"]
+    assert price.low == price.high
+    common = ["-T", "4", "--samples", "8", "--table", "cmos45-fp32", "--json", str(out)]
+    for name, more, dense in (("digits_mlp", [], True), ("digits_cnn", ["--pool-neurons"], False)):
+        assert main(["energy", name, *common, *more]) == 0
+        found = json.loads(out.read_text())["models"][name]
+        rows = next(v for k, v in found.items() if k.startswith("Energy per inference"))
+        counted, static = (float(rows[0][key]) for key in ("SNN nJ", "static nJ"))
+        total = next(v for k, v in found.items() if k.startswith("Operations of"))[-1]
+        assert (total["static"] == total["SynOps"]) == dense
+        due = (total["static"] - total["SynOps"]) / 8 * float(price.low) * 1e-3
+        assert static - counted == pytest.approx(due, abs=2e-3 * counted)  # four digits are printed of each
 
 
-@pytest.mark.parametrize(
-    ("head", "line", "said"),
-    [
-        ("sample,prediction,energy_uJ,latency_us", "0,3,nan,1", "line 2: energy_uJ = 'nan'"),
-        ("sample,prediction,energy_uJ,latency_us", "0,3,0,1", "give a finite number > 0"),
-        ("sample,prediction,energy_uJ,latency_us", "0,x,1,1", "prediction = 'x': give an integer"),
-        ("sample,prediction,energy_uJ,latency_us", "0,3,1", "3 fields, the heading 4"),
-        ("sample,prediction,energy_kJ,latency_us", "0,3,1,1", "'energy_kJ' is unknown.*did you mean"),
-        ("sample,prediction,latency_us", "0,3,1", "0 columns of energy"),
-        ("sample,prediction,energy_uJ,latency_us", "", "holds no sample"),
-    ],
-)
-def test_a_bad_log_is_told_in_one_line(tmp_path, head, line, said):
-    with pytest.raises(DataError, match=said):
-        read_log(board(tmp_path, line, head=head))
-
-
-def test_a_sample_stands_once(tmp_path):
-    with pytest.raises(DataError, match="sample 0 stands there 2 times"):
-        read_log(board(tmp_path, "0,3,1,1", "0,3,1,1"))
-
-
-def test_a_comparison_by_hand():
-    log = Log(np.arange(4), np.zeros(4, int), np.array([1.0, 2.0, 3.0, 4.0]), np.array([4.0, 1.0, 3.0, 2.0]))
-    c = compare(log, np.array([1.0, 2.0, 3.0, 4.0]) / 2, np.array([1.0, 2.0, 3.0, 4.0]) / 2, 0.1)
-    assert (c.measured, c.estimated, c.bias, c.spread) == (2.5, 1.25, 1.0, 0.0)
-    assert c.correlation == pytest.approx(1)
-    assert (c.p50, c.p99) == (2.0, 4.0)
-    # Student's t of 3 degrees of freedom at 97.5 % is 3.182446 (any table); the standard deviation is sqrt(5 / 3)
-    assert c.high - 2.5 == pytest.approx(3.182446 * math.sqrt(5 / 3) / 2, rel=1e-6)
-
-
-@pytest.mark.parametrize(("ends", "said"), [((0.9, 1.1), "PASS"), ((2.0, 3.0), "FAIL"), ((1.0, 1.0), "INCONCLUSIVE")])
-def test_an_estimate_holds_where_the_whole_interval_lies_in_its_range(ends, said):
-    log = Log(np.arange(8), np.zeros(8, int), np.tile([0.99, 1.01], 4), np.ones(8))  # mean 1, interval about +-0.009
-    low, high = (np.full(8, end) for end in ends)
-    assert compare(log, low, high, 0.001).holds == said
-
-
-def test_what_the_host_lacks_is_said():
-    found, missing = meters()
-    assert found or len(missing) >= 2
-    assert all(":" in line for line in missing)
-
-
-def test_the_command_writes_every_form_and_judges_a_log(tmp_path, capsys):
-    from snnverify import zoo
-
-    model = zoo.load_default("digits_mlp")
-    lines = [f"{i},{int(model.evaluation_y[i])},1.3,200" for i in range(24)]
-    lines[0] = lines[0].replace("1.3", "1.31")
-    out = {form: tmp_path / f"out.{form}" for form in ("json", "csv", "markdown")}
-    options = [part for form, file in out.items() for part in (f"--{form}", str(file))]
-    common = ["energy", "digits_mlp", "-T", "8", "--samples", "24", "--table", "loihi",
-              "--measured", str(board(tmp_path, *lines))]  # fmt: skip
-    assert main([*common, *options, "--tolerance", "1", "--max-drop", "50"]) == 1  # T = 8 costs far less than 1.3 uJ
-    said = capsys.readouterr().out
-    assert "verdict: FAIL digits_mlp: estimate loihi holds within 1 %" in said
-    assert "verdict: PASS digits_mlp: accuracy" in said
-    document = json.loads(out["json"].read_text())
-    assert document["provenance"]["energy tables"].startswith("loihi 1")
-    assert "digits_mlp" in document["models"]
-    assert out["csv"].read_text().startswith("model,table,row,column,value\n")
-    assert "### Totals by convention" in out["markdown"].read_text()
+def test_a_pooling_with_neurons_is_counted_in_its_two_layers(tmp_path):
+    out = tmp_path / "e.json"
+    found = {}
+    for more in ([], ["--pool-neurons"]):
+        assert main(["energy", "digits_cnn", "-T", "4", "--samples", "8", *more, "--json", str(out)]) == 0
+        rows = next(v for k, v in json.loads(out.read_text())["models"]["digits_cnn"].items() if "Operations" in k)
+        found[len(more)] = rows[-1]
+    assert found[0]["ANN MACs"] == found[1]["ANN MACs"]  # the trained model is the same
+    assert found[1]["updates"] > found[0]["updates"]
 
 
 BOARD = """version = "1"
@@ -252,17 +207,6 @@ def test_a_table_of_the_users_own_is_held_to_its_form(tmp_path, capsys, text, sa
     (tmp_path / "t.toml").write_text(text)
     assert main(["energy", "digits_mlp", "--energy-table", str(tmp_path / "t.toml")]) == 2
     assert said in capsys.readouterr().err
-
-
-def test_a_log_is_held_to_the_model_before_anything_is_counted(tmp_path, capsys, monkeypatch):
-    from snnverify.pipeline import energy as work
-
-    monkeypatch.setattr(work, "count", lambda *a: pytest.fail("it was counted"))
-    for lines, said in ((("0,3,1,1", "99999,3,1,1"), "sample 99999 is none of the evaluation samples"),
-                        (("0,3,1,1", "1,77,1,1"), "prediction = 77: the model has 10 outputs")):  # fmt: skip
-        options = ["--table", "loihi", "--samples", "24", "--measured", str(board(tmp_path, *lines))]
-        assert main(["energy", "digits_mlp", *options]) == 2
-        assert said in capsys.readouterr().err
 
 
 def test_inputs_are_counted_as_the_networks_take_them():

@@ -34,7 +34,9 @@ def test_every_figure_of_the_walkthrough_has_its_counterpart(example, tmp_path, 
     weights = 4040 * 512 + 512 * 256 + 256 * 128 + 128 * 10
     assert here["weights"] == f"{weights:,}"
     assert here["layers of weights; neurons"] == f"4; {512 + 256 + 128 + 10}"
-    assert here["synapse memory at INT4"] == f"{weights / 2 / 1024:,.0f} KiB"
+    assert (
+        here["synapse memory at INT4"] == f"{weights / 2 / 1024:,.0f} KiB of 4,096 KiB on the many-core"
+    )  # 64 cores of 64 KiB
     assert here["dead neurons; spikes of others that change without them"].endswith("; 0")
     energy = json.loads((tmp_path / "energy.json").read_text())["models"]["keyword_spotting.build"]
     totals = next(rows for name, rows in energy.items() if name == "Totals by convention")[0]

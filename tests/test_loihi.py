@@ -117,6 +117,20 @@ def test_kept_ties_fire_as_the_source_does():
         lava_cuba(replace(HARD, leak=0.5), ties="keep")
 
 
+def test_a_bias_of_the_chips_neuron_is_not_that_of_the_operation():
+    """0.5 a step meets a threshold of 1 in every second one; on a chip the input comes a step late, and a bias does not."""
+    source = one(Dense(np.array([[0.0]]), np.array([0.5])), HARD, (1,))
+    x = np.zeros((6, 1, 1))
+    spikes = reference.run(Case(source, x, 6, "spikes")).spikes["y"].ravel()
+    assert np.array_equal(spikes, [0, 1, 0, 1, 0, 1])
+    (layer,) = lava_blocks(one(Dense(np.array([[0.0]])), HARD, (1,)), ties="keep", delay=1).layers
+    biased = one(layer.branches[0].op, replace(layer.act, bias=32), (1,))  # 32 of 64 mantissas
+    late = reference.run(Case(biased, x, 6, "spikes", kind="integer")).spikes["y"].ravel()
+    assert not np.array_equal(late[1:], spikes[:-1])  # as all else that is written arrives
+    with pytest.raises(Unsupported, match="a block adds no bias"):
+        lava_blocks(source, ties="keep", delay=1)
+
+
 @pytest.mark.parametrize("theta", [1.3, 83 / 64, 1 / 64, 0.999])
 def test_kept_ties_hold_for_any_threshold(theta):
     act = replace(HARD, theta=theta)

@@ -1,6 +1,7 @@
 """The mapping: numbers by hand, targets of users, refusals by name, and what the command writes."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from snnverify.exchange import PRESETS, from_nir, read_netx
 from snnverify.hardware.mapping import place
 from snnverify.hardware.mesh import routes, traffic
 from snnverify.hardware.targets import Limit, Mesh, Target, target
+from snnverify.loihi import blockers, lava_blocks
 from snnverify.network import Branch, Conv, Dense, Flatten, Layer, Network, Neuron, Scale
 from snnverify.simulate import simulate
 from snnverify.trace import Case
@@ -107,10 +109,46 @@ def test_what_a_format_cannot_say_leaves_no_file(tmp_path, capsys):
     nir, netx = tmp_path / "a.nir", tmp_path / "a.net"
     common = ["map", "digits_mlp", "--target", "loihi1", "-T", "4", "--samples", "20", "--nir", str(nir)]
     assert main([*common, "--netx", str(netx)]) == 2
-    assert "relu1.bias" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    for blocker, way in (("bias of relu1, relu2, fc3", "bias=False"), ("v_init of relu1, relu2", "--v-init zero"),
+                         ("reset of relu1, relu2", "--reset value")):  # fmt: skip
+        assert f"{blocker}: " in said
+        assert way in said
     assert not list(tmp_path.iterdir())
     assert main(common) == 0
     assert nir.stat().st_size
+
+
+def test_what_a_format_cannot_say_is_told_before_the_work(tmp_path, capsys, monkeypatch):
+    from snnverify.pipeline import mapped as work
+
+    monkeypatch.setattr(work, "remove_dead", lambda *a: pytest.fail("it was run"))
+    command = ["map", "digits_mlp", "--target", "many-core", "--netx", str(tmp_path / "a.net")]
+    assert main(command) == 2
+    assert len(capsys.readouterr().err.strip().splitlines()) == 1
+
+
+def test_blockers_are_all_told_and_where_there_is_none_the_blocks_are_made():
+    rng = np.random.default_rng(0)
+    good = Neuron(theta=1.0, reset="value")
+    chain = (Layer("a", (Branch(Dense(rng.uniform(-1, 1, (3, 2)))),), good),
+             Layer("b", (Branch(Dense(rng.uniform(-1, 1, (2, 3))), "a"),)))  # fmt: skip
+    assert blockers(Network((2,), chain)) == {}
+    lava_blocks(Network((2,), chain))
+    worse = replace(chain[0], act=replace(good, v_init=0.5, reset="subtract"),
+                    branches=(Branch(Dense(np.ones((3, 2)), np.ones(3))),))  # fmt: skip
+    found = blockers(Network((2,), (worse, chain[1])))
+    assert {what: names for (what, _), names in found.items()} == {"bias": ("a",), "v_init": ("a",), "reset": ("a",)}
+    heavy = replace(chain[0], branches=(Branch(Dense(np.full((3, 2), 9.0))),))
+    ((what, _),) = blockers(Network((2,), (heavy, chain[1])))
+    assert what.startswith("a.weight: ")
+
+
+def test_the_map_says_whether_the_neurons_are_the_chips(capsys):
+    for chip, said in (("loihi1", True), ("loihi2", True), ("many-core", False)):
+        assert main(["map", "digits_mlp", "--target", chip, "-T", "4", "--samples", "20"]) == 0
+        out = capsys.readouterr().out
+        assert ("neuron model: not that of the target: bias of relu1, relu2, fc3" in " ".join(out.split())) == said
 
 
 def test_the_artefact_has_the_precision_of_the_map(tmp_path):
@@ -173,7 +211,9 @@ def test_what_is_written_spikes_as_the_model_that_was_mapped(tmp_path, monkeypat
     assert {"snnverify", "numpy", "torch", "command"} <= set(told["provenance"])
     (mapped,) = told["models"]
     assert mapped["network digest"] == meant.digest
-    assert f"(data {mapped['data digest'][:16]})" in capsys.readouterr().out
+    said = capsys.readouterr()
+    assert f"(data {mapped['data digest'][:16]})" in said.out
+    assert "greatest weight error 0\n" in said.err
     assert [(v["layer"], v["units"], v["stored"]) for v in mapped["layers"]] == [("1", 6, 24), ("2", 3, 18)]
     assert (mapped["cores"], mapped["fits"], mapped["T"]) == (2, True, 6)
 

@@ -88,6 +88,55 @@ def test_data_unlike_the_calibration_set_are_told():
         ]
 
 
+def beside(known, here, target, samples=100):
+    """Row of the evaluation data; averages, each with its standard error."""
+    one, two = (
+        (LayerRates("1", False, 1.0, mean, 0.2, 0.3, 0.0, 0, 4, error, samples),) for mean, error in (known, here)
+    )
+    return unlike(one, two, Target(*target))[0]
+
+
+def test_a_miss_that_sampling_explains_is_no_fault_of_the_data():
+    """Student's t of 99 degrees of freedom at 99.5 % is 2.6264 (any table): sqrt(2) of it times 0.001 is 0.0037."""
+    asked = (0.05, 0.1)
+    edge, blamed = beside((0.0999, 0.001), (0.1036, 0.001), asked), beside((0.0999, 0.001), (0.1037, 0.001), asked)
+    assert (edge.causes, "differences up to 0.0037 (99%)" in edge.note) == ((), True)
+    assert ("unrepresentative" in blamed.causes[0], blamed.note) == (True, "")
+    assert beside((0.0501, 0.001), (0.0499, 0.001), asked).note.startswith("at the edge of its range, 0.05")
+    few = beside((0.0999, 0.01), (0.13, 0.01), asked)
+    assert ("too few samples" in few.causes[0], few.undecided) == (True, True)
+    assert beside((0.09, 0.01), (0.5, float("inf")), asked, 1).undecided
+
+
+def test_two_averages_that_differ_are_printed_as_two_numbers():
+    told = beside((0.0999999, 0.001), (0.1000001, 0.001), (0.05, 0.1)).note
+    assert "0.0999999 on the calibration set, 0.1000001 on the evaluation data" in told
+
+
+def test_a_range_met_at_its_edge_is_kept_on_other_data(capsys):
+    assert main(["calibrate", "digits_mlp", "--target-rate", "0.05", "0.10"]) == 0
+    out = capsys.readouterr().out
+    assert "note: layer relu2: at the edge of its range, 0.1:" in out
+    assert "unrepresentative" not in out
+
+
+@pytest.mark.parametrize(("options", "said"), [({}, "over-determined"), ({"leak": 0.9}, "none found by bisection"),
+                                               ({"reset": "value"}, "none found by bisection")])  # fmt: skip
+def test_only_counts_that_fall_with_the_threshold_show_that_there_is_none(options, said):
+    (told,) = causes(linear(IDENTITY, [0.0] * 4), X - 0.5, mode="rate", target_rate=(0.8, 0.95), **options)
+    assert told.startswith(said)
+
+
+@pytest.mark.parametrize(("options", "said"), [
+    (["--longer", "10", "-T", "20"], "--longer = 10: it is compared with T = 20"),
+    (["--longer", "20", "-T", "20"], "--longer = 20: it is compared with T = 20"),
+    (["--longer", "0"], "--longer = 0"),
+])  # fmt: skip
+def test_the_longer_run_is_longer(options, said, capsys):
+    assert main(["calibrate", "digits_mlp", *options]) == 2
+    assert said in capsys.readouterr().err
+
+
 def test_a_fixed_threshold_that_misses_points_to_the_search():
     assert "mode='rate'" in causes(linear(IDENTITY, [0.0] * 4), mode="1/4", target_rate=(0.1, 0.2))[0]
 
@@ -141,7 +190,7 @@ def test_the_exit_code_is_about_the_range_alone(arguments, code, capsys):
 
 
 def test_a_range_kept_by_one_sample_alone_is_undecided():
-    row = LayerRates("1", False, 1.0, 0.1, 0.2, 0.3, 0.0, 0, 4, float("inf"))
+    row = LayerRates("1", False, 1.0, 0.1, 0.2, 0.3, 0.0, 0, 4, float("inf"), 1)
     doubted, missed = replace(row, causes=("under-determined",)), replace(row, average=0.3, causes=("dead ReLU",))
 
     asked = Target(0.05, 0.2)
@@ -151,6 +200,9 @@ def test_a_range_kept_by_one_sample_alone_is_undecided():
 
     assert [outcome(row), outcome(doubted), outcome(doubted, missed)] == ["kept", "undecided", "missed"]
     assert outcome(row, elsewhere=(missed,)) == "missed"
+    few = replace(missed, causes=("too few samples",), undecided=True)
+    assert [outcome(row, elsewhere=(few,)), outcome(row, elsewhere=(few, missed))] == ["undecided", "missed"]
+    assert outcome(row, elsewhere=(replace(row, average=0.21, note="at the edge"),)) == "kept"
     assert outcome(missed, target=None) == "kept"
     assert EXIT == {"kept": 0, "missed": 1, "undecided": 3}
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
+from scipy import stats
 
 from .. import reference
 from ..activation import Neuron, Relu
@@ -266,6 +267,31 @@ def jumped_range(d: Jump, subject: Oracle) -> Iterator[Measure]:
     # a step is 2^(1/64); a threshold has 12 bits, so that each of the two is off by at most 2^-12 of itself
     step = (1 + 2.0**-12) / (1 - 2.0**-12) * 2 ** (1 / 64)
     yield Measure("distance to the jump", float(theta / jump), step, where="units")
+
+
+DRAWS, BLAMED = 1500, 0.01  # pairs of sets, and the share of them that may be blamed
+
+
+@check("operators", st.tuples(st.integers(0, 2**32 - 1), st.integers(2, 40), st.integers(2, 40), st.booleans()))
+def same_distribution(drawn: tuple[int, int, int, bool], subject: Oracle) -> Iterator[Measure]:
+    """Of two sets of one normal distribution at most 1 % are told to be unlike; with as many samples in both, the share is that of Student's t beyond its quantile at n - 1, exactly, its own degrees being 2 n - 2; sets that lie 10,000 standard deviations apart are always told [Student, Biometrika 6:1, 1908; Mickey & Brown, Ann. Math. Statist. 37:639, 1966]."""
+    seed, n, m, alike = drawn
+    sizes, rng, told = (n, n if alike else m), np.random.default_rng(seed), subject.operator("unlike")
+    sets = [rng.normal(0.5, 1e-6, (DRAWS, k)) for k in sizes]
+    means, errors = [v.mean(1) for v in sets], [v.std(1, ddof=1) / np.sqrt(v.shape[1]) for v in sets]
+
+    def blames(shift: float, draws: int) -> int:
+        """How many of the second sets are blamed, where the range is a point that only the first average is in."""
+        return sum(told((means[0][i], errors[0][i], sizes[0]), (means[1][i] + shift, errors[1][i], sizes[1]),
+                        means[0][i] - 1e-15, means[0][i] + 1e-15) == "unlike" for i in range(draws))  # fmt: skip
+
+    blamed, place = blames(0.0, DRAWS), f"{sizes[0]} and {sizes[1]} samples"
+    share = 2 * float(stats.t.sf(stats.t.isf(BLAMED / 2, n - 1), 2 * n - 2)) if alike else BLAMED
+    # numbers that a binomial exceeds, or stays below, in one of 10^12 runs
+    yield Measure("false blames", float(blamed), float(stats.binom.isf(1e-12, DRAWS, share)), where=place)
+    least = float(stats.binom.ppf(1e-12, DRAWS, share)) if alike else 0.0
+    yield Measure("blames too few", float(max(least - blamed, 0)), where=place)
+    yield Measure("unlike data not told", float(20 - blames(1e-2, 20)), where=place)
 
 
 def _rounded(theta: float) -> float:

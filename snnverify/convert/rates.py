@@ -10,6 +10,8 @@ import numpy as np
 
 from ..content import Array, Content
 from ..errors import ConfigError, DataError
+from ..gate.bounds import chance
+from ..gate.verdict import apart
 from ..network import Network
 from ..simulate import simulate
 from ..trace import Encoding
@@ -19,6 +21,7 @@ from .normalise import spiking
 OCTAVE = 64  # thresholds that are tried in each doubling
 REACH = 20 * OCTAVE  # doublings and halvings of the first threshold that the search looks at
 MOST = 1000  # calibration samples that are simulated
+LEVEL = 0.01  # chance at most, for each layer, that data of one distribution are told to be unlike
 
 
 @dataclass(frozen=True)
@@ -65,8 +68,13 @@ class LayerRates(Content):
         Units that never fire, of all.
     error : float
         Standard error of the average over the samples; infinite for a single one.
+    samples : int
     causes : tuple of str
         Why the average is outside the range that was asked for; empty where it is inside, or none was.
+    note : str
+        What is told of a layer that keeps the range as far as sampling lets one say.
+    undecided : bool
+        Whether the samples are too few to say that an average outside the range misses it.
     """
 
     layer: str
@@ -79,7 +87,10 @@ class LayerRates(Content):
     silent: int
     units: int
     error: float
+    samples: int
     causes: tuple[str, ...] = ()
+    note: str = ""
+    undecided: bool = False
 
     def said(self, target: Target) -> str:
         """Return the warning of a layer outside its range, with its likely causes."""
@@ -118,8 +129,9 @@ def search(
 
     Layers are taken in order: a threshold changes what later layers see. Tried are ``2^(k / 64)`` times the first
     threshold, rounded to 12 bits. With soft reset and without leak the count of a unit never grows with its threshold
-    (check ``calibration.count_falls``), so bisection over k finds the nearest; where no k gives a rate in the range, the
-    threshold stays on the side of too few spikes. Nothing is drawn but by the seed of the encoding.
+    (check ``calibration.count_falls``), so bisection over k finds the nearest; with a leak or a reset to a value it finds
+    one, or none where there might be one. Where no k gives a rate in the range, the threshold stays on the side of too few
+    spikes. Nothing is drawn but by the seed of the encoding.
 
     Parameters
     ----------
@@ -206,7 +218,7 @@ def measure_rates(snn: Network, thresholds: Mapping[str, Array], x: Array, setti
         rows.append(LayerRates(
             layer.name, len(layer.branches) > 1, float(np.max(thresholds[layer.name])), float(n.mean()) / T,
             float(np.quantile(units, 0.99)), float(units.max()), float((n >= T).mean()), int((n.max(0) == 0).sum()),
-            units.size, error,
+            units.size, error, len(x),
         ))  # fmt: skip
     return tuple(rows)
 
@@ -260,26 +272,53 @@ def _too_low(
     rate = _rate_of(network, row.layer, thresholds, x, setting, how)
     most = rate(-REACH)
     alive = 1 - known.dead / known.units
+    if most < target.low and ((alive > 0 and most / alive >= target.low) or known.dead == known.units):
+        return [f"dead ReLU: {known.dead} of {known.units} units never leave zero on the calibration set; the others alone "
+                f"reach {most / alive if alive else 0:.3g}; retrain or prune them"]  # fmt: skip
+    k = REACH if most < target.low else _first(lambda k: rate(-k) >= target.low, 1)
+    found = rate(-k)
+    if target.holds(found):
+        return ["threshold: a lower one brings the average up; use mode='rate'"]
+    neuron = how["neuron"]
+    if (neuron.reset, neuron.leak, neuron.v_floor, neuron.syn_decay) != ("subtract", 1, None, None):
+        return ["none found by bisection: no threshold that it tried gives the range, and with a leak or a reset to a value "
+                "another might, because counts need not fall with the threshold; set thresholds by another mode, or widen "
+                "the range"]  # fmt: skip
     if most < target.low:
-        if (alive > 0 and most / alive >= target.low) or known.dead == known.units:
-            return [f"dead ReLU: {known.dead} of {known.units} units never leave zero on the calibration set; the others "
-                    f"alone reach {most / alive if alive else 0:.3g}; retrain or prune them"]  # fmt: skip
         return [f"over-determined request: whatever the threshold, the average is at most {most:.3g}; lower the range"]
-    k = _first(lambda k: rate(-k) >= target.low, 1)
-    if not target.holds(rate(-k)):
-        return [f"over-determined request: from one threshold to the next the average jumps from {rate(1 - k):.3g} to "
-                f"{rate(-k):.3g}, over the whole range; widen the range or take more steps"]  # fmt: skip
-    return ["threshold: a lower one brings the average up; use mode='rate'"]
+    return [f"over-determined request: from one threshold to the next the average jumps from {rate(1 - k):.3g} to "
+            f"{found:.3g}, over the whole range; widen the range or take more steps"]  # fmt: skip
 
 
 def unlike(
     calibrated: tuple[LayerRates, ...], elsewhere: tuple[LayerRates, ...], target: Target
 ) -> tuple[LayerRates, ...]:
-    """Rates on other data; a layer in the range on the calibration set alone was calibrated on data unlike these."""
+    """Rates on other data; a layer in the range on the calibration set alone is judged by what sampling explains.
+
+    The search ends where the range begins, so that other samples of the same distribution miss it about as often as not.
+    Only where the two averages differ by more than `gate.bounds.chance` at `LEVEL` was the layer calibrated on data
+    unlike these. Else it lies at the edge of its range, which is kept as far as samples tell, if they tell it to half
+    the range's width; where they do not, it is undecided.
+    """
     inside = {r.layer: r for r in calibrated if target.holds(r.average)}
     return tuple(
-        replace(r, causes=(f"unrepresentative calibration data: the average is {inside[r.layer].average:.3g} on them, "
-                           f"{r.average:.3g} on these; calibrate on samples like these",))
-        if r.layer in inside and not target.holds(r.average) else r
+        _unlike(inside[r.layer], r, target) if r.layer in inside and not target.holds(r.average) else r
         for r in elsewhere
-    )  # fmt: skip
+    )
+
+
+def _unlike(known: LayerRates, row: LayerRates, target: Target) -> LayerRates:
+    """A row outside the range, whose layer is inside on the calibration set."""
+    edge = target.low if row.average < target.low else target.high
+    there, here = (apart(r.average, edge, ".4f")[0] for r in (known, row))
+    explained = chance((known.error, row.error), (known.samples, row.samples), LEVEL)
+    said = f"the average is {there} on the calibration set, {here} on the evaluation data"
+    if abs(row.average - known.average) > explained:
+        return replace(row, causes=(f"unrepresentative calibration data: {said}, and sampling explains {explained:.2g} at "
+                                    f"most ({1 - LEVEL:.0%}); calibrate on samples like these",))  # fmt: skip
+    if explained > (target.high - target.low) / 2:
+        return replace(row, undecided=True, causes=(
+            f"too few samples: {said}, sampling alone explains {explained:.2g} ({1 - LEVEL:.0%}), and the range is "
+            f"{target.high - target.low:.2g} wide; give more samples",))  # fmt: skip
+    return replace(row, note=f"at the edge of its range, {edge:g}: {said}; sampling explains differences up to "
+                             f"{explained:.2g} ({1 - LEVEL:.0%})")  # fmt: skip

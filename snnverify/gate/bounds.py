@@ -69,6 +69,18 @@ def relative_needed(p: Paired, ann: int, limit: Fraction, alpha: float) -> int |
     return _first(passes, guess)
 
 
+def chance(errors: tuple[float, float], samples: tuple[int, int], alpha: float) -> float:
+    """Greatest difference of two averages of one distribution that is left to chance, at level ``1 - alpha``, two-sided.
+
+    ``t hypot(s_1, s_2)``, s the standard errors and t Student's quantile at ``min(n_1, n_2) - 1`` degrees of freedom. For
+    normal averages its level is guaranteed whatever the two variances are (Mickey & Brown, Ann. Math. Statist. 37:639,
+    1966: the Behrens-Fisher statistic lies between Student's t of that many and of ``n_1 + n_2 - 2``); infinite where a
+    single sample tells no error.
+    """
+    freedom = min(samples) - 1
+    return -float(special.stdtrit(freedom, alpha / 2)) * math.hypot(*errors) if freedom > 0 else math.inf
+
+
 def mean_upper(d: Array, reach: float, alpha: float) -> float:
     """Upper limit of a mean from n independent values within [-reach, reach], at level ``1 - alpha``.
 

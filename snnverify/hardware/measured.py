@@ -6,7 +6,7 @@ import csv
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +54,10 @@ class Comparison:
         Latency, s: the smallest value that half, and 99 %, of the samples keep.
     holds : str
         ``PASS``: the interval lies inside the estimate's range widened by the tolerance; ``FAIL``: outside of it;
-        ``INCONCLUSIVE`` else; empty without a tolerance.
+        ``INCONCLUSIVE`` else; empty without a tolerance. Where operations are unpriced, the estimate is a lower bound:
+        ``FAIL`` below it, ``INCONCLUSIVE`` elsewhere.
+    unpriced : mapping of operation to int
+        What occurs in these samples and the estimate leaves out.
     """
 
     n: int
@@ -68,6 +71,7 @@ class Comparison:
     p50: float
     p99: float
     holds: str
+    unpriced: Mapping[str, int] = field(default_factory=dict)
 
 
 def read_log(path: str | Path) -> Log:
@@ -76,8 +80,8 @@ def read_log(path: str | Path) -> Log:
     Raises
     ------
     DataError
-        No such file; a column that is missing or unknown (names the nearest); a value that is no number of its kind; a
-        sample twice (all with the line).
+        No such file; a column that is missing or unknown (names the nearest); a value that is no number of its kind (with
+        the line); a sample twice; fewer than two samples.
     """
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
@@ -118,6 +122,8 @@ def read_log(path: str | Path) -> Log:
     unique, times = np.unique(sample, return_counts=True)
     if times.max() > 1:
         raise DataError(f"measured {path}: sample {unique[times.argmax()]} stands there {times.max()} times; once each")
+    if len(sample) < LEAST:
+        raise DataError(f"measured {path}: {len(sample)} sample; at least {LEAST} are needed to tell a spread")
     energy, latency = (np.array(values[kind]) * units[columns[kind]] for kind, units in UNITS.items())
     return Log(sample, np.array(values["prediction"], np.int64), energy, latency)
 
@@ -133,7 +139,9 @@ def _number(path: str | Path, line: int, name: str, text: str, real: bool) -> fl
     return value
 
 
-def compare(log: Log, low: Array, high: Array, tolerance: float | None = None) -> Comparison:
+def compare(
+    log: Log, low: Array, high: Array, tolerance: float | None = None, unpriced: Mapping[str, int] | None = None
+) -> Comparison:
     """Hold an estimate to a measurement.
 
     Parameters
@@ -143,6 +151,9 @@ def compare(log: Log, low: Array, high: Array, tolerance: float | None = None) -
         Range of the estimate for the samples of the log, J.
     tolerance : float, optional
         Share by which the mean may lie outside that range.
+    unpriced : mapping of operation to int, optional
+        What occurs in these samples and has no figure in the estimate, which is then a lower bound: what is missing costs
+        something, and nobody knows how much.
 
     Raises
     ------
@@ -165,12 +176,17 @@ def compare(log: Log, low: Array, high: Array, tolerance: float | None = None) -
     p50, p99 = (float(ordered[math.ceil(share * n / 100) - 1]) for share in (50, 99))
     holds = ""
     if tolerance is not None:
-        floor, roof = ends[0] * (1 - tolerance), ends[1] * (1 + tolerance)
+        floor, roof = ends[0] * (1 - tolerance), math.inf if unpriced else ends[1] * (1 + tolerance)
         inside, outside = floor <= mean - half and mean + half <= roof, mean + half < floor or mean - half > roof
-        holds = "PASS" if inside else "FAIL" if outside else "INCONCLUSIVE"
+        holds = "PASS" if inside and not unpriced else "FAIL" if outside else "INCONCLUSIVE"
     correlation = float(np.corrcoef(log.energy, near)[0, 1]) if varies else math.nan
     return Comparison(n, mean, float(near.mean()), mean - half, mean + half, float(ratio.mean()),
-                      float(ratio.std(ddof=1)), correlation, p50, p99, holds)  # fmt: skip
+                      float(ratio.std(ddof=1)), correlation, p50, p99, holds, dict(unpriced or {}))  # fmt: skip
+
+
+def idle(meter: str) -> bool:
+    """Whether a meter sees none of what our simulator does, which runs on the processor alone."""
+    return meter.startswith("NVML")
 
 
 def meters() -> tuple[dict[str, Callable[[], float]], list[str]]:

@@ -13,7 +13,7 @@ from ..content import Array
 from ..errors import ConfigError
 from ..network import INPUT, Network
 from .mapping import Placement, Progress, sources_of, wires_of
-from .targets import Target
+from .targets import Mesh, Target
 
 Routes = Mapping[str, Mapping[str, Array | int]]
 
@@ -41,6 +41,15 @@ class Traffic:
         return Fraction(self.hops_ew + self.hops_ns, self.spikes or 1)
 
 
+def known(target: Target) -> Mesh:
+    """Mesh of a target; `ConfigError` where it has none."""
+    if target.mesh is None:
+        raise ConfigError(
+            f"target {target.name!r}: its mesh is not known; [{target.name}.mesh] in --targets FILE tells it"
+        )
+    return target.mesh
+
+
 def routes(
     network: Network, placed: Placement, target: Target, progress: Progress | None = None
 ) -> dict[str, dict[str, Array]]:
@@ -61,11 +70,7 @@ def routes(
     ConfigError
         The target has no mesh, or fewer cores than the mapping takes.
     """
-    mesh = target.mesh
-    if mesh is None:
-        raise ConfigError(
-            f"target {target.name!r}: its mesh is not known; [{target.name}.mesh] in --targets FILE tells it"
-        )
+    mesh = known(target)
     room = mesh.columns * mesh.rows * mesh.cores
     if len(placed.cores) > room:
         raise ConfigError(f"target {target.name!r}: the network takes {len(placed.cores)} cores, its mesh has {room}")

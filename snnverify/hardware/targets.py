@@ -34,7 +34,8 @@ _MESH = {
 }  # fmt: skip
 _TARGET = {
     "type": "object", "required": ["title", "limits"], "additionalProperties": False,
-    "properties": {"title": {"type": "string"}, "limits": {"type": "object", "additionalProperties": _LIMIT}, "mesh": _MESH},
+    "properties": {"title": {"type": "string"}, "limits": {"type": "object", "additionalProperties": _LIMIT}, "mesh": _MESH,
+                   "neurons": {"type": "string", "enum": ["loihi"]}},
 }  # fmt: skip
 
 
@@ -60,12 +61,13 @@ class Mesh:
 
 @dataclass(frozen=True)
 class Target:
-    """A chip and its known limits; one that is not in `limits` has no published figure."""
+    """A chip and its known limits; one that is not in `limits` has no published figure. `neurons` names its neuron model."""
 
     name: str
     title: str
     limits: Mapping[str, Limit]
     mesh: Mesh | None = None
+    neurons: str = ""
 
     def most(self, name: str) -> int | None:
         """Value of a limit; None where it is not known."""
@@ -111,4 +113,5 @@ def _built(name: str, entry: Mapping[str, Any]) -> Target:
         if limit not in LIMITS:
             raise ConfigError(f"target {name!r}: limits.{limit}: no such limit{nearest(limit, LIMITS)}")
     mesh = Mesh(**entry["mesh"]) if "mesh" in entry else None
-    return Target(name, entry["title"], {k: Limit(**v) for k, v in entry["limits"].items()}, mesh)
+    return Target(name, entry["title"], {k: Limit(**v) for k, v in entry["limits"].items()}, mesh,
+                  entry.get("neurons", ""))  # fmt: skip

@@ -11,6 +11,7 @@ of a mantissa, so no threshold says ``>=`` for LIF.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Literal, get_args
 
@@ -28,8 +29,8 @@ GREATEST = (1 << 17) - 1  # a threshold mantissa has 17 bits (lava-nc 0.10.0, pr
 # Axis of Neuron: the value that Loihi's neuron has, and the way out where a network has another.
 HELD: dict[str, tuple[Any, str]] = {
     "amplitude": (1.0, "multiply the weights of the next layer by it, and set it to 1"),
-    "v_init": (0.0, "train or convert with v_init = 0"),
-    "reset": ("value", "Loihi's reset goes to 0: train or convert with reset = 'value'"),
+    "v_init": (0.0, "train or convert with v_init = 0 (--v-init zero)"),
+    "reset": ("value", "Loihi's reset goes to 0: train or convert with reset = 'value' (--reset value)"),
     "v_reset": (0.0, "shift threshold and weights so that the reset goes to 0"),
     "reset_delay": (0, "Loihi resets in the step of the spike"),
     "max_spikes": (1, "Loihi fires at most once a step"),
@@ -68,10 +69,8 @@ def lava_cuba(
     """
     if ties not in get_args(Ties):
         raise ConfigError(f"ties = {ties!r}: one of {', '.join(get_args(Ties))}")
-    for axis, (legal, remedy) in HELD.items():
-        value = getattr(neuron, axis)
-        if not (np.all(np.asarray(value == legal)) or _idle(neuron, axis)):
-            raise Unsupported(f"{where}.{axis}", f"Loihi's neuron has no {axis} = {value!r}", remedy)
+    for refused in _unheld(neuron, where):
+        raise refused
     if ties == "keep" and neuron.fires == ">=":
         if neuron.leak != 1 or neuron.syn_decay is not None:
             raise Unsupported(f"{where}.fires", "'>=' of a leaky neuron is no threshold of Loihi, which fires at '>'",
@@ -86,6 +85,14 @@ def lava_cuba(
         raise Unsupported(f"{where}.theta", f"{np.max(mantissa)} mantissas do not fit into 17 bits ({GREATEST})", way)
     current = 4096 if neuron.syn_decay is None else decay_mantissa(1 - neuron.syn_decay)
     return Cuba(mantissa, current, decay_mantissa(1 - neuron.leak), delay=delay)
+
+
+def _unheld(neuron: Neuron, where: str) -> Iterator[Unsupported]:
+    """Refusals of every axis that has a value which Loihi's neuron does not."""
+    for axis, (legal, remedy) in HELD.items():
+        value = getattr(neuron, axis)
+        if not (np.all(np.asarray(value == legal)) or _idle(neuron, axis)):
+            yield Unsupported(f"{where}.{axis}", f"Loihi's neuron has no {axis} = {value!r}", remedy)
 
 
 def _idle(neuron: Neuron, axis: str) -> bool:
@@ -171,6 +178,39 @@ def lava_blocks(
         layers += _block(v, network, scale, ties, delay)
         source = v.name
     return Network(network.input_shape, tuple(layers), note or network.note)
+
+
+def blockers(network: Network, **how: Any) -> Mapping[tuple[str, str], tuple[str, ...]]:
+    """All that keeps a network from `lava_blocks`, which stops at the first: (what, way out) to the layers that have it.
+
+    Empty where it has blocks. Weights and thresholds are looked at where all else is held; `how` is of `lava_blocks`.
+    """
+    found: dict[tuple[str, str], list[str]] = {}
+
+    def note(refused: Unsupported, name: str) -> None:
+        what = refused.where[len(name) + 1 :] or refused.what
+        found.setdefault((what, refused.remedy), []).append(name)
+
+    for v in _joined(network.layers):
+        for b in v.branches:
+            try:  # a bias first, and then the operation without it
+                lava_op(b.op, v.name)
+            except Unsupported as e:
+                note(e, v.name)
+                if e.where == f"{v.name}.bias" and isinstance(b.op, (Dense, Conv)):
+                    try:
+                        lava_op(replace(b.op, bias=None), v.name)
+                    except Unsupported as more:
+                        note(more, v.name)
+        if isinstance(v.act, Neuron):
+            for refused in _unheld(v.act, v.name):
+                note(refused, v.name)
+    if not found:
+        try:
+            lava_blocks(network, **how)
+        except Unsupported as e:
+            return {(f"{e.where}: {e.what}", e.remedy): ()}
+    return {key: tuple(names) for key, names in found.items()}
 
 
 def _joined(layers: tuple[Layer, ...]) -> list[Layer]:

@@ -45,6 +45,7 @@ def oracle() -> Oracle:
             "fold": fold,
             "fi_rate": rate,
             "leak_costs": _leak_costs,
+            "unlike": _unlike,
             "from_torch": from_torch,
             "forward": forward,
             "from_nir": from_nir,
@@ -121,3 +122,13 @@ def _leak_costs(network: Any, x: Any, leak: float) -> tuple[Any, Any]:
 
     converted = convert(network, x, mode="max", leak=leak)
     return leak_costs(converted, x, Setting(4)), converted.scales
+
+
+def _unlike(known: Any, elsewhere: Any, low: float, high: float) -> str:
+    """What is said of a layer by average, its standard error and number of samples, on the calibration set and on others."""
+    from ..convert.rates import LayerRates, Target, unlike
+
+    one, two = ((LayerRates("layer", False, 1.0, average, 0.0, 0.0, 0.0, 0, 1, error, samples),)
+                for average, error, samples in (known, elsewhere))  # fmt: skip
+    (row,) = unlike(one, two, Target(low, high))
+    return "too few" if row.undecided else "unlike" if row.causes else "edge" if row.note else "inside"

@@ -32,6 +32,7 @@ def operators() -> dict[str, Callable[..., Any]]:
         "prices": _prices,
         "mesh_operations": _mesh_operations,
         "compare_log": _compare,
+        "held_to": _held,
         "count_ann": _count_ann,
         "judged_operations": _judged,
     }
@@ -128,6 +129,17 @@ def _compare(energy: Array, latency: Array) -> Any:
 
     n = np.arange(len(energy))
     return compare(Log(n, n, energy, latency), np.ones(len(n)), np.ones(len(n)))
+
+
+def _held(energy: Array, low: float, high: float, tolerance: float, unpriced: Mapping[str, int]) -> Any:
+    """Verdict on an estimate that is the same for every sample."""
+    import numpy as np
+
+    from ..hardware.measured import Log, compare
+
+    n = np.arange(len(energy))
+    log = Log(n, n, energy, np.ones(len(n)))
+    return compare(log, np.full(len(n), low), np.full(len(n), high), tolerance, unpriced).holds
 
 
 def _judged(network: Network, x: Array, steps: int, encoding: Any) -> dict[str, int]:

@@ -15,12 +15,14 @@ from ..convert import lif
 from ..convert.rates import LayerRates, Setting, Target, sampled, unlike
 from ..convert.remedies import LeakCost, Remedy, compare, leak_costs, measure_remedy
 from ..data import check_labels
+from ..errors import ConfigError
 from ..trace import Encoding
 from . import provenance
 from .conversion import OPTIONS, conversion
 from .models import outputs, subjects
 
 Progress = Callable[[str, int, int], None]
+LONGER = 50  # steps that fewer are compared with
 
 
 @dataclass(frozen=True)
@@ -53,21 +55,24 @@ class Calibrated:
 
     @property
     def outcome(self) -> Literal["kept", "missed", "undecided"]:
-        """Whether every layer keeps the range that was asked for; undecided where a layer does, on too little evidence."""
+        """Whether every layer keeps the range that was asked for; undecided where too little evidence tells it.
+
+        On the evaluation data a layer at the edge of its range keeps it, within what sampling explains (`unlike`).
+        """
         warned = [r for r in (*self.rates, *self.elsewhere) if r.causes]
         if self.target is None or not warned:
             return "kept"
-        return "undecided" if all(self.target.holds(r.average) for r in warned) else "missed"
+        return "undecided" if all(r.undecided or self.target.holds(r.average) for r in warned) else "missed"
 
 
-def calibration(settings: Settings, longer: int, progress: Progress | None = None) -> Calibrated:
+def calibration(settings: Settings, longer: int | None = None, progress: Progress | None = None) -> Calibrated:
     """Calibrate the one model that the settings name, at the last of their T.
 
     Parameters
     ----------
     settings : Settings
-    longer : int
-        T that the settings' one is compared with.
+    longer : int, optional
+        T that the settings' one is compared with, greater than it; 50 where that is, else twice as many.
     progress : callable (stage, done, total), optional
 
     Raises
@@ -76,6 +81,10 @@ def calibration(settings: Settings, longer: int, progress: Progress | None = Non
         Anything that cannot be read, run or converted.
     """
     started = time.perf_counter()
+    steps = settings.timesteps[-1]
+    longer = (LONGER if steps < LONGER else 2 * steps) if longer is None else longer
+    if longer <= steps:
+        raise ConfigError(f"--longer = {longer}: it is compared with T = {steps}; give more steps than that")
     (subject,) = subjects(settings)
     target = Target.of(settings.target_rate or ("0.05", "0.20"))
     encoding = cast(Encoding, settings.encoding)

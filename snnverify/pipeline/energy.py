@@ -17,7 +17,7 @@ from ..errors import ConfigError, DataError
 from ..gate import Verdict, judge
 from ..hardware import mesh
 from ..hardware.counts import Convention, Counts, count, count_ann, joined, operations, static_synops
-from ..hardware.energy import Table, estimate
+from ..hardware.energy import Table, estimate, unpriced
 from ..hardware.mapping import place
 from ..hardware.measured import Comparison, Log, compare
 from ..hardware.sent import renames, spiking, train, values
@@ -141,7 +141,8 @@ def held_to(e: Energy, log: Log, table: Table, convention: Convention, tolerance
     each = e.snn.per_sample(convention)
     ranges = [estimate({k: int(n[i]) for k, n in each.items()}, table) for i in at]
     low, high = (np.array([float(getattr(r, end)) for r in ranges]) * 1e-12 for end in ("low", "high"))
-    return compare(log, low, high, tolerance)
+    without = unpriced({k: int(n[at].sum()) for k, n in each.items()}, table)
+    return compare(log, low, high, tolerance, without)
 
 
 def places(numbers: Array, log: Log, classes: int | None = None) -> Array:

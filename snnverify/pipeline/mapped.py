@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import cast
+
+import numpy as np
 
 from ..config import Settings
 from ..errors import ConfigError
@@ -13,7 +15,8 @@ from ..hardware.dead import Removal, remove_dead
 from ..hardware.mapping import Placement, place
 from ..hardware.sent import handed, spiking
 from ..hardware.targets import Target
-from ..network import Network
+from ..loihi import blockers
+from ..network import Conv, Dense, Network
 from ..trace import Encoding
 from . import Progress, of_stage
 from .conversion import conversion as _convert
@@ -25,7 +28,7 @@ class Mapped:
     """A model on a target: as converted, and what of it is silent on `samples` samples over `steps` steps.
 
     `traffic` is what the spikes of that run send over the target's mesh; None where they cannot be told, for the reason
-    `no_traffic`.
+    `no_traffic`. `unheld` is what the target's neuron model does not have, in words; None where that model is not known.
     """
 
     model: str
@@ -38,15 +41,22 @@ class Mapped:
     steps: int
     traffic: mesh.Traffic | None = None
     no_traffic: str = ""
+    unheld: str | None = None
 
 
 def mapped(
-    settings: Settings, target: Target, precision: str, samples: int, progress: Progress | None = None
-) -> Iterator[Mapped]:
-    """Map every model that the settings name; the largest T and `samples` samples find the silent neurons."""
+    settings: Settings, target: Target, precision: str, samples: int, progress: Progress | None = None,
+    converted_to: Callable[[Network], None] | None = None,
+) -> Iterator[Mapped]:  # fmt: skip
+    """Map every model that the settings name; the largest T and `samples` samples find the silent neurons.
+
+    `converted_to` is handed each network before anything is run: what cannot be written is told before the work.
+    """
     for subject in subjects(settings, samples):
         converted = _convert(subject, settings)
         network, steps, name = converted.snn, max(settings.timesteps), subject.name
+        if converted_to is not None:
+            converted_to(network)
         x = converted.entered(subject.x, cast(Encoding, settings.encoding))
         removal = remove_dead(
             case_of(subject, network, x, settings, steps), of_stage(progress, f"{name}: silent neurons")
@@ -63,4 +73,20 @@ def mapped(
             else mesh.traffic(paths, handed(network, spiking(network, False), removal.counts, None))
         )
         yield Mapped(subject.name, subject.facts["data digest"], network, placement, removal, smaller, len(x), steps,
-                     sent, why)  # fmt: skip
+                     sent, why, unheld(network) if target.neurons == "loihi" else None)  # fmt: skip
+
+
+def unheld(network: Network) -> str:
+    """Say what of a network Loihi's blocks do not hold, each with its layers and the way out; nothing where they hold it."""
+    told = []
+    for (what, way), names in blockers(network, ties="keep", delay=1).items():
+        told.append(what + (f" of {', '.join(names)}" if names else "") + (f": {way}" if way else ""))
+    return "; ".join(told)
+
+
+def lost(network: Network, blocks: Network, scale: int) -> float:
+    """Greatest difference between a weight of a network and that of its block, mantissas divided by the scale."""
+    known = {v.name: v.branches[0].op for v in network.layers}
+    pairs = [(known.get(v.name), v.branches[0].op) for v in blocks.layers]
+    return max((float(np.abs(a.weight - b.weight / scale).max()) for a, b in pairs
+                if isinstance(a, (Dense, Conv)) and isinstance(b, (Dense, Conv))), default=0.0)  # fmt: skip

@@ -8,11 +8,12 @@ import json
 import math
 import textwrap
 from collections.abc import Mapping, Sequence
+from fractions import Fraction
 from typing import Any
 
 from tabulate import tabulate
 
-from ..hardware.counts import CONVENTIONS, OPERATIONS, Convention
+from ..hardware.counts import CONVENTIONS, OPERATIONS, Convention, static_synops
 from ..hardware.energy import Range, Table, equal_bits, estimate
 from ..hardware.measured import Comparison
 from ..hardware.summary import encoded, rate, row
@@ -35,13 +36,16 @@ def energy_tables(e: Energy, tables: Sequence[Table], convention: Convention) ->
         "Totals by convention": _conventions(e, tables),
     }
     rows, names = [], _names(e)
+    static = e.snn.total(convention) | {"synop": sum(static_synops(network, e.snn, convention.connections).values())}
+    stated = {k: Fraction(n) / e.snn.samples for k, n in static.items()}
     for table in tables:
         r = row(network, has, e.snn, e.ann, table, convention)
         rows.append({
-            "model": table.name, "grade": table.grade, "SNN nJ": _range(r.snn), "ANN nJ": _range(r.ann),
+            "model": table.name, "grade": table.grade, "SNN nJ": _range(r.snn), "static nJ": _range(estimate(stated, table)),
+            "ANN nJ": _range(r.ann),
             f"ANN of {equal_bits(e.snn.steps)} bits nJ": _range(r.quantised),
             "SNN/ANN": _ratio(r.snn, r.ann), "break-even": _even(r.even),
-            "not priced": ", ".join(f"{names.get(k, k)} {n:,}" for k, n in r.unpriced.items()),
+            "not priced": _without(r.unpriced, names),
         })  # fmt: skip
     found[
         f"Energy per inference ({convention}); spikes per connection and step: {rate(e.snn, network, has, convention):.3f}"
@@ -76,7 +80,8 @@ def _operations(e: Energy) -> list[Record]:
             "MACs non-zero": n["macs_nonzero"] + e.snn.steps * n["constant_nonzero"],
             "MACs input once": n["macs_every"] + n["constant_every"],
             "hops": n["hops"], "hops E-W": n["hops_ew"], "hops N-S": n["hops_ns"],
-            "ANN MACs": int(e.ann.layers[name]["constant_every"].sum()),
+            # a pooling with neurons of its own is two layers of the SNN, and one of the ANN
+            "ANN MACs": int(e.ann.layers[name]["constant_every"].sum()) if name in e.ann.layers else 0,
         })  # fmt: skip
     keys = [k for k in rows[0] if k != "layer"]
     return [*rows, {"layer": "all", **{k: sum(r[k] for r in rows) for k in keys}}]
@@ -102,7 +107,16 @@ def _conventions(e: Energy, tables: Sequence[Table]) -> list[Record]:
     return rows
 
 
-def measured_tables(comparisons: Mapping[str, Comparison], agree: float | None) -> dict[str, list[Record]]:
+def _without(unpriced: Mapping[str, int], names: Mapping[str, str]) -> str:
+    return ", ".join(f"{names.get(k, k)} {n:,}" for k, n in unpriced.items())
+
+
+def bound(e: Energy, c: Comparison) -> str:
+    """Say of a verdict that its estimate is a lower bound, and what it lacks; nothing where all is priced."""
+    return f": the estimate is a lower bound, not priced: {_without(c.unpriced, _names(e))}" if c.unpriced else ""
+
+
+def measured_tables(e: Energy, comparisons: Mapping[str, Comparison], agree: float | None) -> dict[str, list[Record]]:
     """Figures of a measurement beside the estimate of each energy model; energies in nJ, latencies in us."""
     rows = [
         {
@@ -110,7 +124,7 @@ def measured_tables(comparisons: Mapping[str, Comparison], agree: float | None) 
             "estimate nJ": _nano(c.estimated), "bias": f"{c.bias:+.1%}", "spread": f"{c.spread:.1%}",
             "correlation": "none" if math.isnan(c.correlation) else f"{c.correlation:.3f}",
             "P50 us": f"{c.p50 * 1e6:.4g}", "P99 us": f"{c.p99 * 1e6:.4g}",
-            "holds": c.holds or "no --tolerance",
+            "not priced": _without(c.unpriced, _names(e)), "holds": c.holds or "not judged",
         }
         for name, c in comparisons.items()
     ]  # fmt: skip

@@ -56,7 +56,7 @@ def render_map(m: Mapped, target: Target, precision: str) -> str:
     """Tables of a network on a target: layers, limits with their sources, silent neurons, and whether it fits."""
     parts = [f"{_plain(m.model)} on {target.title}, weights {precision}", render_rows(*_layers(m)),
              render_rows(*_limits(m, target))]  # fmt: skip
-    said = [*_silence(m), _hops(m, target), *_broken(m)]
+    said = [*_silence(m), _hops(m, target), *_neurons(m), *_broken(m)]
     parts += [textwrap.fill(line, 120, subsequent_indent="  ") for line in said]
     return "\n\n".join(parts)
 
@@ -66,7 +66,7 @@ def markdown_map(m: Mapped, target: Target, precision: str) -> str:
     layers, limits = (
         table([[str(c) for c in row] for row in rows], heads) for rows, heads in (_layers(m), _limits(m, target))
     )
-    said = [f"- {escape(line)}" for line in (*_silence(m), _hops(m, target), *_broken(m))]
+    said = [f"- {escape(line)}" for line in (*_silence(m), _hops(m, target), *_neurons(m), *_broken(m))]
     return "\n".join([f"## {escape(m.model)} on {escape(target.title)}, weights {precision}", "", *layers, "", *limits, "",
                       *said]) + "\n"  # fmt: skip
 
@@ -86,6 +86,7 @@ def map_record(
             "silent": dict(m.removal.silent), "removed": dict(m.removal.removed),
             "kept because": dict(m.removal.kept_because), "spikes that changed": m.removal.changed,
             "read-out changed by": float(m.removal.readout_error), "cores without silent": len(m.smaller.cores),
+            "neuron model lacks": m.unheld,
             "traffic": m.no_traffic if m.traffic is None else asdict(m.traffic),
         }
         for m in found
@@ -152,6 +153,14 @@ def _hops(m: Mapped, target: Target) -> str:
             f"{t.packets / each:.2f} packets, one to each core that it reaches, over {t.spikes:,} spikes; "
             f"{mesh.described(m.placement, target)}. Cores lie row by row, layer after layer; within a router a packet "
             "makes no hop; not counted: the input's way onto the chip, analog values of pooling")  # fmt: skip
+
+
+def _neurons(m: Mapped) -> Iterable[str]:
+    """Whether the target's neurons, as NetX's blocks have them, are the network's; nothing where they are not known."""
+    if m.unheld:
+        yield f"neuron model: not that of the target: {_plain(m.unheld)}; what is judged below is its size alone"
+    elif m.unheld is not None:
+        yield "neuron model: that of the target's blocks; --netx writes it"
 
 
 def _broken(m: Mapped) -> Iterable[str]:
