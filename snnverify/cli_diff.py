@@ -31,11 +31,7 @@ def _diff(*, first: Path, second: Path, as_json: Path | None, html: Path | None,
     runs = load(first), load(second)
     tables, worse, unlike = difference.differences(*runs), difference.worse(*runs), difference.unlike(*runs)
     outcome, said = ("FAIL", "a verdict is worse than before") if worse else ("PASS", "no verdict is worse than before")
-    for line in unlike:
-        print(f"not alike: {line}")
-    print(f"{chr(10) * bool(unlike)}{draw(tables)}")
-    print(f"{outcome}: {said}")
-    if as_json is not None:
+    if as_json is not None:  # before anything is printed: a closed pipe must not cost the files
         write_atomic(as_json, difference.as_json(tables, worse, unlike))
     if html is not None:
         facts = {
@@ -47,4 +43,8 @@ def _diff(*, first: Path, second: Path, as_json: Path | None, html: Path | None,
         picture = difference.overlay(*runs)
         write_atomic(html, page("diff", f"{first} and {second}", outcome, leads, tables, facts=facts, picture=picture,
                                 pictured="Accuracy over T of both runs"))  # fmt: skip
+    for line in unlike:
+        print(f"not alike: {line}")
+    print(f"{chr(10) * bool(unlike)}{draw(tables)}")
+    print(f"{outcome}: {said}")
     return int(worse)

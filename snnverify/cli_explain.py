@@ -26,6 +26,8 @@ Made by `snnverify waterfall --score --seed {seed}`. What is planted, and when i
 
 A cause counts as missed where it is planted and not named, and as wrong where it is named and not planted; of one
 that sits in a layer, the layer counts as well. What the diagnosis has no name for is right where it is *unexplained*.
+95 %: Clopper and Pearson's two-sided limits of the share that is named, in percent; causes of one deployment are counted
+as if they were drawn alone.
 
 ## Every deployment
 
@@ -92,6 +94,9 @@ def _waterfall(
     from .report.waterfall import markdown_waterfall, render_waterfall, waterfall_record
 
     if score:
+        rest = {**given, "precision": precision, "weights_per_channel": weights_per_channel, "power_of_two": power_of_two,
+                "fixed_point": fixed_point, "no_remedies": no_remedies, "json": json}  # fmt: skip
+        _refuse({name: value for name, value in rest.items() if name != "seed"})
         return _score(given["seed"] or 0, markdown)
     if precision is None and (weights_per_channel or power_of_two):
         raise ConfigError("--weights-per-channel, --power-of-two: they go with --precision")
@@ -110,6 +115,15 @@ def _waterfall(
     return 0
 
 
+def _refuse(given: dict[str, Any]) -> None:
+    """Refuse what the score on planted causes does not go by."""
+    names = {"model": f"MODEL {given['model']!r}", "timesteps": "-T"}
+    there = [name for name, value in given.items() if value is not None and value is not False]
+    if there:
+        said = ", ".join(names.get(name, f"--{name.replace('_', '-')}") for name in there)
+        raise ConfigError(f"--score: what is planted is drawn from --seed alone; leave out {said}")
+
+
 def _score(seed: int, markdown: Path | None) -> int:
     from .cli import Progress
     from .report.waterfall import score_tables
@@ -120,9 +134,10 @@ def _score(seed: int, markdown: Path | None) -> int:
     table, every = score_tables(answers)
     page = SCORE.format(seed=seed, table=table, every=every) + "\n" + passed_over(seed, answers)
     page = page.rstrip() + "\n"
+    written = None if markdown is None else write_atomic(markdown, page)
     print(page)
-    if markdown is not None:
-        print(f"written: {write_atomic(markdown, page)}")
+    if written is not None:
+        print(f"written: {written}")
     return 0
 
 

@@ -72,20 +72,24 @@ def _gate(
         raise ConfigError(which if report is None else "--plot goes with --error-rates")
     from .cli import _coloured, _verdicts
     from .config import merge, read_config
-    from .report import judge_again
+    from .report.store import judge_again, other_limits
     from .report.verdicts import provenance_of, write_verdicts
 
     settings = merge({"gate": assignments(gate_set, baseline)}, read_config())
     verdicts = judge_again(report, at=gate_t, max_drop=max_drop, asked=settings.gate)
-    for name, verdict in verdicts:
-        for r in verdict.requirements:
-            print(f"{_coloured(r.outcome):<12} {name}: {r.name}{': ' if r.detail else ''}{r.detail}")
-    write_verdicts(verdicts, provenance_of(report), {**files, "markdown": summary})
+    drop, other = other_limits(report, gate_t, max_drop, settings.gate)
+    said = {**provenance_of(report), "max drop": drop, **({"limits unlike the report's": other} if other else {})}
+    write_verdicts(verdicts, said, {**files, "markdown": summary})  # before anything is printed: nobody may read it
     if summary is None and (appended := os.environ.get("GITHUB_STEP_SUMMARY")):
         from .report.verdicts import markdown
 
         with open(appended, "a", encoding="utf-8") as file:
-            file.write(markdown(verdicts, provenance_of(report)))
+            file.write(markdown(verdicts, said))
+    if other:
+        print(f"limits unlike the report's: {other}")
+    for name, verdict in verdicts:
+        for r in verdict.requirements:
+            print(f"{_coloured(r.outcome):<12} {name}: {r.name}{': ' if r.detail else ''}{r.detail}")
     return _verdicts(verdicts)
 
 

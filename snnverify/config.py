@@ -166,8 +166,7 @@ def _gate(table: Any, given: Mapping[str, Any], file: Path) -> dict[str, Any]:
         raise ConfigError(f"{file}: tool.snnverify.gate = {table!r}; write a table {where.rpartition(' ')[2]}")
     if "max_drop" in table and "max_drop" in given:
         raise ConfigError(f"{where} max_drop: {SECTION} has one, too; keep this one")
-    asked: dict[str, Any] = _plain(table)
-    policy(asked, where)
+    policy(asked := dict(_plain(table)), where)
     return asked
 
 
@@ -245,13 +244,20 @@ def _decimal(value: Any) -> Decimal:
     return number
 
 
-def _drop(value: Any) -> str:
-    try:
-        if not 0 <= _decimal(value) <= 100:
-            raise ValueError
-    except (ValueError, InvalidOperation):
-        raise ValueError("a number from 0 to 100, in percentage points") from None
-    return str(value)
+def _number(kept: Callable[[Decimal], bool], rule: str) -> Callable[[Any], str]:
+    def check(value: Any) -> str:
+        try:
+            if not kept(_decimal(value)):
+                raise ValueError
+        except (ValueError, InvalidOperation):
+            raise ValueError(rule) from None
+        return str(value)
+
+    return check
+
+
+_drop = _number(lambda d: 0 <= d <= 100, "a number from 0 to 100, in percentage points")
+_share = _number(lambda d: 0 < d <= 1, "a number in (0, 1]")
 
 
 def _v_init(value: Any) -> str | float:
@@ -261,15 +267,6 @@ def _v_init(value: Any) -> str | float:
         return _text(value)
     except ValueError:
         raise ValueError('a string such as "half", or a number') from None
-
-
-def _share(value: Any) -> str:
-    try:
-        if not 0 < _decimal(value) <= 1:
-            raise ValueError
-    except (ValueError, InvalidOperation):
-        raise ValueError("a number in (0, 1]") from None
-    return str(value)
 
 
 def _range(value: Any) -> tuple[str, ...]:
@@ -339,7 +336,10 @@ def _checked(given: Mapping[str, Any], where: str) -> dict[str, Any]:
     values = {}
     for key, value in given.items():
         if key not in _KEYS:
-            raise ConfigError(f"{where} {key} is not a setting{nearest(key, _KEYS)}")
+            from .gate.policy import place
+
+            elsewhere = place(key, value, where == "command line:")
+            raise ConfigError(f"{where} {key} is not a setting{elsewhere or nearest(key, _KEYS)}")
         try:
             values[key] = _KEYS[key](value)
         except ValueError as e:

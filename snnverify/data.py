@@ -104,9 +104,8 @@ def load_data(spec: str, *, limit: int | None = None, root: str | Path | None = 
     stop = stop if limit is None else min(stop, start + limit)
     if (start, stop) == (0, len(data)):
         return data
-    return replace(
-        data, x=frozen(data.x[start:stop]), y=frozen(data.y[start:stop]), first_sample=data.first_sample + start
-    )
+    kept = slice(start, stop)
+    return replace(data, x=frozen(data.x[kept]), y=frozen(data.y[kept]), first_sample=data.first_sample + start)
 
 
 def resolve_spec(spec: str, folder: Path) -> str:
@@ -116,8 +115,14 @@ def resolve_spec(spec: str, folder: Path) -> str:
     if _CALLABLE.fullmatch(path):
         where, _, name = path.rpartition(":")
         return f"{folder / where}:{name}{suffix}" if where.endswith(".py") else spec
+    return ",".join(map(str, files_of(path, folder))) + suffix
+
+
+def files_of(spec: str, folder: Path) -> list[Path]:
+    """Files and folders that a data spec names; none where it names a callable."""
+    path, _ = _split_slice(spec, folder)
     parts = path.split(",") if "," in path and not (folder / path).exists() else [path]
-    return ",".join(str(folder / p.strip()) for p in parts) + suffix
+    return [] if _CALLABLE.fullmatch(path) else [folder / p.strip() for p in parts]
 
 
 def check_labels(y: Array, classes: int) -> None:
@@ -330,10 +335,8 @@ def _targets(y: Array, source: str) -> Array:
     bad = np.argwhere(~np.isfinite(y))
     if len(bad):
         at = [int(i) for i in bad[0]]
-        raise DataError(
-            f"data {source!r}: targets that are NaN or infinite: {len(bad)}, the first is y{at} = {y[tuple(at)]}; "
-            "mend or drop these samples"
-        )
+        raise DataError(f"data {source!r}: targets that are NaN or infinite: {len(bad)}, the first is y{at} = "
+                        f"{y[tuple(at)]}; mend or drop these samples")  # fmt: skip
     if y.ndim == 1 and np.all(y == np.round(y)):
         raise DataError(
             f"{said} and holds whole numbers; give integer labels [N], such as y.astype(int), or y[:, None] if they are the "

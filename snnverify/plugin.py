@@ -232,7 +232,12 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     if not assessments:
         return
     run = _run_of(config, tuple(assessments.values()))
-    terminalreporter.write_line(report.render_summary(run))
+    from .plugin_models import missed
+
+    above = [r.longreprtext for kind in ("failed", "error") for r in terminalreporter.stats.get(kind, [])]
+    above *= config.getoption("tbstyle", "auto") != "no"
+    told = [a for a in run.assessments if any(missed(a) in text for text in above)]  # by the failure of its test
+    terminalreporter.write_line(report.render_summary(run, told))
     if target := asked(config, "--report"):
         try:
             terminalreporter.write_line(f"report: {report.write(run, Path(target)) / 'index.html'}")
@@ -244,5 +249,7 @@ def _run_of(config: pytest.Config, assessments: tuple[Assessment, ...]) -> Any:
     from .pipeline import Run, provenance
 
     said = provenance(settings_of(config), 0.0, False)
-    command = shlex.join([os.path.basename(sys.argv[0]), *config.invocation_params.args])
+    began = os.path.basename(sys.argv[0])  # of `python -m pytest` it is the package's __main__.py
+    called = ["python", "-m", "pytest"] if began == "__main__.py" else [began]
+    command = shlex.join([*called, *config.invocation_params.args])
     return Run(assessments, said | {"command": command, "seconds": "part of a pytest session"})

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from .errors import SnnverifyError
+from .errors import ConfigError, SnnverifyError
 from .plugin import ASSESSMENTS, asked, conclude, settings_of
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from .pipeline import Assessment
     from .pipeline.models import Subject
 
+GATE = {"min_agreement": "99 %"}  # an example
 CALL = " ("  # and the number of the call, of a test that asserts several times
 
 
@@ -70,7 +72,8 @@ def assert_fidelity(request: pytest.FixtureRequest) -> Callable[..., Assessment]
     with each requirement that it missed. `name` is the model's in the report, the test's if not given; a second call of
     one test has ``(2)`` behind it. What is not given comes from the fixtures `model`, `dataset`, `calibration`; of
     a data set that is given without calibration data a tenth is held back. The call's settings go over those of the
-    marker ``@pytest.mark.snnverify(...)``, those over ``[tool.snnverify]``. It returns the `Assessment`, which the
+    marker ``@pytest.mark.snnverify(...)``, those over ``[tool.snnverify]``; ``gate={"min_agreement": "99 %"}`` goes over
+    ``[tool.snnverify.gate]``, key by key. It returns the `Assessment`, which the
     session's report shows, too.
     """
 
@@ -90,6 +93,8 @@ def assert_fidelity(request: pytest.FixtureRequest) -> Callable[..., Assessment]
         try:
             settings = settings_of(request.config)
             for options in (*marked, given):
+                if not isinstance(over := options.get("gate", {}), Mapping):
+                    raise ConfigError(f"assert_fidelity: gate = {over!r}: give a mapping, such as {GATE}")
                 settings = merge(options, settings)
             if calibration is None and dataset is None:
                 calibration = value("calibration")
@@ -98,7 +103,7 @@ def assert_fidelity(request: pytest.FixtureRequest) -> Callable[..., Assessment]
             named = name or f"{request.node.name}{call}"
             found = assess_one(of_arrays(named, module, x, y, calibration, seed=settings.seed), settings)
         except SnnverifyError as e:
-            wrong = str(e).replace("command line:", "assert_fidelity:", 1)
+            wrong = re.sub(r"^(command line:|--max-drop:?)", "assert_fidelity:", str(e))
             raise pytest.fail.Exception(wrong, pytrace=False) from None
         said[f"{here}{call}"] = found
         passed(found)
@@ -108,17 +113,21 @@ def assert_fidelity(request: pytest.FixtureRequest) -> Callable[..., Assessment]
 
 
 def passed(found: Assessment) -> None:
-    """Fail with every requirement that the gate missed, where the loss arises, and what to do."""
+    """Fail with all that `missed` says, unless the gate answers PASS."""
     __tracebackhide__ = True
-    if found.verdict.outcome == "PASS":
-        return
+    if found.verdict.outcome != "PASS":
+        pytest.fail(missed(found), pytrace=False)
+
+
+def missed(found: Assessment) -> str:
+    """Every requirement that the gate missed, where the loss arises, and what to do."""
     from .report.words import explain
 
     said = explain(found)
     lines = [f"  {r.outcome}: {r.name}: {r.detail}" for r in found.verdict.requirements if r.outcome != "PASS"]
     why = [f"  {what}: {text}" for what, text in (("where", said.cause), ("what to do", said.remedy)) if text]
     costs = [f"  {text}" for text in said.waterfall]
-    pytest.fail("\n".join([f"{found.model.name}: {found.verdict.outcome}", *lines, *why, *costs]), pytrace=False)
+    return "\n".join([f"{found.model.name}: {found.verdict.outcome}", *lines, *why, *costs])
 
 
 @pytest.fixture

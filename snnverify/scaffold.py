@@ -21,14 +21,17 @@ import tomllib
 from . import __version__
 from .config import SECTION, Settings, merge
 from .content import write_atomic
+from .data import files_of
 from .errors import ConfigError
 from .gate.policy import in_points, policy
 from .objects import nearest
+from .sound import SPLITS
 
 WORKFLOW = ".github/workflows/snnverify.yml"
 EMBEDDED = "digits_mlp"
 OURS = re.compile(r"tool\.snnverify(\.gate(\..+)?)?")  # tables that are written; those of oracles are the user's
 _HEADER = re.compile(r"\s*\[\[?\s*([^\[\]]+?)\s*\]\]?\s*(#.*)?")
+_SPLIT = re.compile(f"@({'|'.join(SPLITS)})$")  # a part of a folder of WAV files
 _EXAMPLES = {"weights": "net.safetensors", "data": "test.npz", "calibration": "train.npz"}
 
 
@@ -168,6 +171,11 @@ def _section(given: Mapping[str, Any], project: Path) -> str:
             raise ConfigError(f"--{own[0]} {told[own[0]]!r}: it goes with a model of your own; name that by --model")
     else:
         _there(model, project)
+        for key in (k for k in _EXAMPLES if k in told):
+            named = [project / told[key]] if key == "weights" else files_of(told[key], project)
+            for file in (f for f in named if not Path(_SPLIT.sub("", str(f))).exists()):
+                where = f"no file {file}; write it first, or mend the path, which starts at {project}"
+                raise ConfigError(f"--{key} {told[key]!r}: {where}")
     hint = "" if "model" in told else "  # an embedded one; yours: nets.py:build, a callable that returns an nn.Module"
     lines = {key: f"{key} = {_quoted(told[key])}" if key in told else f'# {key} = "{example}"'
              for key, example in _EXAMPLES.items()}  # fmt: skip

@@ -1,5 +1,6 @@
 """Two runs side by side: figures worked out by hand from reports with known answers."""
 
+import io
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -8,6 +9,7 @@ import pytest
 from report_runs import assessment, run_of
 
 from snnverify.cli import main
+from snnverify.cli_diff import _diff
 from snnverify.errors import EvidenceError
 from snnverify.report import difference, store
 from snnverify.report.plots import accuracies
@@ -121,3 +123,31 @@ def test_the_accuracies_of_both_runs_are_drawn(runs, tmp_path):
 def test_no_report_is_one_line(runs, capsys):
     assert main(["diff", str(runs / "good"), str(Path("no") / "where")]) == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+class Closed(io.StringIO):
+    """The output of a command whose reader has gone."""
+
+    def write(self, text):
+        raise BrokenPipeError
+
+
+def test_files_are_written_though_nobody_reads_what_is_printed(runs, tmp_path, monkeypatch):
+    page, file = tmp_path / "d.html", tmp_path / "d.json"
+    monkeypatch.setattr("sys.stdout", Closed())
+    with pytest.raises(BrokenPipeError):
+        _diff(first=runs / "good", second=runs / "bad", as_json=file, html=page, command="diff")
+    assert page.exists()
+    assert json.loads(file.read_text())["worse"] is True
+
+
+def test_limits_are_told_as_they_are_written_not_as_python_has_them(runs):
+    (one,) = store.load(runs / "good")
+    two = replace(
+        one, asked={"max_energy": {"loihi": "2 uJ"}, "firing_rate": [0.01, 0.3], "allow_unpriced": ["update"]}
+    )
+    (said,) = difference.unlike([one], [two])
+    for words in ("max_energy.loihi – and 2 uJ", "firing_rate – and [0.01, 0.3]", 'allow_unpriced – and ["update"]'):
+        assert words in said
+    assert "{" not in said
+    assert "'" not in said

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import shlex
 from decimal import Decimal
 from fractions import Fraction
 
 import pytest
 
-from snnverify.cli import main
-from snnverify.config import merge, read_config
+from snnverify.cli import _parser, main
+from snnverify.cli_gate import assignments
+from snnverify.config import Settings, merge, read_config
 from snnverify.errors import ConfigError
 from snnverify.gate import Limit, policy
 from snnverify.gate.forms import CONFIDENCES, OPERATIONS
 from snnverify.gate.policy import drop_of, overlaid
 from snnverify.hardware import counts
+from snnverify.pipeline import _command, provenance
+from snnverify.pipeline.release import asked_of
 
 WHOLE = """
 [tool.snnverify.gate]
@@ -183,3 +187,57 @@ def test_the_sentence_of_a_verdict_is_of_what_was_judged(tmp_path, capsys):
         "at T = 4 the SNN loses 2.73 points of accuracy on 1207 samples and, with 99 % confidence, loses at most 4.39"
         in said
     )
+
+
+TABLE = """
+[tool.snnverify]
+model = "digits_mlp"
+max_disagreement = 7.5
+timesteps = [4]
+[tool.snnverify.gate]
+max_drop = "2 points"
+firing_rate = [0.001, 0.5]
+min_samples = 10
+allow_unpriced = ["update"]
+baseline = "last one.json"
+[tool.snnverify.gate.max_energy]
+cmos45-fp32-cache = "20 uJ"
+[tool.snnverify.gate.max_drop_at]
+4 = "5 points"
+"""
+
+
+def test_provenance_states_the_limit_that_is_used(tmp_path):
+    (tmp_path / "pyproject.toml").write_text(TABLE)
+    assert provenance(read_config(tmp_path), 0.0, False)["max drop"] == "2 points"
+    assert provenance(Settings(max_drop="0.5"), 0.0, False)["max drop"] == "0.5 points"
+
+
+def test_the_command_of_a_report_asks_for_what_the_project_asks(tmp_path, monkeypatch):
+    """It is read back by the command line itself, where there is no project."""
+    (tmp_path / "pyproject.toml").write_text(TABLE)
+    made = read_config(tmp_path)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    (tmp_path / "pyproject.toml").unlink()
+    given = vars(_parser().parse_args(shlex.split(_command(made))[1:]))
+    told = {k: v for k, v in given.items() if k in Settings.__dataclass_fields__ and k not in ("gate", "scheduler")}
+    read = merge({**told, "gate": assignments(given["gate_set"], given["baseline"])}, read_config())
+    assert dict(read.gate) == dict(made.gate)
+    assert (read.max_disagreement, read.timesteps) == (made.max_disagreement, made.timesteps)
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"max_energy": {"lohi": "1 uJ"}}, "gate: max_energy.lohi: no such table; did you mean 'loihi'?"),
+        ({"max_energy": {"akida": "1 uJ"}}, 'energy_table = "FILE"'),
+        ({"require_checks": ["nosuch.*"]}, "gate: require_checks = 'nosuch.*': no such check"),
+        ({"require_oracles": ["refrence"]}, "gate: require_oracles = 'refrence': no such oracle"),
+    ],
+)
+def test_an_unknown_name_is_told_by_its_field(asked, said):
+    with pytest.raises(ConfigError) as caught:
+        asked_of(Settings(gate=asked))
+    assert said in str(caught.value)
+    assert str(caught.value).startswith(f"gate: {next(iter(asked))}")

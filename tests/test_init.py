@@ -131,6 +131,7 @@ def test_what_is_given_is_what_is_read(tmp_path, cli):
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "b.py").write_text("class c: ...\n")
     odd = 'd"a\\t é\x7f.npz'
+    (tmp_path / odd).touch()
     given = [
         "--model",
         "a.b:c",

@@ -54,3 +54,30 @@ def test_the_workflow_installs_what_a_runner_can_reach(tmp_path, cli, monkeypatc
     told = cli("init", tmp_path, "--force", "--requirement", "snnverify @ git+https://h/o/r@v1")
     assert "git+https://h/o/r@v1" in (tmp_path / scaffold.WORKFLOW).read_text()
     assert "pip wheel" not in told.out
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--weights", "nosuch.pt"), "--weights 'nosuch.pt': no file "),
+        (("--weights", "net.pt", "--data", "nosuch.npz"), "--data 'nosuch.npz': no file "),
+        (("--data", "net.pt,labels"), "labels; write it first"),
+        (("--data", "nosuch.npz[0:8000]"), "nosuch.npz; write it first"),
+        (("--data", "wav@train"), "no file "),
+        (("--data", "net.pt", "--calibration", "nosuch"), "--calibration 'nosuch': no file "),
+    ],
+)
+def test_files_that_are_not_there_are_refused(tmp_path, cli, options, said):
+    (tmp_path / "nets.py").write_text("def build(): ...\n")
+    (tmp_path / "net.pt").touch()
+    before = contents(tmp_path)
+    done = cli("init", tmp_path, "--model", "nets.py:build", *options)
+    assert (done.code, done.err.count("\n"), said in done.err) == (2, 1, True), done.err
+    assert contents(tmp_path) == before
+
+
+def test_data_that_are_called_or_a_part_of_a_folder_are_no_missing_file(tmp_path, cli):
+    (tmp_path / "nets.py").write_text("def build(): ...\n")
+    (tmp_path / "wav").mkdir()
+    given = ("--data", "mine.data:load[0:9]", "--calibration", "wav@train")
+    assert cli("init", tmp_path, "--model", "nets.py:build", *given).code == 0

@@ -1,5 +1,7 @@
 """`assert_fidelity` and its fixtures in a user's own repository, run by pytest itself."""
 
+import json
+import shlex
 import sys
 
 import pytest
@@ -53,7 +55,8 @@ def test_a_good_conversion_passes_and_the_report_is_written_by_xdist_too(project
     done = project(KEEPS, "-n", "2", "--report", "out")
     done.assert_outcomes(passed=1)
     done.stdout.fnmatch_lines(["PASS: test_the_conversion_keeps_it*", "report: out/index.html"])
-    assert (pytester.path / "out" / "report.json").exists()
+    said = json.loads((pytester.path / "out" / "report.json").read_text())["provenance"]["command"]
+    assert shlex.split(said)[:4] == ["python", "-m", "pytest", "-p"]
 
 
 def test_a_bad_one_fails_with_what_the_gate_missed(project):
@@ -70,6 +73,11 @@ def test_too_few_steps(assert_fidelity):
     )
     done.stdout.fnmatch_lines(["*All changes together cost *"])
     assert "Traceback" not in done.stdout.str()
+    said = " ".join(done.stdout.str().split())
+    assert [said.count(text) for text in ("All changes together cost", "More samples will not change this")] == [1, 1]
+    done.stdout.fnmatch_lines(["FAIL: test_too_few_steps (why: above)"])
+    unshown = " ".join(project(text, "--tb=no").stdout.str().split())
+    assert [unshown.count(text) for text in ("All changes together cost", "why: above")] == [1, 0]
 
 
 def test_wrong_data_and_settings_are_one_line(project):
@@ -79,6 +87,46 @@ def test_wrong_data_and_settings_are_one_line(project):
     )
     done.assert_outcomes(failed=2)
     done.stdout.fnmatch_lines(["*x holds 20 samples and y 19 labels*", "*assert_fidelity: *max_dorp*max_drop*"])
+
+
+def test_keys_of_the_gate_are_a_mapping_and_wrong_ones_are_told_in_words_that_were_typed(project, pytester):
+    text = """
+@pytest.mark.snnverify(timesteps=[64], gate={"max_drop_at": {64: "9 points"}, "firing_rate": (0.0001, 0.9)})
+def test_kept(assert_fidelity):
+    found = assert_fidelity(max_drop=3, gate={"min_agreement": "51 %"})
+    names = [r.name for r in found.verdict.requirements]
+    assert {"agreement", "firing rate", "accuracy drop at T = 64"} <= set(names)
+    assert found.asked["max_drop"] == "3 points"
+
+def test_not_kept(assert_fidelity):
+    assert_fidelity(timesteps=[1], v_init="zero", max_drop=99, gate={"min_agreement": "99.9 %"})
+
+def test_elsewhere(assert_fidelity):
+    assert_fidelity(min_agreement="90 %")
+
+def test_unit(assert_fidelity):
+    assert_fidelity(gate={"min_agreement": 90})
+
+def test_text(assert_fidelity):
+    assert_fidelity(gate=["min_agreement=90 %"])
+
+def test_drop(assert_fidelity):
+    assert_fidelity(max_drop="1 pointss")
+"""
+    done = project(text, "--report", "out")
+    done.assert_outcomes(passed=1, failed=5)
+    done.stdout.fnmatch_lines(
+        [
+            "  FAIL: agreement: *",
+            "assert_fidelity: min_agreement is not a setting; it is a key of the gate: gate={'min_agreement': '90 %'}",
+            "assert_fidelity: gate: min_agreement = 90: give a share *",
+            "assert_fidelity: gate = ['min_agreement=90 %']: give a mapping, such as {'min_agreement': '99 %'}",
+            "assert_fidelity: max_drop = '1 pointss': give a number *",
+            "FAIL: 1 of 2 models",
+        ]
+    )
+    assert "--set" not in done.stdout.str()
+    assert (pytester.path / "out" / "report.json").exists()
 
 
 def test_every_call_of_a_test_is_reported_by_its_name(project, pytester):

@@ -68,7 +68,7 @@ def test_round_trip(tmp_path, options, outcome, unpainted):
     assert stored.findings == run.assessments[0].findings
     html = (tmp_path / "r" / "index.html").read_text()
     assert html.count(f'class="outcome">{outcome}<') >= 1
-    assert render_text(run).splitlines()[-1] == f"{outcome}: 2 models"
+    assert render_text(run).splitlines()[-1] == f"{outcome}: {'' if outcome == 'PASS' else '1 of '}2 models"
 
 
 def test_judged_at_another_t_and_margin(report):

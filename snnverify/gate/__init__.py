@@ -105,7 +105,7 @@ def release(
     judged += [_check(name, [f for f in own if f.check == name]) for name in required]
     judged += [_oracle(name, [f for f in evidence.findings if f.subject == name]) for name in asked.require_oracles]
     judged += [
-        Requirement(f.check, "FAIL", f"{f.outcome}: {f.worst or f.message}")
+        _of(f, "FAIL", f"{f.outcome}: {f.worst or f.message}")
         for f in own
         if f.outcome in ("fail", "error") and f.check not in required
     ]
@@ -116,12 +116,19 @@ def _check(name: str, found: Sequence[Finding]) -> Requirement:
     """A required check: one pass on at least one case, and nothing else."""
     for f in found:
         if f.outcome in ("fail", "error"):
-            return Requirement(name, "FAIL", f"{f.outcome}: {f.worst or f.message}")
+            return _of(f, "FAIL", f"{f.outcome}: {f.worst or f.message}")
     passed = [f for f in found if f.outcome == "pass" and f.cases > 0]
     if not passed or len(passed) < len([f for f in found if f.outcome != "xfail"]):
         said = ", ".join(f"{f.outcome} on {f.cases} cases" for f in found) or "absent"
         return Requirement(name, "NO EVIDENCE", f"needs a pass; it is {said}")
-    return Requirement(name, "PASS", f"{passed[0].worst or ''}")
+    return _of(passed[0], "PASS", f"{passed[0].worst or ''}")
+
+
+def _of(f: Finding, outcome: str, detail: str) -> Requirement:
+    """A check as a requirement, with the measure that is nearest to its limit or broke it; that is exact: no bound."""
+    if f.worst is None:
+        return Requirement(f.check, outcome, detail)
+    return Requirement(f.check, outcome, detail, float(f.worst.value), None, float(f.worst.limit))
 
 
 def _oracle(name: str, found: Sequence[Finding]) -> Requirement:

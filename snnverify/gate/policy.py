@@ -6,6 +6,7 @@ command line) says; that mapping itself travels in the record of a run, so that 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
@@ -133,32 +134,62 @@ def _read(key: str, value: Any, where: str) -> Any:
         raise ConfigError(f"{where} {key} = {value!r}: give {e}") from None
 
 
-def overlaid(raw: Raw, assignments: Sequence[str], where: str = "--set") -> dict[str, Any]:
+def overlaid(raw: Raw, given: Sequence[str] | Raw, where: str = "--set") -> dict[str, Any]:
     """Put ``KEY=VALUE`` of the command line over a policy; ``KEY.NAME=VALUE`` sets one entry of a table.
 
-    VALUE is TOML; what TOML does not know is a text, so quotes may be left out.
+    VALUE is TOML; what TOML does not know is a text, so quotes may be left out. `assignments` makes them of a policy. A
+    mapping, which Python gives in their place, goes over the policy key by key.
 
     Raises
     ------
     ConfigError
         An assignment of another form, or one that `policy` refuses.
     """
+    if isinstance(given, Mapping):  # as it travels: keys are texts, tuples are lists
+        told = {**raw, **json.loads(json.dumps(dict(given), default=str))}
+        policy(told, "command line: gate:")
+        return told
     made: dict[str, Any] = {k: dict(v) if isinstance(v, Mapping) else v for k, v in raw.items()}
-    for text in assignments:
-        name, equals, given = text.partition("=")
+    for text in given:
+        name, equals, said = text.partition("=")
         key, dot, entry = name.strip().partition(".")
-        if not (equals and key and given.strip()) or (dot and not entry):
+        if not (equals and key and said.strip()) or (dot and not entry):
             raise ConfigError(f"{where} {text!r}: write KEY=VALUE, such as --set max_drop='1.0 points'")
         try:
-            value = tomllib.loads(f"x = {given}")["x"]
+            value = tomllib.loads(f"x = {said}")["x"]
         except tomllib.TOMLDecodeError:
-            value = given.strip()
+            value = said.strip()
         _read(key, {entry: value} if dot else value, where)
         if dot and not isinstance(made.get(key, {}), dict):
             raise ConfigError(f"{where} {text!r}: {key} is not a table; write {key}=VALUE")
         made[key] = {**made.get(key, {}), entry: value} if dot else value
     policy(made, f"{where}:")
     return made
+
+
+def place(key: str, value: Any, python: bool) -> str:
+    """Where a key belongs that was taken for a setting; empty where the gate has none of that name."""
+    if key not in FORMS:
+        return ""
+    return f"; it is a key of the gate: {f'gate={{{key!r}: {value!r}}}' if python else '[tool.snnverify.gate]'}"
+
+
+def flat(raw: Raw) -> dict[str, Any]:
+    """A policy's entries as `overlaid` names them: KEY, or KEY.NAME of a table, and its value."""
+    found: dict[str, Any] = {}
+    for key, value in raw.items():
+        found |= {f"{key}.{name}": v for name, v in value.items()} if isinstance(value, Mapping) else {key: value}
+    return found
+
+
+def assignments(raw: Raw) -> list[str]:
+    """What a policy says, as `overlaid` takes it: ``KEY=VALUE``, in TOML."""
+    return [f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in flat(raw).items()]
+
+
+def written(raw: Raw) -> dict[str, str]:
+    """A policy's entries for a reader: texts bare, all else as TOML has it."""
+    return {k: v if isinstance(v, str) else json.dumps(v, ensure_ascii=False) for k, v in flat(raw).items()}
 
 
 def in_points(text: str) -> str:

@@ -27,6 +27,7 @@ from ..findings import Finding
 from ..gate import OF_CLASSES, REQUIRED, Verdict, policy
 from ..gate import release as judged
 from ..gate.limits import refuse_errors
+from ..gate.policy import assignments
 from ..kernels.blas import processor
 from ..oracles import get
 from ..run import run_model
@@ -36,7 +37,7 @@ from ..stats import points
 from ..trace import Encoding
 from .conversion import conversion as _convert
 from .models import Subject, embedded_names, outputs, subjects
-from .release import asked_of, energies, evidence, further, last_release, named
+from .release import asked_of, energies, evidence, further, last_release, named, raw_of
 from .waterfall import Explained, explained
 
 __all__ = [
@@ -244,8 +245,12 @@ def _command(settings: Settings) -> str:
     named = {"--weights": settings.weights, "--data": settings.data, "--calibration": settings.calibration}
     given = [part for option, value in named.items() if value for part in (option, value)]
     steps = ["-T", *map(str, settings.timesteps)]
+    gate = {key: value for key, value in settings.gate.items() if key not in ("max_drop", "baseline")}
+    given += [part for text in assignments(gate) for part in ("--set", text)]
+    given += ["--baseline", settings.gate["baseline"]] if "baseline" in settings.gate else []
     options = ["--mode", settings.mode, "--v-init", str(settings.v_init), "--reset", settings.reset, "--encoding",
-               settings.encoding, "--maxpool", settings.maxpool, "--max-drop", settings.max_drop, "--seed",
+               settings.encoding, "--maxpool", settings.maxpool, "--max-drop",
+               settings.gate.get("max_drop", settings.max_drop), "--max-disagreement", settings.max_disagreement, "--seed",
                str(settings.seed), *["--pool-neurons"] * settings.pool_neurons, *["--modes"] * settings.modes,
                *["--no-waterfall"] * (not settings.waterfall),
                *(["--leak", settings.leak] if settings.leak != "1" else []),
@@ -260,7 +265,7 @@ def provenance(settings: Settings, seconds: float, quick: bool) -> dict[str, Any
         "snnverify": get("snnverify").version, "python": platform.python_version(), "platform": platform.platform(),
         "processor": processor(), **{name: version(name) for name in LIBRARIES},
         "command": shlex.join(["snnverify", *sys.argv[1:]]) if sys.argv else "",
-        "seed": str(settings.seed), "quick": str(quick), "max drop": f"{settings.max_drop} points",
+        "seed": str(settings.seed), "quick": str(quick), "max drop": raw_of(settings)["max_drop"],
         "T": ", ".join(map(str, settings.timesteps)), "encoding": settings.encoding,
         "started": datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC"), "seconds": f"{seconds:.1f}",
     }  # fmt: skip

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Container, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from fractions import Fraction
 from functools import lru_cache
 from typing import Any, cast
@@ -12,7 +12,7 @@ from ..checks import Check, select
 from ..config import Settings
 from ..content import Array
 from ..convert import ConvertedNetwork
-from ..errors import Unavailable
+from ..errors import ConfigError, Unavailable
 from ..fidelity import ModelUnderTest
 from ..findings import Finding
 from ..gate import Evidence, Outcomes, Policy, policy
@@ -30,16 +30,38 @@ ENERGY_SAMPLES, TILE = 256, 16  # of the evaluation set, whose operations are co
 
 def asked_of(settings: Settings) -> dict[str, Any]:
     """What the settings ask of a release, as it is written; `ConfigError` where a name in it is unknown."""
-    raw = {"max_drop": f"{settings.max_drop} points", **settings.gate}
-    asked = policy(raw)
-    if asked.max_energy:
-        tables(list(asked.max_energy), asked.energy_table)
-    if asked.require_checks:
-        select(*asked.require_checks)
-    for name in asked.require_oracles:
-        with suppress(Unavailable):  # the gate says so
-            get(name)
+    raw = raw_of(settings)
+    refuse_unknown(policy(raw))
     return raw
+
+
+def raw_of(settings: Settings) -> dict[str, Any]:
+    """What the settings ask of a release, as it is written."""
+    return {"max_drop": f"{settings.max_drop} points", **settings.gate}
+
+
+def refuse_unknown(asked: Policy, measured: Container[str] = ()) -> None:
+    """Refuse names that nobody knows: a slip of the pen, not a lack of evidence; energies that were measured are known."""
+    for name in asked.max_energy:
+        if name not in measured:
+            with _field(f"max_energy.{name}", f"table = {name!r}"):
+                tables([name], asked.energy_table)
+    for name in asked.require_checks:
+        with _field("require_checks", "check"):
+            select(name)
+    for name in asked.require_oracles:
+        with _field("require_oracles", "oracle"), suppress(Unavailable):  # the gate says so
+            get(name)
+
+
+@contextmanager
+def _field(key: str, inner: str) -> Iterator[None]:
+    """Name a field of the gate as it is written, in the place of what it is called where it is looked up."""
+    try:
+        yield
+    except ConfigError as e:
+        said = str(e).removeprefix(inner).removeprefix(": ").replace("--energy-table FILE", 'energy_table = "FILE"')
+        raise ConfigError(f"gate: {key}{'' if said.startswith(' = ') else ': '}{said}") from None
 
 
 @lru_cache(maxsize=8)

@@ -11,6 +11,7 @@ import numpy as np
 from ..errors import EvidenceError
 from ..gate import Evidence
 from ..gate.outcomes import Outcomes
+from ..gate.policy import written
 from ..stats import Paired, exact_upper
 from .looks import styled
 from .plots import accuracies, svg
@@ -87,7 +88,8 @@ def unlike(first: Sequence[Stored], second: Sequence[Stored]) -> list[str]:
 
 
 def _apart(one: Mapping[str, Any], two: Mapping[str, Any]) -> str:
-    """Entries in which two mappings differ, in words."""
+    """Entries in which two mappings differ, in words; those of their tables as KEY.NAME."""
+    one, two = written(one), written(two)
     keys = [k for k in dict.fromkeys([*one, *two]) if one.get(k) != two.get(k)]
     return ", ".join(f"{k} {one.get(k, '–')} and {two.get(k, '–')}" for k in keys)
 

@@ -93,7 +93,7 @@ def _assessment(a: Assessment) -> dict[str, Any]:
         "energy": {name: list(v) for name, v in a.energy.items()},
         **_fallen(a),
         "findings": [_finding(x) for x in a.findings],
-        "verdict": asdict(a.verdict),
+        "verdict": {"outcome": a.verdict.outcome, "requirements": [_requirement(r) for r in a.verdict.requirements]},
         "facts": dict(a.facts),
         "conversion": {**c.options, "readout": c.readout},
         "notes": list(c.notes),
@@ -119,6 +119,10 @@ def _finding(f: Finding) -> dict[str, Any]:
     if f.worst is not None:
         worst = asdict(f.worst) | {k: _finite(getattr(f.worst, k)) for k in ("value", "limit")}
     return {**{k: getattr(f, k) for k in Finding.__dataclass_fields__}, "worst": worst}
+
+
+def _requirement(r: Requirement) -> dict[str, Any]:
+    return {k: _finite(v) if isinstance(v, float) else v for k, v in asdict(r).items()}
 
 
 def _finite(value: float) -> float | str:

@@ -15,10 +15,9 @@ from typing import Any
 
 from ..errors import ConfigError, EvidenceError
 from ..gate import Limit, Verdict, policy, release
-from ..gate.policy import drop_of
-from ..hardware.energy import tables as tables_of_energy
+from ..gate.policy import drop_of, in_points, written
 from ..pipeline import Run
-from ..pipeline.release import last_release, named
+from ..pipeline.release import last_release, named, refuse_unknown
 from .html import render_html
 from .looks import styled
 from .markdown import render_markdown
@@ -195,9 +194,23 @@ def judge_again(
     for s in load(path):
         wanted = policy({**s.asked, **over}, f"{path}: policy:")
         wanted = replace(wanted, max_drop=limit or wanted.max_drop or Limit(s.margin))
-        unpriced = [name for name in wanted.max_energy if name not in s.evidence.energy]
-        if unpriced:  # a name that nobody knows is a slip of the pen, not a lack of evidence
-            tables_of_energy(unpriced, wanted.energy_table)
+        refuse_unknown(wanted, s.evidence.energy)
         required = tuple(dict.fromkeys((*s.required, *(c.name for c in named(wanted)))))
         found.append((s.model, release(s.evidence, wanted, required, last_release(wanted.baseline))))
     return found
+
+
+def other_limits(path: Path, at: int | None, max_drop: str | None, asked: Mapping[str, Any]) -> tuple[str, str]:
+    """The limit of the drop that `judge_again` judges by, and in what limits differ from the report's; empty if in none."""
+    drop, found = "", []
+    for s in load(path):
+        was = {"max_drop": str(Limit(s.margin)), **s.asked}
+        over = {**({} if at is None else {"at": at}), **({} if max_drop is None else {"max_drop": in_points(max_drop)})}
+        now = {**was, **asked, **over}
+        drop, one, two = now["max_drop"], policy(was), policy(now)
+        same = {key for key in now if getattr(one, key) == getattr(two, key)}  # 1.0 points are 1 points
+        a, b = ({k: v for k, v in written(raw).items() if k.partition(".")[0] not in same} for raw in (was, now))
+        found += [
+            f"{k} {b.get(k, '–')} (there {a.get(k, '–')})" for k in dict.fromkeys([*b, *a]) if a.get(k) != b.get(k)
+        ]
+    return drop, ", ".join(dict.fromkeys(found))

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import textwrap
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from tabulate import tabulate
 
 from ..convert.analyze import LayerVerdict
-from ..pipeline import Run
+from ..pipeline import Assessment, Run
 from .present import Shown, view
 from .tables import tables
 from .words import explain, overall
@@ -39,13 +39,13 @@ def render_text(run: Run) -> str:
     return "\n\n".join([*parts, *_verdicts(run)]).translate(_ASCII) + "\n"
 
 
-def render_summary(run: Run) -> str:
-    """Accuracy over T and the verdict of every model of a run, the verdicts last."""
+def render_summary(run: Run, told: Sequence[Assessment] = ()) -> str:
+    """Accuracy over T and the verdict of every model of a run, the verdicts last; of what is told already the bare one."""
     frames = tables(run)
     kinds = ["errors" if a.model.fidelity.regression else "accuracy" for a in run.assessments]
     parts = [f"{_plain(a.model.name)}: {_TITLES[kind]}\n{_table(view(kind, frames, a.model.name, compact=True))}"
              for a, kind in zip(run.assessments, kinds, strict=True)]  # fmt: skip
-    return "\n\n".join([*parts, *_verdicts(run)]).translate(_ASCII)
+    return "\n\n".join([*parts, *_verdicts(run, told)]).translate(_ASCII)
 
 
 def render_verdicts(rows: Iterable[LayerVerdict]) -> str:
@@ -60,10 +60,13 @@ def render_verdicts(rows: Iterable[LayerVerdict]) -> str:
     return "\n".join(parts)
 
 
-def _verdicts(run: Run) -> list[str]:
+def _verdicts(run: Run, told: Sequence[Assessment] = ()) -> list[str]:
     """One block per model: the requirements that matter, what they mean, the verdict; then that of all models."""
     parts = []
     for a in run.assessments:
+        if any(a is t for t in told):
+            parts.append(_wrapped(_plain(f"{a.verdict.outcome}: {a.model.name} (why: above)")))
+            continue
         said = explain(a)
         lines = [f"[{r.outcome}] {r.name}: {r.detail}" for r in a.verdict.requirements
                  if r.outcome != "PASS" or r.name in ("accuracy drop", "error increase")]  # fmt: skip
@@ -71,7 +74,9 @@ def _verdicts(run: Run) -> list[str]:
         lines += [f"{a.verdict.outcome}: {a.model.name}"]
         parts.append("\n".join(_wrapped(_plain(line)) for line in lines))
     if len(run.assessments) != 1:
-        parts.append(f"{overall(run)}: {len(run.assessments)} models")
+        outcome, every = overall(run), len(run.assessments)
+        of = sum(a.verdict.outcome == outcome for a in run.assessments)
+        parts.append(f"{outcome}: {f'{of} of ' * (of < every)}{every} models")
     return parts
 
 

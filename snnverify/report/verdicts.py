@@ -156,7 +156,7 @@ def markdown(judged: Judged, provenance: Mapping[str, Any]) -> str:
         cells = [[f"{SIGNS[r.outcome]} {r.outcome}", escape(r.name), escape(r.detail)] for r in ordered]
         drawn = tabulate(cells, ["outcome", "requirement", "figures"], tablefmt="pipe", disable_numparse=True)
         parts += [f"### {SIGNS[verdict.outcome]} {escape(name)}: {verdict.outcome}", drawn]
-    keys = ("report", "report sha256", "judged by", "command", "seed")
+    keys = ("report", "report sha256", "judged by", "limits unlike the report's", "command", "seed")
     parts.append(" · ".join(f"{key}: {escape(str(provenance[key]))}" for key in keys if key in provenance))
     return "\n\n".join(parts) + "\n"
 

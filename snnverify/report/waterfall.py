@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from fractions import Fraction
 from typing import Any
 
+from ..gate.bounds import share_lower
 from ..pipeline.waterfall import Bisected, Explained
 from ..stats import Paired, exact_upper
 from ..waterfall import Cause, Remedy, Waterfall
@@ -100,13 +102,19 @@ def _below(drop: float, upper: float) -> str:
     return f"{place}, at most {upper:.2f} below" if upper >= 0 else f"{place}, at least {-upper:.2f} above"
 
 
-def mending(e: Explained) -> str:
-    """Advice against the costliest cause, and what helps most of all that was tried; it needs a cause."""
+def mending(e: Explained, allowed: Fraction | None = None) -> str:
+    """Advice against the costliest cause, and what helps most of all that was tried; it needs a cause.
+
+    `allowed` is the greatest drop, as a share: what was tried and loses more is said to.
+    """
     cause = e.causes[0]
     where = f" in layer {cause.layer}" if cause.layer else ""
     said = f"{ADVICE[cause.key]}, against {WORDS[cause.key]}{where}"
     best = min((r for r in e.remedies if r.before.drop < 0), key=lambda r: r.before.drop, default=None)
-    return said + (f" ({effect(e.waterfall, best)})" if best else "")
+    if best is None:
+        return said
+    over = allowed is not None and best.after.drop > allowed
+    return f"{said} ({effect(e.waterfall, best)}{'; that alone still loses more than is allowed' * over})"
 
 
 def conclusion(e: Explained) -> list[str]:
@@ -274,14 +282,21 @@ def score_tables(answers: Sequence[Answer]) -> tuple[str, str]:
     """Markdown tables of the score on planted causes: by family, and every deployment with what was said of it."""
     from tabulate import tabulate
 
-    head = ["planted", "deployments", "causes", "named", "missed", "wrong", "right layer", "wholly right"]
+    head = ["planted", "deployments", "causes", "named", "95 %", "missed", "wrong", "right layer", "wholly right"]
     body = []
     for family in dict.fromkeys(a.family for a in answers):
         of = [a for a in answers if a.family == family]
         planted, named, missed, wrong, placed, places, exact = (
             sum(getattr(a, k) for a in of) for k in ("planted", "named", "missed", "wrong", "placed", "places", "exact")
         )
-        body.append([family, len(of), planted, named, missed, wrong, f"{placed} / {places}", f"{exact} / {len(of)}"])
+        body.append([family, len(of), planted, named, _limits(named, planted), missed, wrong, f"{placed} / {places}",
+                     f"{exact} / {len(of)}"])  # fmt: skip
     rows = [[a.family, a.number, a.subject, a.said, "yes" if a.exact else "no"] for a in answers]
     every = tabulate(rows, ["family", "number", "planted", "named", "wholly right"], tablefmt="github")
     return str(tabulate(body, head, tablefmt="github")), str(every)
+
+
+def _limits(k: int, n: int) -> str:
+    """Limits of a share in percent, two-sided at 95 %: each end is a one-sided limit at 97.5 %; none of nothing."""
+    low, high = share_lower(k, n, 0.025), 1 - share_lower(n - k, n, 0.025)
+    return f"{100 * low:.1f} ... {100 * high:.1f}" if n else "–"

@@ -67,7 +67,7 @@ def explain(a: Assessment) -> Explanation:
     p = a.model.fidelity.paired(steps)
     meaning = " ".join([_MEANINGS[a.verdict.outcome](a, p, steps), *_caveats(a, p)])
     if a.explained is not None and a.explained.causes:  # a change that costs answers says more than an error of rates
-        mend = mending(a.explained)
+        mend = mending(a.explained, a.model.margin)
     left_out = [f"No waterfall: {a.unsplit}."] if a.unsplit else []
     fallen = left_out if a.explained is None else conclusion(a.explained)
     return Explanation(meaning, cause, _REMEDIES[a.verdict.outcome](a, p, steps, mend), tuple(fallen))
