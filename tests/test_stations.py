@@ -209,7 +209,10 @@ def test_a_model_of_the_users_own(project, cli):
             ("quantize", "--quant-type", "static_int8", "--precision", "int4"),
             "--precision: it is of --quant-type weights",
         ),
-        (("native", "digits_mlp", "--epoch", 3, "--activty", 1), "--activty: no such option; did you mean '--activity'?"),
+        (
+            ("native", "digits_mlp", "--epoch", 3, "--activty", 1),
+            "--activty: no such option; did you mean '--activity'?",
+        ),
     ],
 )
 def test_bad_input_is_one_line(project, cli, arguments, said):
