@@ -132,7 +132,7 @@ def shortcuts_take_what_the_unit_left(drawn: tuple[tuple[Constants, Array], int]
     (c, x), stride = drawn
     maps = x[:, :32].reshape(c.steps, 1, 2, 4, 4)
     for inplace in (False, True):
-        ours = subject.operator("block")(maps.copy(), c, inplace, stride)
+        ours = subject.operator("spiking_block")(maps.copy(), c, inplace, stride)
         wanted = maps.copy()
         if inplace:
             wanted[0] = _silu_recurrence(maps[:1], c.decay, True)[0]

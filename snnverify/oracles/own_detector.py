@@ -41,6 +41,6 @@ def operators() -> dict[str, Any]:
     def broken(module: Any, c: Any) -> list[str]:
         return [m.name for m in behave.runs_on(module, c.threshold, c.decay, c.steps, "") if not m.kept]
 
-    return {"binarize": binarize, "spiking_unit": unit, "block": block, "law": judged, "broken": broken,
+    return {"binarize": binarize, "spiking_unit": unit, "spiking_block": block, "law": judged, "broken": broken,
             "recurrence": executed.recurrence, "recorded": lambda pair: pair.ran,
             "activity": readiness.activity}  # fmt: skip
