@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -25,6 +26,16 @@ from ..oracles import Oracle
 from . import check
 from .detector import net, picture
 from .wired import Drawn, detectors
+
+
+@contextmanager
+def _otherwise(unit: mem_update, **changed: Any) -> Iterator[None]:
+    """Other constants of a unit, for as long as it runs."""
+    held, unit.constants = unit.constants, replace(unit.constants, **changed)
+    try:
+        yield
+    finally:
+        unit.constants = held
 
 
 class Graded(mem_update):
@@ -76,11 +87,8 @@ class Early(mem_update):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """[T, ...] -> the same."""
         below = torch.nextafter(torch.tensor(self.constants.threshold, dtype=x.dtype), torch.tensor(0, dtype=x.dtype))
-        held, self.constants = self.constants, replace(self.constants, threshold=float(below))
-        try:
+        with _otherwise(self, threshold=float(below)):
             return super().forward(x)
-        finally:
-            self.constants = held
 
 
 class Yielding(mem_update):
@@ -88,11 +96,8 @@ class Yielding(mem_update):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """[T, ...] -> the same."""
-        held, self.constants = self.constants, replace(self.constants, steps=len(x))
-        try:
+        with _otherwise(self, steps=len(x)):
             return super().forward(x)
-        finally:
-            self.constants = held
 
 
 class Overwriting(mem_update):
